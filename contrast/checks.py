@@ -1,0 +1,53 @@
+"""Checks of arguments, with the value in the message."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check_positive(**values: float) -> None:
+    """Raise a ValueError for the first value that is not above zero."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError that lists the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_rows(name: str, rows: Tensor, num_samples: int) -> None:
+    """Raise where rows are no int64 or, on a CPU, out of range."""
+    if rows.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64, got {rows.dtype}")
+    if rows.device.type == "cpu" and rows.numel():
+        low, high = (int(x) for x in rows.aminmax())
+        if low < 0 or high >= num_samples:
+            bad = low if low < 0 else high
+            raise IndexError(f"{name} must be in [0, {num_samples}), the number of samples, got {bad}")
+
+
+def check_pair(z_s: Tensor, z_t: Tensor, index: Tensor, num_samples: int) -> None:
+    """Raise where the two sides and the index do not describe one batch of vectors."""
+    if z_s.dim() != 2 or z_s.shape != z_t.shape or index.shape != z_s.shape[:1] or len(index) == 0:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (z_s, z_t, index))
+        raise ValueError(f"z_s, z_t and index must be (B, d), (B, d) and (B,) with B > 0, got {shapes}")
+    check_rows("index", index, num_samples)
+
+
+def check_maps(
+    index: Tensor, num_samples: int | None, *, maps: tuple[Tensor, ...] = (), vectors: tuple[Tensor, ...] = ()
+) -> None:
+    """Raise where maps (B, d, H, W), vectors (B, d) and index (B,) do not describe one batch."""
+    tensors = (*maps, *vectors)
+    batch = {(len(x), *x.shape[1:2]) for x in tensors}
+    right = all(x.dim() == 4 for x in maps) and all(x.dim() == 2 for x in vectors) and len(batch) == 1
+    if not right or index.shape != tensors[0].shape[:1] or len(index) == 0:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (*tensors, index))
+        raise ValueError(
+            f"maps must be (B, d, H, W), vectors (B, d) and index (B,), of one B > 0 and d, got {shapes}"
+        )
+    check_rows("index", index, 2**62 if num_samples is None else num_samples)

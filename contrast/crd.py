@@ -1,0 +1,82 @@
+"""Contrastive Representation Distillation as one module, for a training loop of one's own."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .heads import CriticHeads
+from .instance import InstanceContrast
+
+
+class CRDLoss(nn.Module):
+    """L_critic of Tian et al., 2020, with its heads and its memory.
+
+    In training mode one call scores the batch and then writes it into the memory; in eval mode it only
+    scores. `parameters()` are the two heads, to be trained along with the student. To run under DDP, wrap
+    the heads and keep `InstanceContrast` outside, as the pipelines do.
+
+    Args:
+        student_dim: width of the student's features.
+        teacher_dim: width of the teacher's features.
+        num_samples: M, the length of the data set.
+        embed_dim: d of the shared space.
+        num_negatives: K.
+        temperature: τ.
+        momentum: of the memory's rows.
+        objective: "nce" or "infonce".
+        negatives: "uniform", "other_class", "shared", "all" or "batch" (see `InstanceContrast`).
+        labels: the class of every sample, (M,); for "other_class".
+        head: "linear" or "mlp".
+    """
+
+    def __init__(
+        self,
+        student_dim: int,
+        teacher_dim: int,
+        num_samples: int,
+        *,
+        embed_dim: int = 128,
+        num_negatives: int = 16384,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        objective: str = "nce",
+        negatives: str = "uniform",
+        labels: Tensor | None = None,
+        head: str = "linear",
+    ) -> None:
+        super().__init__()
+        self.heads = CriticHeads(student_dim, teacher_dim, embed_dim, kind=head)
+        self.contrast = InstanceContrast(
+            num_samples,
+            embed_dim,
+            num_negatives=num_negatives,
+            temperature=temperature,
+            momentum=momentum,
+            objective=objective,
+            negatives=negatives,
+            labels=labels,
+        )
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        index: Tensor,
+        *,
+        labels: Tensor | None = None,
+        negative_index: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch, a scalar; gradients reach both heads and the features.
+
+        Args:
+            student: features, (B, student_dim).
+            teacher: features, (B, teacher_dim).
+            index: the samples' rows in the data set, (B,) int64 in [0, M).
+            labels: the samples' classes, (B,), for "other_class"; where absent, those given at construction.
+            negative_index: the negatives' rows, (B, K), without the positive, instead of a draw.
+        """
+        z_s, z_t = self.heads(student, teacher)
+        loss: Tensor = self.contrast(z_s, z_t, index, labels=labels, negative_index=negative_index)
+        if self.training:
+            self.contrast.update(index, z_s, z_t)
+        return loss

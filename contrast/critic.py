@@ -1,0 +1,114 @@
+"""The critic of one direction: objective, temperature and the constant Z that NCE divides e^{s/τ} by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import objectives
+from .checks import check_choice, check_positive
+from .distributed import gather
+from .scores import Objective, contrast, log_sum_exp
+
+OBJECTIVES = ("nce", "infonce")
+
+
+class Critic(nn.Module):
+    """One direction: the objective, its temperature and, for NCE, its Z.
+
+    Args:
+        num_samples: M.
+        temperature: τ, positive.
+        objective: "nce" or "infonce".
+    """
+
+    def __init__(self, num_samples: int, *, temperature: float, objective: str) -> None:
+        super().__init__()
+        check_positive(temperature=temperature)
+        check_choice("objective", objective, OBJECTIVES)
+        self.num_samples = num_samples
+        self.temperature = temperature
+        self.partition = Partition(num_samples) if objective == "nce" else None
+
+    def forward(
+        self,
+        z: Tensor,
+        positive: Tensor,
+        noise: Tensor,
+        *,
+        num_negatives: int | Tensor,
+        weight: float = 1.0,
+        **selection: Tensor,
+    ) -> Tensor:
+        """The mean loss of the anchors, a scalar.
+
+        Args:
+            z: anchors, (B, d).
+            positive: their counterparts, (B, d).
+            noise: candidates for negatives, (N, d).
+            num_negatives: K of log(K/M); below 1 it counts as 1.
+            weight: noise pairs per column, as in `objectives.nce`.
+            selection: `columns`, `owner`, `noise_owner` of `scores.contrast`.
+        """
+        if self.partition is None:
+            rule: Objective = partial(objectives.infonce, temperature=self.temperature, weight=weight)
+            return contrast(rule, z, positive, noise, **selection)
+        log_z = self.partition(
+            lambda: log_sum_exp(z, positive, noise, temperature=self.temperature, weight=weight, **selection)
+        )
+        if isinstance(num_negatives, Tensor):
+            log_ratio: Tensor | float = num_negatives.clamp(min=1).log() - math.log(self.num_samples)
+        else:
+            log_ratio = math.log(max(num_negatives, 1) / self.num_samples)
+        rule = partial(
+            objectives.nce, temperature=self.temperature, log_z=log_z, log_ratio=log_ratio, weight=weight
+        )
+        return contrast(rule, z, positive, noise, **selection)
+
+
+class Partition(nn.Module):
+    """log Z of one direction: mean(e^{s/τ})·M over the first training batch, true pairs included; then fixed.
+
+    Scores of all ranks enter the mean. Before the first training batch (a loss in eval mode) Z is the
+    batch's own and is not kept; nor is it from a batch without a single noise pair.
+
+    Args:
+        num_samples: M.
+    """
+
+    log_z: Tensor
+
+    def __init__(self, num_samples: int) -> None:
+        super().__init__()
+        self.num_samples = num_samples
+        self.register_buffer("log_z", torch.tensor(math.nan))
+        # Only a note that the buffer need not be asked again, which on a GPU would wait for the device.
+        self._known = False
+
+    def forward(self, estimate: Callable[[], tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """log Z, a scalar.
+
+        Args:
+            estimate: gives the logarithm of the sum of e^{s/τ}, the number of true pairs and the number of
+                noise pairs (`scores.log_sum_exp`); called until Z is fixed.
+        """
+        if not self._known:
+            self._known = bool(self.log_z.isfinite())
+        if self._known:
+            return self.log_z
+        log_sum, num_positives, num_negatives = (gather(x.reshape(1)) for x in estimate())
+        num_negatives = num_negatives.sum()
+        count = num_positives.sum() + num_negatives
+        log_z = torch.logsumexp(log_sum, dim=0) - count.log() + math.log(self.num_samples)
+        if self.training:
+            self.log_z.copy_(torch.where(num_negatives > 0, log_z, math.nan))
+        return log_z
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._known = False

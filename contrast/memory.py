@@ -1,0 +1,105 @@
+"""The memory: a row per sample (`MemoryBank`) or the latest vectors (`FeatureQueue`); all in buffers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .checks import check_positive
+from .heads import normalize
+
+
+class MemoryBank(nn.Module):
+    """One vector per sample of the data set, (M, d), for one side.
+
+    Rows start as U(±1/√(d/3)), not normalised, as published; a row's expected squared norm is 1.
+
+    Args:
+        num_samples: M.
+        embed_dim: d.
+        momentum: m in row ← normalise(m·row + (1−m)·z), in [0, 1).
+    """
+
+    rows: Tensor
+
+    def __init__(self, num_samples: int, embed_dim: int, *, momentum: float = 0.5) -> None:
+        super().__init__()
+        if num_samples < 2:
+            raise ValueError(f"num_samples must be at least 2, got {num_samples}")
+        check_positive(embed_dim=embed_dim)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        self.momentum = momentum
+        bound = 1 / math.sqrt(embed_dim / 3)
+        self.register_buffer("rows", torch.empty(num_samples, embed_dim).uniform_(-bound, bound))
+
+    @torch.no_grad()
+    def update(self, index: Tensor, z: Tensor) -> None:
+        """Write row ← normalise(m·row + (1−m)·z); all other rows stay as they are, bit for bit.
+
+        Of several entries with the same index the first one counts, on any device.
+
+        Args:
+            index: rows to write, (B,).
+            z: their vectors, (B, d).
+        """
+        rows = self.rows.index_select(0, index)
+        rows = normalize(self.momentum * rows + (1 - self.momentum) * z.to(rows.dtype))
+        # Repeated indices all write their first occurrence's row: the order of the writes is all one.
+        self.rows.index_copy_(0, index, rows.index_select(0, first_occurrence(index)))
+
+    def extra_repr(self) -> str:
+        return f"{self.rows.shape[0]}, {self.rows.shape[1]}, momentum={self.momentum}"
+
+
+class FeatureQueue(nn.Module):
+    """The latest `length` vectors, for data sets too large for a row per sample, and for map positions.
+
+    A ring: a write that crosses the end goes on at the start, nothing is dropped. Each vector keeps its
+    owner, so that a sample is not contrasted with itself of a few steps ago; −1 marks a place never written.
+
+    Args:
+        length: number of vectors.
+        embed_dim: d.
+    """
+
+    rows: Tensor
+    owner: Tensor
+    head: Tensor
+
+    def __init__(self, length: int, embed_dim: int) -> None:
+        super().__init__()
+        check_positive(length=length, embed_dim=embed_dim)
+        self.register_buffer("rows", torch.zeros(length, embed_dim))
+        self.register_buffer("owner", torch.full((length,), -1, dtype=torch.int64))
+        self.register_buffer("head", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def push(self, owner: Tensor, z: Tensor) -> None:
+        """Write vectors in order over the oldest ones; of more than `length` the last `length` stay.
+
+        Args:
+            owner: who each vector belongs to, (N,), not negative.
+            z: vectors, (N, d).
+        """
+        length = len(self.rows)
+        skipped = max(0, len(z) - length)
+        places = (self.head + torch.arange(skipped, len(z), device=self.rows.device)) % length
+        self.rows.index_copy_(0, places, z[skipped:].to(self.rows.dtype))
+        self.owner.index_copy_(0, places, owner[skipped:])
+        self.head.copy_((self.head + len(z)) % length)
+
+    def extra_repr(self) -> str:
+        return f"{self.rows.shape[0]}, {self.rows.shape[1]}"
+
+
+def first_occurrence(index: Tensor) -> Tensor:
+    """For each entry the position of the first entry of the same value, (B,), without a device sync."""
+    values, order = index.sort(stable=True)
+    position = torch.arange(len(index), device=index.device)
+    starts = torch.ones_like(values, dtype=torch.bool)
+    starts[1:] = values[1:] != values[:-1]
+    group = torch.cummax(position * starts, dim=0).values
+    return torch.empty_like(order).index_copy_(0, order, order.index_select(0, group))

@@ -1,0 +1,73 @@
+"""Which rows of the bank a sample is contrasted with. Draws are with replacement, so K may exceed M."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def draw_uniform(index: Tensor, num_negatives: int, num_samples: int) -> Tensor:
+    """Rows uniform over all j ≠ i, (B, K).
+
+    `randint` over M−1 places, then a step over the own one: exact, and for any M (`multinomial` ends at
+    2^24 rows).
+
+    Args:
+        index: the samples' rows, (B,).
+        num_negatives: K.
+        num_samples: M, at least 2.
+    """
+    size = (len(index), num_negatives)
+    drawn = torch.randint(num_samples - 1, size, device=index.device)
+    return drawn.add_(drawn >= index.unsqueeze(1))
+
+
+def draw_shared(num_negatives: int, num_samples: int, *, device: torch.device | str | None = None) -> Tensor:
+    """One draw for the whole batch, uniform over all rows, (K,). A sample that meets its own row masks it."""
+    return torch.randint(num_samples, (num_negatives,), device=device)
+
+
+class OtherClass(nn.Module):
+    """Draws uniformly from the rows of other classes (Tian et al., 2020: y_i ≠ y_j), without rejection.
+
+    Rows sorted by class lie in blocks; a draw from the M − n_c places outside the sample's own block is a
+    draw from [0, M − n_c) that steps over the block.
+
+    Args:
+        labels: the class of every sample in the data set, (M,), any integers, at least two different ones.
+    """
+
+    labels: Tensor
+    order: Tensor
+    sorted_labels: Tensor
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        if labels.dim() != 1 or labels.is_floating_point():
+            raise ValueError(
+                f"labels must be (M,) integers, got {labels.dtype} of shape {tuple(labels.shape)}"
+            )
+        sorted_labels, order = labels.long().sort(stable=True)
+        if len(labels) == 0 or sorted_labels[0] == sorted_labels[-1]:
+            raise ValueError(f"other_class needs at least two classes, got {sorted_labels.unique().tolist()}")
+        # Not saved: they are the data set's, and a checkpoint must not bring another data set's along.
+        self.register_buffer("labels", labels.long().clone(), persistent=False)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("sorted_labels", sorted_labels, persistent=False)
+
+    def forward(self, index: Tensor, num_negatives: int, labels: Tensor | None = None) -> Tensor:
+        """Rows of other classes, (B, K).
+
+        Args:
+            index: the samples' rows, (B,).
+            num_negatives: K.
+            labels: the samples' classes, (B,); those given at construction where absent.
+        """
+        own = self.labels[index] if labels is None else labels.long()
+        start = torch.searchsorted(self.sorted_labels, own).unsqueeze(1)
+        stop = torch.searchsorted(self.sorted_labels, own, right=True).unsqueeze(1)
+        size = (len(index), num_negatives)
+        # 62 random bits modulo M − n_c: the bias is below M / 2^62.
+        drawn = torch.randint(2**62, size, device=index.device).remainder_(len(self.order) - (stop - start))
+        drawn.add_((drawn >= start) * (stop - start))
+        return self.order[drawn]

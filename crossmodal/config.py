@@ -1,0 +1,158 @@
+"""What a person can set for a cross-modal run, one frozen dataclass for each stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..engine.config import TrainConfig
+
+PRECISIONS = Literal["no", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The paired samples: two views of every scene and, for the last stage, its label map."""
+
+    source: Literal["synthetic", "nyu", "folder"] = "synthetic"
+    """`synthetic`: rendered rooms · `nyu`: NYU-Depth-v2, the official folder or a packed .h5 ·
+    `folder`: ROOT/train and ROOT/test, each with one sub-folder per modality and matching names."""
+    root: Path | None = None
+    """Where the data lie; not used by `synthetic`."""
+    size: tuple[int, int] = (96, 128)
+    """Height and width that every view is resized to, pixels."""
+    classes: int = 13
+    """Classes of the label maps: 13 or 40 for `nyu`, your own count for `folder`."""
+    teacher_view: str = "rgb"
+    """The view that the teacher sees."""
+    student_view: str = "depth"
+    """The view that the student sees."""
+    depth_scale: float = 1.0
+    """Metres per stored unit of a `folder` source's depth images: 0.001 for millimetres."""
+    train_samples: int = 400
+    """Pairs rendered for training (`synthetic` only)."""
+    test_samples: int = 200
+    """Pairs rendered for testing (`synthetic` only)."""
+    seed: int = 0
+    """Seed of the renderer (`synthetic` only)."""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Stage 1: the network of the first modality (RGB)."""
+
+    architecture: str = "resnet18"
+    """Any name that `crdkit.models.create` takes."""
+    weights: str | None = None
+    """`imagenet`, a local .safetensors or .pth file of the classifier, or nothing."""
+    labels: bool = True
+    """Train the teacher to segment its own modality first. Off: its classifier is used as it is
+    (the paper's case), and `weights` are required."""
+    classes: int = 1000
+    """Classes that its classifier has, or has in the weights' file."""
+    width: int = 128
+    """Channels of the segmentation decoder."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimisation of the teacher, where it is trained."""
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """Stage 2: teacher to student on paired samples, without labels."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimisation of the student and of the critic heads."""
+    views: int = 0
+    """Augmented views per sample for which the teacher's targets are computed once and reused;
+    0 runs the teacher at every step."""
+    embed_dim: int = 128
+    """Width of the critic's space."""
+    temperature: float = 0.1
+    """Temperature of the contrastive critics."""
+    num_negatives: int = 512
+    """Negatives drawn from the memory for `crd` and `crd-local`."""
+    momentum: float = 0.5
+    """Momentum of the memory's rows."""
+    objective: Literal["nce", "infonce"] = "infonce"
+    """Contrastive objective of `crd`, `crd-local` and `crd-dense`."""
+    negatives: Literal["uniform", "shared", "all", "batch"] = "all"
+    """How `crd` and `crd-local` choose negatives."""
+    queue_size: int = 2048
+    """Positions of earlier batches kept as negatives for `crd-dense`."""
+    num_positions: int = 48
+    """Positions sampled from each image for `crd-dense`."""
+    kd_temperature: float = 1.0
+    """Softening of the teacher's class distribution."""
+    kd_weight: float = 1.0
+    """Weight of `kd`."""
+    at_weight: float = 1000.0
+    """Weight of `at` (published: 1000)."""
+    fitnet_weight: float = 100.0
+    """Weight of `fitnet` (published: 100)."""
+    crd_weight: float = 1.0
+    """Weight of `crd`, `crd-local` and `crd-dense` alike."""
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """Stage 3: the student learns to segment from its own modality, then is tested."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimisation. `epochs` counts passes over the WHOLE training set: with fewer labels the number
+    of steps stays the same."""
+    label_fraction: float = 1.0
+    """Share of the training labels that this stage may see, drawn by the run's seed."""
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The network of the second modality (depth)."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 256, 256)
+    """Channels of its convolutions."""
+    strides: tuple[int, ...] = (2, 2, 2, 1, 1)
+    """Their strides."""
+
+
+@dataclass(frozen=True)
+class CrossModalConfig:
+    """Representation transfer from RGB to depth, then segmentation from depth alone."""
+
+    method: tuple[str, ...] = ("none", "kd", "at", "fitnet", "crd", "crd-local", "crd-dense", "crd-dense+kd")
+    """What carries the knowledge over: none, kd, at, fitnet, crd, crd-local, crd-dense, or sums with
+    optional weights, such as `crd-dense+kd` or `crd-dense+0.5*kd`."""
+    seed: tuple[int, ...] = (0,)
+    """One run for each method and seed; the teacher is shared."""
+    output: Path | None = None
+    """The run folder; without it a dated one under runs/ is made."""
+    resume: bool = False
+    """Continue the run in `output`; finished stages are kept."""
+    reuse: Path | None = None
+    """Another run folder, whose finished stages are taken over where their settings are the same."""
+    precision: PRECISIONS = "no"
+    """Mixed precision of the networks; contrastive scores stay in fp32."""
+    cpu: bool = False
+    """Stay on the CPU even where there is a GPU."""
+    trackers: tuple[str, ...] = ()
+    """Trackers of accelerate, besides metrics.jsonl: tensorboard, wandb, …"""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The paired samples."""
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    """Stage 1."""
+    student: StudentConfig = field(default_factory=StudentConfig)
+    """The student network."""
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """Stage 2."""
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    """Stage 3."""
+
+    def __post_init__(self) -> None:
+        if not self.method or not self.seed:
+            raise ValueError("name at least one method and one seed")
+        if not 0.0 < self.segment.label_fraction <= 1.0:
+            raise ValueError(f"segment.label_fraction must be in (0, 1], got {self.segment.label_fraction}")
+        if self.transfer.views < 0:
+            raise ValueError(f"transfer.views must be 0 or more, got {self.transfer.views}")
+        if not self.teacher.labels and self.teacher.weights is None:
+            raise ValueError("a teacher without labels needs weights: --teacher.weights imagenet or a local file")

@@ -1,0 +1,262 @@
+"""The transfer terms of the cross-modal pipeline: what each method compares, and with which objective.
+
+A term is two halves. Its projector holds the weights and runs inside the module that is trained (and
+wrapped by DDP); its objective holds the memory, if any, and stays outside.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ..contrast import CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
+from ..distillers import FitNetRegressor
+from ..distillers import functional as D
+from ..models import Outputs
+from .config import TransferConfig
+
+Targets = Mapping[str, Tensor]
+"""What the teacher says of a batch: `logits`, `map`, `embedding`, and `attention0`, `attention1`, …"""
+
+
+class Shapes(NamedTuple):
+    """Sizes the terms are built for, measured by one dry forward."""
+
+    student_maps: tuple[tuple[int, ...], ...]
+    """(C, H, W) of every map of the student."""
+    teacher_logits: tuple[int, ...]
+    """(classes,) of a classifier, (classes, H, W) of a segmenter."""
+    teacher_map: tuple[int, ...]
+    """(C, H, W) of the teacher's dense map."""
+    teacher_embedding: int
+    teacher_attention: tuple[tuple[int, ...], ...]
+    """(1, H, W) of the teacher's attention maps."""
+    num_samples: int
+    """Rows of the training set, M."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One transfer objective."""
+
+    projector: nn.Module
+    """(student's Outputs, targets) -> the tensors that the objective reads."""
+    objective: nn.Module | Callable[..., Tensor]
+    """(*tensors, [index]) -> scalar; a module with a memory also has `update`."""
+    weight: float
+    written: tuple[int, ...] = ()
+    """Which of the projected tensors go to the memory after the step."""
+
+    def loss(self, projected: tuple[Tensor, ...], index: Tensor) -> Tensor:
+        """The unweighted term, a scalar."""
+        if isinstance(self.objective, nn.Module):
+            return self.objective(*projected, index)
+        return self.objective(*projected)
+
+    def update(self, projected: tuple[Tensor, ...], index: Tensor) -> None:
+        """Write the memory, where there is one."""
+        if self.written:
+            self.objective.update(index, *(projected[i].detach() for i in self.written))  # type: ignore[union-attr]
+
+
+class KDProjector(nn.Module):
+    """Student logits at the teacher's resolution, from its last map (segmenter) or embedding (classifier)."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__()
+        channels, classes = shapes.student_maps[-1][0], shapes.teacher_logits[0]
+        self.dense = len(shapes.teacher_logits) == 3
+        self.classify: nn.Module = nn.Conv2d(channels, classes, 1) if self.dense else nn.Linear(channels, classes)
+
+    def forward(self, student: Outputs, targets: Targets) -> tuple[Tensor, ...]:
+        logits = self.classify(student.maps[-1] if self.dense else student.embedding)
+        if self.dense and logits.shape[-2:] != targets["logits"].shape[-2:]:
+            logits = nn.functional.interpolate(
+                logits, targets["logits"].shape[-2:], mode="bilinear", align_corners=False
+            )
+        return logits, targets["logits"]
+
+
+class ATProjector(nn.Module):
+    """Pairs of maps for attention transfer: for every teacher stage, the student's deepest map that is
+    at least as fine, so that both look at about the same detail."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__()
+        self.pairs = pair_by_resolution(shapes.student_maps, shapes.teacher_attention)
+
+    def forward(self, student: Outputs, targets: Targets) -> tuple[Tensor, ...]:
+        maps = [student.maps[s] for s, _ in self.pairs]
+        return *maps, *(targets[f"attention{t}"] for _, t in self.pairs)
+
+
+def pair_by_resolution(
+    student: tuple[tuple[int, ...], ...], teacher: tuple[tuple[int, ...], ...]
+) -> list[tuple[int, int]]:
+    """(student map, teacher map) for every teacher map: the deepest student map with at least as many
+    rows, or the student's first where none is so fine; shapes are (C, H, W)."""
+    pairs = []
+    for t, (_, rows, _) in enumerate(teacher):
+        fine = [s for s, (_, h, _) in enumerate(student) if h >= rows]
+        pairs.append((fine[-1] if fine else 0, t))
+    return pairs
+
+
+class FitNetProjector(nn.Module):
+    """The student's last map, regressed to the teacher's dense map."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__()
+        self.regress = FitNetRegressor(shapes.student_maps[-1], shapes.teacher_map)
+
+    def forward(self, student: Outputs, targets: Targets) -> tuple[Tensor, ...]:
+        return self.regress(student.maps[-1]), targets["map"]
+
+
+class GlobalProjector(nn.Module):
+    """Embeddings of both sides in the critic's space: (B, d) each."""
+
+    def __init__(self, shapes: Shapes, embed_dim: int) -> None:
+        super().__init__()
+        self.heads = CriticHeads(shapes.student_maps[-1][0], shapes.teacher_embedding, embed_dim)
+
+    def forward(self, student: Outputs, targets: Targets) -> tuple[Tensor, ...]:
+        return self.heads(student.embedding, targets["embedding"])
+
+
+class DenseProjector(nn.Module):
+    """Maps of both sides in the critic's space on the student's grid: (B, d, H, W) each."""
+
+    def __init__(self, shapes: Shapes, embed_dim: int) -> None:
+        super().__init__()
+        self.heads = CriticHeads(shapes.student_maps[-1][0], shapes.teacher_map[0], embed_dim)
+
+    def forward(self, student: Outputs, targets: Targets) -> tuple[Tensor, ...]:
+        view, target = student.maps[-1], targets["map"]
+        if target.shape[-2:] != view.shape[-2:]:
+            target = nn.functional.interpolate(target, view.shape[-2:], mode="bilinear", align_corners=False)
+        return self.heads(view, target)
+
+
+class LocalGlobalProjector(nn.Module):
+    """Local maps and global vectors of both sides, in the order of `LocalGlobalContrast`."""
+
+    def __init__(self, shapes: Shapes, embed_dim: int) -> None:
+        super().__init__()
+        self.local = DenseProjector(shapes, embed_dim)
+        self.glob = GlobalProjector(shapes, embed_dim)
+
+    def forward(self, student: Outputs, targets: Targets) -> tuple[Tensor, ...]:
+        student_map, teacher_map = self.local(student, targets)
+        student_global, teacher_global = self.glob(student, targets)
+        return student_map, student_global, teacher_map, teacher_global
+
+
+def _attention(*maps: Tensor) -> Tensor:
+    half = len(maps) // 2
+    return D.attention(maps[:half], maps[half:])
+
+
+def _kd(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    loss = D.pixel_kd if student.dim() == 4 else D.kd
+    return loss(student, teacher, temperature=temperature)
+
+
+def _make_kd(shapes: Shapes, config: TransferConfig) -> Term:
+    return Term(KDProjector(shapes), partial(_kd, temperature=config.kd_temperature), config.kd_weight)
+
+
+def _make_at(shapes: Shapes, config: TransferConfig) -> Term:
+    return Term(ATProjector(shapes), _attention, config.at_weight)
+
+
+def _make_fitnet(shapes: Shapes, config: TransferConfig) -> Term:
+    return Term(FitNetProjector(shapes), D.fitnet, config.fitnet_weight)
+
+
+def _make_crd(shapes: Shapes, config: TransferConfig) -> Term:
+    contrast = InstanceContrast(
+        shapes.num_samples,
+        config.embed_dim,
+        num_negatives=config.num_negatives,
+        temperature=config.temperature,
+        momentum=config.momentum,
+        objective=config.objective,
+        negatives=config.negatives,
+    )
+    return Term(GlobalProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(0, 1))
+
+
+def _make_crd_local(shapes: Shapes, config: TransferConfig) -> Term:
+    contrast = LocalGlobalContrast(
+        shapes.num_samples,
+        config.embed_dim,
+        num_negatives=config.num_negatives,
+        temperature=config.temperature,
+        momentum=config.momentum,
+        objective=config.objective,
+    )
+    return Term(LocalGlobalProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(1, 3))
+
+
+def _make_crd_dense(shapes: Shapes, config: TransferConfig) -> Term:
+    contrast = DenseContrast(
+        config.embed_dim,
+        queue_size=config.queue_size,
+        num_positions=config.num_positions,
+        temperature=config.temperature,
+        objective=config.objective,
+    )
+    return Term(DenseProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(0, 1))
+
+
+TERMS: dict[str, Callable[[Shapes, TransferConfig], Term]] = {
+    "kd": _make_kd,
+    "at": _make_at,
+    "fitnet": _make_fitnet,
+    "crd": _make_crd,
+    "crd-local": _make_crd_local,
+    "crd-dense": _make_crd_dense,
+}
+
+
+def parse_method(method: str) -> dict[str, float]:
+    """`crd-dense+0.5*kd` -> {"crd-dense": 1.0, "kd": 0.5}; `none` -> {}.
+
+    Raises:
+        ValueError: for an unknown term (the nearest names are suggested), one named twice, or a factor
+            that is not a positive number.
+    """
+    if method == "none":
+        return {}
+    factors: dict[str, float] = {}
+    for part in method.split("+"):
+        factor, star, name = part.rpartition("*")
+        if name not in TERMS:
+            near = difflib.get_close_matches(name, [*TERMS, "none"], n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known: none, {', '.join(TERMS)}"
+            raise ValueError(f"unknown method {name!r} in {method!r}: {hint}")
+        if name in factors:
+            raise ValueError(f"{name!r} stands twice in {method!r}")
+        try:
+            factors[name] = float(factor) if star else 1.0
+        except ValueError:
+            raise ValueError(f"the factor {factor!r} in {method!r} is not a number") from None
+        if not (math.isfinite(factors[name]) and factors[name] > 0):
+            raise ValueError(f"the factor of {name!r} in {method!r} must be positive, got {factor}")
+    return factors
+
+
+def build_terms(method: str, shapes: Shapes, config: TransferConfig) -> dict[str, Term]:
+    """The terms of a method, with their weights."""
+    terms = {}
+    for name, factor in parse_method(method).items():
+        term = TERMS[name](shapes, config)
+        terms[name] = Term(term.projector, term.objective, factor * term.weight, term.written)
+    return terms

@@ -1,0 +1,119 @@
+"""Where a transfer step gets its two sides from: augmented and taught live, or computed once and reused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ..data import Batch
+from ..engine import read_tensors, write_tensors
+
+Pair = tuple[Tensor, dict[str, Tensor]]
+"""The student's view (B, C, H, W) and the teacher's targets."""
+
+
+class LiveViews(nn.Module):
+    """Augments each batch and runs the teacher on it, at every step."""
+
+    def __init__(self, teacher: nn.Module, augment: nn.Module, teacher_view: str, student_view: str) -> None:
+        super().__init__()
+        self.teacher = teacher
+        self.augment = augment
+        self.teacher_view, self.student_view = teacher_view, student_view
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Pair:
+        batch = self.augment(batch)
+        return batch[self.student_view], self.teacher(batch[self.teacher_view])
+
+
+class CachedViews(nn.Module):
+    """V augmented views of every sample with the teacher's targets, from memory; one is drawn per sample.
+
+    Args:
+        tensors: `view` (V, N, C, H, W) and the targets, (V, N, ...) in fp16.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.names = tuple(name for name in tensors if name != "view")
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Pair:
+        index = batch["index"]
+        view = self.get_buffer("view")
+        drawn = torch.randint(len(view), index.shape, device=index.device)
+        targets = {name: self.get_buffer(name)[drawn, index].float() for name in self.names}
+        return view[drawn, index], targets
+
+
+class Rows(Dataset[dict[str, Tensor]]):
+    """A data set of bare indices, for when everything else is cached."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"index": torch.tensor(index)}
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        return {"index": torch.tensor(indices)}
+
+
+@torch.no_grad()
+def compute_views(live: LiveViews, batches: Iterator[Batch] | list[Batch], count: int, *, views: int, seed: int) -> dict[str, Tensor]:
+    """Run the teacher over `views` augmented passes of the data.
+
+    The draws depend on `seed` alone; the global generators are left as they were.
+
+    Args:
+        batches: the whole data set in order, on the device; iterated once per view.
+        count: N, its length.
+
+    Returns:
+        `view` and the targets, (V, N, ...); floating targets in fp16, which holds 3 digits.
+    """
+    stores: dict[str, Tensor] = {}
+    device = next((p.device for p in live.parameters()), torch.device("cpu"))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for v in range(views):
+            row = 0
+            for batch in batches:
+                view, targets = live(batch)
+                for name, value in {"view": view, **targets}.items():
+                    kept = value if name == "view" else value.to(torch.float16)
+                    if name not in stores:
+                        stores[name] = torch.empty((views, count, *kept.shape[1:]), dtype=kept.dtype, device=kept.device)
+                    stores[name][v, row : row + len(kept)] = kept
+                row += len(view)
+    return stores
+
+
+def save_views(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write the views whole or not at all. Raises `NonFiniteError` where a target overflowed fp16."""
+    write_tensors(path, tensors)
+
+
+def load_views(path: Path) -> dict[str, Tensor]:
+    """Read what `save_views` wrote."""
+    return read_tensors(path)
+
+
+def digest(module: nn.Module) -> str:
+    """SHA-256 over a module's state, by which cached targets know their teacher."""
+    total = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,30 @@
+"""Data sets and paired views; every batch carries the stable index of its samples."""
+
+from .augment import AugmentConfig, ImageAugment, ImageAugmentConfig, PairedAugment, augment_images
+from .batch import IGNORE, Batch, DataError, Sample, collate
+from .classification import PackedImages
+from .packed import PackedPairs
+from .paired import PairedDataset
+from .statistics import Normalise, Statistics
+from .synthetic import SyntheticRooms
+from .tensors import PairedTensors
+
+__all__ = [
+    "IGNORE",
+    "AugmentConfig",
+    "Batch",
+    "DataError",
+    "ImageAugment",
+    "ImageAugmentConfig",
+    "Normalise",
+    "PackedImages",
+    "PackedPairs",
+    "PairedAugment",
+    "PairedDataset",
+    "PairedTensors",
+    "Sample",
+    "Statistics",
+    "SyntheticRooms",
+    "augment_images",
+    "collate",
+]

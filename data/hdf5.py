@@ -1,0 +1,73 @@
+"""HDF5 files that worker processes of any start method can share, with messages for damaged ones."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+from torch.utils.data import get_worker_info
+
+from .batch import DataError
+from .images import Array
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open for reading. Raises `DataError` for a missing, truncated or foreign file."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        size = path.stat().st_size
+        raise DataError(
+            f"{path}: no readable HDF5 file of {size} bytes ({error}); it may be cut short, get it again"
+        ) from error
+
+
+def require(file: h5py.File, name: str) -> h5py.Dataset:
+    """The data set `name`. Raises `DataError` that lists what the file has instead."""
+    item = file.get(name)
+    if not isinstance(item, h5py.Dataset):
+        raise DataError(f"{file.filename}: no data set {name!r}; found {contents(file)}")
+    return item
+
+
+def contents(file: h5py.File) -> str:
+    """The data sets of a file with their shapes, for a message."""
+    found: list[str] = []
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not name.startswith("#"):
+            found.append(f"{name} {item.shape}")
+
+    file.visititems(note)
+    return ", ".join(found) or "nothing"
+
+
+class LazyHDF5:
+    """An HDF5 file that opens on first use in each process.
+
+    A handle neither pickles (spawn, forkserver) nor survives a fork, so it is dropped from the state and
+    opened again where the process is another.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._process = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None, "_process": -1}
+
+    def read(self, name: str, row: int) -> Array:
+        """Row `row` of the data set `name`. Raises `DataError` that names both where reading fails."""
+        if self._file is None or self._process != os.getpid():
+            self._file, self._process = open_hdf5(self.path), os.getpid()
+            if get_worker_info() is not None:
+                cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
+        try:
+            return np.asarray(self._file[name][row])
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"{self.path}: {name}[{row}] cannot be read ({error}); it is damaged") from error

@@ -1,0 +1,64 @@
+"""The base of the data sets that read several views of a sample from files."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch.utils.data import Dataset
+
+from .batch import DataError, Sample
+from .images import (
+    Array,
+    Size,
+    check_size,
+    colour_tensor,
+    depth_tensor,
+    label_tensor,
+    resize_modality,
+)
+
+
+class PairedDataset(Dataset[Sample], ABC):
+    """Views of the same samples, pixel for pixel.
+
+    A subclass says how many samples there are and reads one as arrays; here they are resized, checked
+    (ranges, equal sizes) and made tensors. Every error names the sample.
+    """
+
+    def __init__(self, *, size: Size | None, num_classes: int | None) -> None:
+        self.size = check_size(size)
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _read(self, index: int) -> dict[str, Array]:
+        """The views of sample `index`: (H, W[, C]) arrays, depth in metres, labels with `IGNORE`."""
+
+    @abstractmethod
+    def _where(self, index: int, modality: str) -> str:
+        """Where the view comes from, for a message: file and sample."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a data set of {len(self)} samples")
+        arrays = self._read(index)
+        if self.size is not None:
+            arrays = {name: resize_modality(name, array, self.size) for name, array in arrays.items()}
+        self._check_sizes(index, arrays)
+        sample = {"index": torch.tensor(index)}
+        for name, array in arrays.items():
+            where = self._where(index, name)
+            if name == "depth":
+                sample[name] = depth_tensor(array, where)
+            elif name == "label":
+                sample[name] = label_tensor(array, self.num_classes, where)
+            else:
+                sample[name] = colour_tensor(array, where)
+        return sample
+
+    def _check_sizes(self, index: int, arrays: dict[str, Array]) -> None:
+        sizes = {name: array.shape[:2] for name, array in arrays.items()}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{self._where(index, name)} is {h}×{w}" for name, (h, w) in sizes.items())
+            raise DataError(f"the views differ in size: {listed}; pass size=(height, width) to resize them")

@@ -1,0 +1,119 @@
+"""Mean and standard deviation of each view, measured once on a training split and kept with the model."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .batch import DataError, collate
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of each channel of each view, in the view's own units."""
+
+    mean: Mapping[str, tuple[float, ...]]
+    """View to one mean a channel; for `depth` over pixels with a reading, in metres."""
+    std: Mapping[str, tuple[float, ...]]
+    """View to one standard deviation a channel, over the same pixels."""
+
+    @classmethod
+    def measure(cls, dataset: Any, *, batch_size: int = 64) -> "Statistics":
+        """Over every pixel of every floating view of `dataset`; for `depth` over pixels above 0.
+
+        Sums are kept in float64, shifted by the first batch's mean, so that they do not cancel.
+        """
+        totals: dict[str, _Moments] = {}
+        for start in range(0, len(dataset), batch_size):
+            rows = list(range(start, min(start + batch_size, len(dataset))))
+            whole = hasattr(dataset, "__getitems__")
+            batch = dataset.__getitems__(rows) if whole else collate([dataset[row] for row in rows])
+            for name, view in batch.items():
+                if view.is_floating_point():
+                    totals.setdefault(name, _Moments()).add(view, view > 0 if name == "depth" else None)
+        if not totals:
+            raise DataError(f"no floating view in a data set of {len(dataset)} samples")
+        results = {name: moments.result(name) for name, moments in totals.items()}
+        return cls(
+            mean={name: mean for name, (mean, _) in results.items()},
+            std={name: std for name, (_, std) in results.items()},
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON."""
+        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Statistics":
+        """Read what `save` wrote. Raises `DataError` for anything else."""
+        try:
+            content = json.loads(Path(path).read_text())
+            mean, std = (
+                {str(name): tuple(float(v) for v in values) for name, values in content[key].items()}
+                for key in ("mean", "std")
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: no statistics that Statistics.save wrote ({error!r})") from error
+        return cls(mean=mean, std=std)
+
+
+class Normalise(nn.Module):
+    """(view - mean) / std with the figures as buffers, so that a saved model carries them.
+
+    `depth` keeps its holes apart: a pixel of 0 (no reading) becomes 0, the mean, not -mean / std.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, statistics: Statistics, view: str) -> None:
+        super().__init__()
+        if view not in statistics.mean:
+            raise DataError(f"no statistics of {view!r}; there are {', '.join(statistics.mean)}")
+        mean, std = torch.tensor(statistics.mean[view]), torch.tensor(statistics.std[view])
+        if not bool((std > 0).all()):
+            raise DataError(f"{view}: the standard deviation must be positive, got {tuple(std.tolist())}")
+        self.register_buffer("mean", mean.view(-1, 1, 1))
+        self.register_buffer("std", std.view(-1, 1, 1))
+        self.masks_holes = view == "depth"
+
+    def forward(self, view: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape, zero mean and unit deviation over the training split."""
+        normalised = (view - self.mean) / self.std
+        return torch.where(view > 0, normalised, 0.0) if self.masks_holes else normalised
+
+
+class _Moments:
+    """Running count, sum and sum of squares per channel."""
+
+    def __init__(self) -> None:
+        self.shift: Tensor | None = None
+        self.count = torch.zeros((), dtype=torch.float64)
+        self.total = torch.zeros((), dtype=torch.float64)
+        self.square = torch.zeros((), dtype=torch.float64)
+
+    def add(self, view: Tensor, mask: Tensor | None) -> None:
+        """(B, C, H, W) values, and the same shape of booleans where only some count."""
+        axes = (0, 2, 3)
+        values = view.to("cpu", torch.float64)
+        weight = torch.ones_like(values) if mask is None else mask.to("cpu", torch.float64)
+        if self.shift is None:
+            self.shift = (values * weight).sum(axes, keepdim=True) / weight.sum(axes, keepdim=True).clamp_min(
+                1
+            )
+        centred = (values - self.shift) * weight
+        self.count = self.count + weight.sum(axes)
+        self.total = self.total + centred.sum(axes)
+        self.square = self.square + centred.square().sum(axes)
+
+    def result(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        if self.shift is None or bool((self.count == 0).any()):
+            raise DataError(f"{name}: no pixel has a reading")
+        offset = self.total / self.count
+        variance = (self.square / self.count - offset.square()).clamp_min(0)
+        return tuple((self.shift.flatten() + offset).tolist()), tuple(variance.sqrt().tolist())

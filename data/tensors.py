@@ -1,0 +1,116 @@
+"""Paired views that fit in memory, served a whole batch at a time."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .batch import Batch, DataError, Sample
+from .paired import PairedDataset
+
+
+class PairedTensors(Dataset[Sample]):
+    """A data set in memory: `rgb` (N, 3, H, W) uint8, `depth` (N, 1, H, W) float32, `label` (N, H, W) uint8.
+
+    Any set of names will do; a uint8 tensor of four axes is a view of 0–255 and is served in [0, 1], other
+    floating tensors are served as they are in float32, integer tensors of one or three axes as int64 labels.
+    `__getitems__` makes the batch with one gather a view, so the loader has nothing to collate.
+
+    Raises:
+        DataError: views that differ in number or in height and width.
+    """
+
+    def __init__(self, **views: Tensor) -> None:
+        if not views:
+            raise DataError("PairedTensors needs at least one view, got none")
+        if "index" in views:
+            raise DataError("index is made here, row by row; it cannot be a view")
+        counts = {name: len(view) for name, view in views.items()}
+        if len(set(counts.values())) != 1:
+            raise DataError(f"the views differ in number: {counts}")
+        sizes = {name: tuple(view.shape[-2:]) for name, view in views.items() if view.ndim >= 3}
+        if len(set(sizes.values())) > 1:
+            raise DataError(f"the views differ in size: {sizes}")
+        self.views = views
+        self.num_classes: int | None = None
+        self.class_names: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dataset(cls, dataset: PairedDataset, *, num_workers: int = 0) -> "PairedTensors":
+        """Read a whole data set once. `rgb` is rounded to 8 bits, which is what image files hold.
+
+        Args:
+            dataset: its samples have one size (pass `size` to it where files differ).
+            num_workers: processes that decode; 0 for this one.
+        """
+        # A generator of its own: reading must not move the global one that augmentation draws from.
+        loader = DataLoader(dataset, batch_size=None, num_workers=num_workers, generator=torch.Generator())
+        views: dict[str, Tensor] = {}
+        for row, sample in enumerate(loader):
+            for name, value in sample.items():
+                if name == "index":
+                    continue
+                stored = _stored(name, value)
+                if row == 0:
+                    views[name] = torch.empty((len(dataset), *stored.shape), dtype=stored.dtype)
+                if name not in views or views[name].shape[1:] != stored.shape:
+                    raise DataError(
+                        f"{name} of sample {row} is {tuple(stored.shape)}, of sample 0 "
+                        f"{tuple(views[name].shape[1:]) if name in views else 'absent'}; pass "
+                        "size=(height, width) to the data set"
+                    )
+                views[name][row] = stored
+        result = PairedTensors(**views)
+        result.num_classes, result.class_names = dataset.num_classes, getattr(dataset, "class_names", ())
+        return result
+
+    def __len__(self) -> int:
+        return len(next(iter(self.views.values())))
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a data set of {len(self)} samples")
+        return {name: value[0] for name, value in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these rows, in their order."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        batch = {"index": index}
+        for name, view in self.views.items():
+            batch[name] = _served(view[index])
+        return batch
+
+    def subset(self, indices: Sequence[int] | Tensor) -> "PairedTensors":
+        """These rows as a data set of their own, whose `index` is 0 … len(indices) - 1.
+
+        Renumbered so that a memory with one row a sample has no rows that nobody writes.
+        """
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        if rows.numel() and (int(rows.min()) < 0 or int(rows.max()) >= len(self)):
+            raise DataError(f"rows from {int(rows.min())} to {int(rows.max())} of a set of {len(self)}")
+        return self._with({name: view[rows] for name, view in self.views.items()})
+
+    def select(self, *names: str) -> "PairedTensors":
+        """Only these views, without a copy: the transfer stage must not see labels."""
+        missing = [name for name in names if name not in self.views]
+        if missing:
+            raise DataError(f"no view {missing[0]!r}; there are {', '.join(self.views)}")
+        return self._with({name: self.views[name] for name in names})
+
+    def _with(self, views: dict[str, Tensor]) -> "PairedTensors":
+        result = PairedTensors(**views)
+        result.num_classes, result.class_names = self.num_classes, self.class_names
+        return result
+
+
+def _stored(name: str, value: Tensor) -> Tensor:
+    if name == "label":
+        return value.to(torch.uint8)
+    return (value * 255).round_().to(torch.uint8) if name == "rgb" else value
+
+
+def _served(rows: Tensor) -> Tensor:
+    if rows.dtype == torch.uint8 and rows.ndim == 4:
+        return rows.to(torch.float32).div_(255)
+    return rows.to(torch.float32 if rows.is_floating_point() else torch.int64)

@@ -1,0 +1,93 @@
+"""Fill the tables in the documentation from the figures in benchmarks/results/*.json.
+
+    python docs/build.py            # rewrite the pages
+    python docs/build.py --check    # exit 1 where a page differs from the figures
+
+A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME -->`, and is made from
+benchmarks/results/NAME.json, a copy of a run's results.json. Nothing between the two is written by hand.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crdkit.experiments.report import SEGMENTATION_COLUMNS, environment_line, markdown_table
+
+DOCS = Path(__file__).resolve().parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+
+# Tian, Krishnan, Isola: Contrastive Representation Distillation, ICLR 2020, RGB→depth on NYU-Depth-v2:
+# pixel accuracy and mean IoU, percent. Their CRD is local-global, their teacher an ImageNet ResNet-50.
+PUBLISHED = {
+    "none": (56.4, 35.8),
+    "kd": (58.9, 38.0),
+    "at": (60.1, 39.5),
+    "fitnet": (60.8, 40.7),
+    "crd-local": (61.6, 41.8),
+}
+
+MARKED = re.compile(
+    r"(?P<begin><!-- begin results (?P<name>[\w.-]+) -->\n).*?(?P<end><!-- end results (?P=name) -->)",
+    re.DOTALL,
+)
+MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+ -->")
+
+
+def fill(page: str, results: Path) -> str:
+    """The page with every marked table made anew from the JSON files in ``results``.
+
+    Raises:
+        ValueError: a marker without its partner.
+        FileNotFoundError: a marker whose JSON file is missing.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        path = results / f"{match['name']}.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
+        return match["begin"] + section(json.loads(path.read_text(encoding="utf-8"))) + match["end"]
+
+    unpaired = MARKER.findall(MARKED.sub("", page))
+    if unpaired:
+        raise ValueError(f"marker without its partner: {unpaired[0]}")
+    return MARKED.sub(table, page)
+
+
+def section(results: Mapping[str, Any]) -> str:
+    """Table, seeds and provenance of one results file, as Markdown."""
+    extra: dict[str, dict[str, str]] = {}
+    if results["task"] == "crossmodal" and results["preset"].startswith("nyu"):
+        extra["paper: accuracy"] = {method: f"{accuracy:.1f}" for method, (accuracy, _) in PUBLISHED.items()}
+        extra["paper: mean IoU"] = {method: f"{iou:.1f}" for method, (_, iou) in PUBLISHED.items()}
+    seeds = sorted({run["seed"] for run in results["runs"]})
+    return (
+        f"{markdown_table(results['summary'], SEGMENTATION_COLUMNS, baseline='none', extra=extra)}\n"
+        f"Percent, mean ± sample standard deviation over n seeds (in brackets the difference from `none`). "
+        f"Preset `{results['preset']}`, seeds {', '.join(map(str, seeds))}. "
+        f"{environment_line(results['environment'])}\n"
+    )
+
+
+def main() -> int:
+    """Fill or check every page; the exit code."""
+    check = "--check" in sys.argv[1:]
+    stale = 0
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        filled = fill(page, RESULTS)
+        if filled == page:
+            continue
+        if check:
+            stale += 1
+            print(f"{path.name} differs from benchmarks/results; run: python docs/build.py", file=sys.stderr)
+        else:
+            path.write_text(filled, encoding="utf-8")
+            print(f"filled {path.name}")
+    return min(stale, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

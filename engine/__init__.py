@@ -1,0 +1,48 @@
+"""The one training loop, with what keeps a training whole: order, checkpoints, signals, tracking.
+
+The only room that knows accelerate.
+"""
+
+from .checkpoint import Checkpoint, CheckpointStore
+from .config import TrainConfig, make_optimizer
+from .errors import (
+    CheckpointError,
+    CrdkitError,
+    FrozenError,
+    Interrupted,
+    NonFiniteError,
+    OutputError,
+    ResumeError,
+    TaskError,
+    WorkerError,
+)
+from .loop import Evaluate, train
+from .rng import derive_seed, seed_all
+from .sampler import BatchSource, ShardedBatchSampler, collate
+from .schedule import lr_factor
+from .task import Task
+
+__all__ = [
+    "BatchSource",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointStore",
+    "CrdkitError",
+    "Evaluate",
+    "FrozenError",
+    "Interrupted",
+    "NonFiniteError",
+    "OutputError",
+    "ResumeError",
+    "ShardedBatchSampler",
+    "Task",
+    "TaskError",
+    "TrainConfig",
+    "WorkerError",
+    "collate",
+    "derive_seed",
+    "lr_factor",
+    "make_optimizer",
+    "seed_all",
+    "train",
+]

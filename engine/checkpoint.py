@@ -1,0 +1,175 @@
+"""Checkpoints that survive a kill at any moment, and a reader that trusts none of their bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .errors import CheckpointError
+from .files import WRITE_ERRORS, flush, read_tensors, sha256, write_json, write_tensors
+
+PATTERN = re.compile(r"checkpoint-(\d{6,})")
+MANIFEST = "manifest.json"
+STATE = "state.json"
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved: groups of named tensors, and a state of JSON values."""
+
+    number: int
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints in a folder, numbered in the order of saving; the two newest whole ones are kept.
+
+    A checkpoint is a folder with a safetensors file for each group of tensors, `state.json`, and
+    `manifest.json` with the size and SHA-256 of each. It is written under another name, flushed to the disk
+    and renamed; only then are older ones deleted. Nothing in it is ever unpickled.
+
+    Args:
+        folder: where they are; created by the first save.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.whole: list[int] = []
+
+    def numbers(self) -> list[int]:
+        """The numbers of the checkpoints in the folder, whole or not, in rising order."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(match[1]) for p in self.folder.iterdir() if (match := PATTERN.fullmatch(p.name)))
+
+    def path(self, number: int) -> Path:
+        """The folder of a checkpoint."""
+        return self.folder / f"checkpoint-{number:06d}"
+
+    def save(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+        """Write a checkpoint, then delete those that are no longer needed.
+
+        Raises:
+            NonFiniteError: a tensor holds NaN or infinity.
+            CheckpointError: it could not be written. The older ones stay, and nothing half-written does.
+        """
+        number = max([0, *self.numbers()]) + 1
+        temporary = self.folder / f".tmp-checkpoint-{uuid.uuid4().hex[:8]}"
+        try:
+            temporary.mkdir(parents=True)
+            for name, group in tensors.items():
+                write_tensors(temporary / f"{name}.safetensors", group)
+            write_json(temporary / STATE, state)
+            listed = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in sorted(temporary.iterdir())}
+            write_json(temporary / MANIFEST, {"files": listed})
+            os.rename(temporary, self.path(number))
+            flush(self.folder)
+        except WRITE_ERRORS as error:
+            kept = f"{self.path(self.whole[-1])} is kept" if self.whole else "there is no older one"
+            raise CheckpointError(f"cannot write a checkpoint to {self.folder}: {error}; {kept}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.whole = [*self.whole, number][-KEPT:]
+        self._delete_others()
+        return self.path(number)
+
+    def newest_whole(self) -> int:
+        """The newest checkpoint whose files are what its manifest says; 0 where there is none at all.
+
+        Warns, naming what is wrong, for each broken one that it passes over.
+
+        Raises:
+            CheckpointError: there are checkpoints, but every one is broken.
+        """
+        broken = []
+        for number in reversed(self.numbers()):
+            fault = self.fault(number)
+            if fault is None:
+                for line in broken:
+                    warnings.warn(f"{line}; using {self.path(number).name}, the one before", stacklevel=2)
+                self.whole = [number]
+                return number
+            broken.append(fault)
+        if broken:
+            raise CheckpointError(
+                "no checkpoint is whole: " + "; ".join(broken) + f". Delete {self.folder} to start from the beginning"
+            )
+        return 0
+
+    def fault(self, number: int) -> str | None:
+        """What is wrong with a checkpoint, naming the file; None where it is whole."""
+        folder = self.path(number)
+        try:
+            listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+            sizes = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
+        except FileNotFoundError:
+            return f"{folder / MANIFEST} is missing"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return f"{folder / MANIFEST} cannot be read ({error})"
+        if STATE not in sizes:
+            return f"{folder / MANIFEST} does not list {STATE}"
+        for name, (size, digest) in sizes.items():
+            path = folder / name
+            if path.parent != folder or not path.is_file():
+                return f"{path} is missing"
+            if path.stat().st_size != size:
+                return f"{path} has {path.stat().st_size} bytes instead of {size}"
+            if sha256(path) != digest:
+                return f"{path} is damaged: its SHA-256 is not the manifest's"
+        return None
+
+    def load(self, number: int, groups: tuple[str, ...]) -> Checkpoint:
+        """Read a checkpoint that `newest_whole` found; no file but the named groups' and the state is opened."""
+        folder = self.path(number)
+        try:
+            tensors = {name: read_tensors(folder / f"{name}.safetensors") for name in groups}
+            return Checkpoint(number, tensors, json.loads((folder / STATE).read_bytes()))
+        except (*WRITE_ERRORS, ValueError) as error:
+            raise CheckpointError(f"cannot read {folder}: {error}") from error
+
+    def clean(self) -> None:
+        """Delete what a killed process left half-written."""
+        if self.folder.is_dir():
+            for path in self.folder.glob(".tmp-*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _delete_others(self) -> None:
+        for number in self.numbers():
+            if number not in self.whole:
+                # Without its manifest first, so that a kill in between leaves nothing that looks whole.
+                (self.path(number) / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(self.path(number), ignore_errors=True)
+
+
+def flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimizer's state as tensors named "parameter.key" and, for what is no tensor, JSON values.
+
+    The settings of the parameter groups are left out: they follow from the configuration.
+    """
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, Any] = {}
+    for parameter, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            (tensors if isinstance(value, Tensor) else values)[f"{parameter}.{key}"] = value
+    return tensors, values
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Put a state of `flatten_optimizer` into an optimizer over the same parameters."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**tensors, **values}.items():
+        parameter, key = name.split(".", 1)
+        state.setdefault(int(parameter), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

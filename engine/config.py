@@ -1,0 +1,103 @@
+"""The configuration of one training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+# Fields that change neither weights nor history, so that a run may be resumed with other values.
+FREE_ON_RESUME = ("num_workers", "log_every", "checkpoint_every")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. The defaults are the CIFAR-100 settings of the paper's published code."""
+
+    epochs: int = 240
+    """Passes over the data set."""
+    batch_size: int = 64
+    """Samples in one batch over all processes together; the last batch of an epoch may be smaller."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """The optimizer; every trainable parameter has the same settings."""
+    learning_rate: float = 0.05
+    """The learning rate at the schedule's factor 1."""
+    weight_decay: float = 5e-4
+    """Weight decay, on all parameters (decoupled for adamw)."""
+    momentum: float = 0.9
+    """Momentum of sgd; adamw ignores it."""
+    nesterov: bool = False
+    """Nesterov's form of momentum, for sgd."""
+    schedule: Literal["constant", "step", "cosine", "onecycle"] = "step"
+    """The learning rate over the steps; see `crdkit.engine.lr_factor`."""
+    milestones: tuple[float, ...] = (150, 180, 210)
+    """Epochs after which schedule `step` multiplies the rate by gamma."""
+    gamma: float = 0.1
+    """The factor at each milestone."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the rate rises linearly from near 0."""
+    clip_norm: float | None = None
+    """The largest norm of the whole gradient; None does not clip."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged, by their number of samples, for one step."""
+    num_workers: int = 0
+    """Processes that load data, on each rank; 0 loads in the training process."""
+    log_every: int = 50
+    """Steps between two lines of metrics.jsonl; on a GPU also between two checks for a non-finite loss."""
+    evaluate_every: int = 1
+    """Epochs between two evaluations; the last epoch is always evaluated."""
+    checkpoint_every: float = 1.0
+    """Epochs between two checkpoints; a fraction saves within the epoch."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "log_every", "evaluate_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("learning_rate", "checkpoint_every", "gamma"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive, got {value!r}")
+        for name in ("weight_decay", "momentum", "warmup_epochs", "num_workers"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must not be negative, got {value!r}")
+        if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):
+            raise ValueError(f"clip_norm must be positive or None, got {self.clip_norm!r}")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs must be below epochs={self.epochs}, got {self.warmup_epochs!r}")
+        if self.schedule == "onecycle" and self.warmup_epochs > 0:
+            raise ValueError(f"onecycle has a warm-up of its own; set warmup_epochs=0, got {self.warmup_epochs!r}")
+        if list(self.milestones) != sorted(self.milestones) or any(m < 0 for m in self.milestones):
+            raise ValueError(f"milestones must rise and not be negative, got {self.milestones!r}")
+        if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0, got 0")
+
+    def facts(self) -> dict[str, Any]:
+        """The fields that decide the result, for the check on resume."""
+        return {name: value for name, value in asdict(self).items() if name not in FREE_ON_RESUME}
+
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("constant", "step", "cosine", "onecycle")
+
+
+def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of the configuration over the parameters that require a gradient."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        trainable,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )

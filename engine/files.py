@@ -1,0 +1,128 @@
+"""Files that are whole or absent: written beside their place, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from .errors import NonFiniteError, OutputError, TaskError
+
+WRITE_ERRORS = (OSError, SafetensorError)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Make a file's contents, or a folder's entries, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.write_text(text)
+        flush(temporary)
+        os.replace(temporary, path)
+        flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors, atomically. `NonFiniteError` for NaN or infinity in one."""
+    require_finite(tensors, path.name)
+    folder = path.parent / f".tmp-{path.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir()
+        safetensors.torch.save_file(_separate(tensors), folder / path.name)
+        flush(folder / path.name)
+        os.replace(folder / path.name, path)
+        flush(path.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU. The format holds no code, so none can run."""
+    return safetensors.torch.load_file(path)
+
+
+def tensors_of(module: nn.Module | None, name: str) -> dict[str, Tensor]:
+    """A module's state dict; {} for None. `TaskError` where an entry is no tensor and so could not be saved."""
+    state = {} if module is None else module.state_dict()
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise TaskError(
+                f"{name}.{key} in the state dict is a {type(value).__name__}; make it a buffer: only tensors are saved"
+            )
+    return state
+
+
+def require_finite(tensors: dict[str, Tensor], place: str) -> None:
+    """Raise `NonFiniteError` naming the first tensor with NaN or infinity in it."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            count = int((~torch.isfinite(tensor)).sum())
+            raise NonFiniteError(f"{name} holds {count} of {tensor.numel()} values that are NaN or infinite: {place} not saved")
+
+
+def prepare_folder(folder: Path, required: int) -> None:
+    """Create the run folder and find out before the training whether it can be written.
+
+    Args:
+        required: bytes that the training will have to write at the least.
+
+    Raises:
+        OutputError: not a folder, not writable, or too little space.
+    """
+    probe = folder / f".tmp-probe-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"0")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
+    finally:
+        try:
+            probe.unlink(missing_ok=True)
+        except OSError:
+            pass
+    if free < required:
+        raise OutputError(
+            f"{folder} has {free / 2**20:.0f} MiB free; the checkpoints of this training need {required / 2**20:.0f}"
+        )
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, contiguous, each with storage of its own: safetensors refuses tied weights."""
+    separate, seen = {}, set()
+    for name, tensor in tensors.items():
+        copy = tensor.detach().cpu().contiguous()
+        storage = copy.untyped_storage().data_ptr()
+        separate[name] = copy.clone() if storage in seen else copy
+        seen.add(storage)
+    return separate

@@ -1,0 +1,275 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from .config import TrainConfig, make_optimizer
+from .errors import Interrupted, TaskError, WorkerError
+from .files import prepare_folder
+from .finished import CHECKPOINTS, read_finished
+from .fingerprint import make_fingerprint
+from .guards import FrozenGuard
+from .peers import Peers
+from .rng import derive_seed, isolated_rng, seed_all
+from .sampler import BatchSource
+from .schedule import lr_factor
+from .signals import StopSignals
+from .state import TrainState, required_space
+from .task import Task, check_task, weighted_sum
+from .tracking import Reporter
+
+Evaluate = Callable[[nn.Module], dict[str, float]]
+
+
+def train(
+    task: Task,
+    dataset: Dataset[Any],
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    accelerator: Accelerator,
+    seed: int,
+    evaluate: Evaluate | None = None,
+    label: str = "",
+    fingerprint: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Train to the end, from the beginning or from the folder's newest whole checkpoint.
+
+    On a CPU the result does not depend on whether, where and how often the training was interrupted, bit
+    for bit. In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then
+    `model.safetensors` (the module) and, written last, `history.json`. A folder with that is finished:
+    the call loads the weights into `task.module` and returns the history.
+
+    A batch is cut into equal slices over the processes; the loss of a step is the mean over the samples of
+    `config.accumulate` batches. SIGTERM, SIGINT and SIGUSR1 end the training after the step is finished and
+    saved, on all processes.
+
+    Args:
+        task: the module, its terms, the memory and the frozen networks.
+        dataset: `__len__` and `__getitem__(i) -> dict of tensors`, or `__getitems__(indices)` for a batch.
+        config: how to train.
+        folder: this training's own folder.
+        accelerator: device, processes, precision, trackers. Accumulation is the configuration's.
+        seed: of the data's order and of every random number drawn in the training. The initial weights are
+            the caller's.
+        evaluate: called on every process with the unwrapped module in eval mode, every
+            `config.evaluate_every` epochs and after the last; returns values for the history.
+        label: names this training in lines and trackers.
+        fingerprint: JSON values that must be the same on resume, beside those the engine compares itself
+            (configuration, weights, seed, shapes, number of samples and processes, precision).
+
+    Returns:
+        The history, a row for each epoch: `epoch` and `step` (done so far), `lr`, `loss`, the mean of each
+        term over the epoch's samples, and what `evaluate` returned.
+
+    Raises:
+        TaskError: the task breaks its contract.
+        ResumeError: the folder belongs to another training; the differences are listed.
+        CheckpointError, OutputError: nothing whole to resume from; the folder cannot be written.
+        NonFiniteError: a term or a weight became NaN or infinite; the last good checkpoint stays.
+        FrozenError: a frozen network changed.
+        WorkerError: a data worker died.
+        Interrupted: a `SystemExit` with code 128 + the signal's number.
+    """
+    check_task(task)
+    if accelerator.gradient_accumulation_steps != 1:
+        raise ValueError(
+            "the accelerator must not accumulate gradients; set TrainConfig.accumulate="
+            f"{accelerator.gradient_accumulation_steps} instead"
+        )
+    folder, device = Path(folder), accelerator.device
+    with contextlib.ExitStack() as stack:
+        peers = stack.enter_context(contextlib.closing(Peers(accelerator)))
+        source = BatchSource(
+            dataset,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            seed=seed,
+            rank=peers.rank,
+            world_size=peers.size,
+        )
+        steps_per_epoch = math.ceil(source.batches_per_epoch / config.accumulate)
+        total_steps = config.epochs * steps_per_epoch
+        save_interval = max(1, round(config.checkpoint_every * steps_per_epoch))
+        check_interval = 1 if device.type == "cpu" else config.log_every
+        facts = make_fingerprint(
+            task,
+            config,
+            samples=source.length,
+            seed=seed,
+            world_size=peers.size,
+            precision=accelerator.mixed_precision,
+            extra=fingerprint,
+        )
+
+        task.module.to(device)
+        if (history := read_finished(folder, task, facts)) is not None:
+            return history
+        if peers.is_main:
+            prepare_folder(folder, required_space(task, config, folder / CHECKPOINTS))
+        if task.memory is not None:
+            task.memory.to(device)
+            peers.share_state(task.memory)
+        frozen = FrozenGuard(task.frozen, device)
+        optimizer = make_optimizer(config, task.module.parameters())
+        module, stepper = accelerator.prepare(task.module, optimizer)
+        stack.callback(_release, accelerator, module, stepper)
+
+        state = TrainState(
+            task,
+            optimizer,
+            source,
+            accelerator=accelerator,
+            peers=peers,
+            folder=folder / CHECKPOINTS,
+            facts=facts,
+        )
+        seed_all(derive_seed("training", seed, peers.rank))
+        state.resume()
+        step = state.epoch * steps_per_epoch + math.ceil(state.batch / config.accumulate)
+        reporter = stack.enter_context(
+            contextlib.closing(
+                Reporter(folder, accelerator, label=label, total=total_steps, step=step, epoch=state.epoch)
+            )
+        )
+        if step:
+            reporter.say(f"continuing after step {step} of {total_steps}")
+        batches = source.load(
+            state.epoch, state.batch, num_workers=config.num_workers, pin_memory=device.type == "cuda"
+        )
+        signals = stack.enter_context(StopSignals())
+
+        def stop(signum: int) -> NoReturn:
+            path = state.save()
+            name = signal.Signals(signum).name
+            reporter.say(f"stopped by {name} after step {step}, saved {path}; run the same again to continue")
+            raise Interrupted(signum)
+
+        while state.epoch < config.epochs:
+            task.module.train()
+            frozen.hold()
+            while state.batch < source.batches_per_epoch:
+                numbers = range(state.batch, min(state.batch + config.accumulate, source.batches_per_epoch))
+                samples = sum(source.size(number) for number in numbers)
+                rate = config.learning_rate * lr_factor(step, config=config, steps_per_epoch=steps_per_epoch)
+
+                # Load. All ranks learn of a failure, or a signal, on one of them: none waits in vain.
+                trouble: Exception | None = None
+                try:
+                    loaded = [_to_device(next(batches), device) for _ in numbers]
+                except Exception as error:
+                    trouble = error
+                failed, signum = peers.largest(trouble is not None, signals.received)
+                if signum:
+                    stop(signum)
+                if failed:
+                    raise trouble or WorkerError("another process could not load its batch")
+
+                # Forward, terms, backward. Each batch weighs by its samples; only the last one of the step
+                # synchronises the gradients.
+                extras = []
+                for number, batch in zip(numbers, loaded, strict=True):
+                    synchronise = number == numbers[-1]
+                    with contextlib.nullcontext() if synchronise else accelerator.no_sync(module):
+                        with accelerator.autocast():
+                            terms, extra = task.terms(module, batch)
+                        loss = weighted_sum(terms, task.weights)
+                        state.watch(terms, loss, number)
+                        accelerator.backward(loss * (source.size(number) / samples))
+                    extras.append(extra)
+
+                # Step.
+                due = {
+                    "check": (step + 1) % check_interval == 0,
+                    "save": (step + 1) % save_interval == 0,
+                    "close": numbers[-1] + 1 == source.batches_per_epoch,
+                }
+                if any(due.values()):
+                    state.require_finite()
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                if config.clip_norm is not None:
+                    accelerator.unscale_gradients(stepper)
+                    nn.utils.clip_grad_norm_(task.module.parameters(), config.clip_norm)
+                stepper.step()
+                stepper.zero_grad()
+
+                # Update the memory.
+                with torch.no_grad():
+                    for batch, extra in zip(loaded, extras, strict=True):
+                        task.update(batch, extra)
+
+                step += 1
+                state.batch = numbers[-1] + 1
+
+                # Log.
+                reporter.advance(step, samples)
+                if step % config.log_every == 0:
+                    values = {"epoch": state.epoch + 1, "step": step, "lr": rate, **state.means()}
+                    reporter.log_step(step, values)
+
+                # Save.
+                if due["save"]:
+                    state.save()
+
+            # Evaluate. The position is that after the last batch: an interruption loses nothing.
+            if (signum := peers.largest(signals.received)[0]):
+                stop(signum)
+            epoch = state.epoch + 1
+            rate = config.learning_rate * lr_factor(step - 1, config=config, steps_per_epoch=steps_per_epoch)
+            row: dict[str, Any] = {"epoch": epoch, "step": step, "lr": rate, **state.means()}
+            if evaluate is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
+                try:
+                    row |= _evaluate(evaluate, task.module, peers, device, taken=set(row))
+                except Interrupted:
+                    state.save()  # a training inside the evaluation has taken the signal
+                    raise
+            state.close_epoch(row)
+            reporter.log_epoch(step, row)
+
+        frozen.verify()
+        state.finish(folder)
+        return state.history
+
+
+def _to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: values.to(device, non_blocking=True) for name, values in batch.items()}
+
+
+def _evaluate(
+    evaluate: Evaluate, module: nn.Module, peers: Peers, device: torch.device, *, taken: set[str]
+) -> dict[str, float]:
+    """The main process's values. The modes of all parts, and the random numbers, stay as if nothing was done."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with isolated_rng(device):
+            metrics = {name: float(value) for name, value in evaluate(module).items()}
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    if clash := sorted(taken & set(metrics)):
+        raise TaskError(f"evaluate returned {clash[0]!r}, a name that the history has already")
+    values = torch.tensor(list(metrics.values()), dtype=torch.float64)
+    return dict(zip(metrics, peers.gather({"values": values})[0]["values"].tolist(), strict=True))
+
+
+def _release(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:
+    """Give the module its own forward back, and let the accelerator forget what it prepared.
+
+    It would keep every module and optimizer of a process alive, and unscale all of them in fp16.
+    """
+    accelerator.unwrap_model(module, keep_fp32_wrapper=False)
+    for held, own in ((accelerator._models, module), (accelerator._optimizers, optimizer)):
+        held[:] = [other for other in held if other is not own]

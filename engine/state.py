@@ -1,0 +1,213 @@
+"""Everything of a running training that a checkpoint has to bring back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimizer
+from .config import TrainConfig
+from .errors import CheckpointError, CrdkitError, NonFiniteError, TaskError
+from .files import tensors_of
+from .finished import write_finished
+from .fingerprint import require_same
+from .guards import FiniteGuard, nonfinite_samples
+from .peers import Peers
+from .rng import restore_rng, rng_state
+from .sampler import BatchSource
+from .task import Task
+from .tracking import Meter
+
+# The factor that torch's GradScaler starts from; it belongs to the accelerator, which may have served before.
+FIRST_SCALE = 65536.0
+
+
+class TrainState:
+    """The position, the history, the sums of the epoch, and with them all that is saved.
+
+    Attributes:
+        epoch: epochs closed, that is with their row in the history.
+        batch: batches done in the epoch after those.
+        history: a row for each closed epoch.
+        meter: the terms' means in the epoch after those; None before the first batch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        source: BatchSource,
+        *,
+        accelerator: Accelerator,
+        peers: Peers,
+        folder: Path,
+        facts: dict[str, Any],
+    ) -> None:
+        self.epoch, self.batch = 0, 0
+        self.history: list[dict[str, Any]] = []
+        self.meter: Meter | None = None
+        self._guard: FiniteGuard | None = None
+        self._task, self._optimizer, self._source = task, optimizer, source
+        self._device, self._scaler = accelerator.device, accelerator.scaler
+        self._peers, self._facts = peers, facts
+        self._store = CheckpointStore(folder)
+
+    def watch(self, terms: dict[str, Tensor], loss: Tensor, number: int) -> None:
+        """Add a batch's terms to the means of the epoch, and remember whether they are finite."""
+        names = [*terms, "loss"]
+        if self.meter is None:
+            self.meter = Meter(names, self._device)
+        if self._guard is None:
+            self._guard = FiniteGuard(list(self.meter.names), self._device)
+        if set(names) != set(self.meter.names):
+            raise TaskError(f"the task returned the terms {sorted(terms)}, before {sorted(self.meter.names[:-1])}")
+        values = {**terms, "loss": loss}
+        self.meter.add(values, self._source.size(number))
+        self._guard.watch(values, self.epoch * self._source.batches_per_epoch + number)
+
+    def require_finite(self) -> None:
+        """Raise `NonFiniteError`, on every process, where a term was NaN or infinite on any."""
+        found = self._guard.found() if self._guard is not None else None
+        (anywhere,) = self._peers.largest(found is not None)
+        if found is not None:
+            raise NonFiniteError(f"{self._describe(*found)}. {self._last_good()}")
+        if anywhere:
+            raise NonFiniteError(f"a term was not finite on another process. {self._last_good()}")
+
+    def means(self) -> dict[str, float]:
+        """The means of the loss and the terms over the epoch so far and over all processes."""
+        if self.meter is None:
+            return {}
+        ranks = self._peers.gather({"sums": self.meter.sums})
+        return self.meter.means(torch.stack([rank["sums"] for rank in ranks]).sum(0))
+
+    def close_epoch(self, row: dict[str, Any]) -> None:
+        """Add the epoch's row to the history and stand at the start of the next."""
+        self.history.append(row)
+        self.epoch, self.batch = self.epoch + 1, 0
+        if self.meter is not None:
+            self.meter.reset()
+
+    def save(self) -> Path:
+        """Write a checkpoint; called by every process, done by the main one. Returns its folder."""
+        local = rng_state(self._device)
+        if self.meter is not None:
+            local["meter"] = self.meter.sums
+        ranks = self._peers.gather(local)
+        trouble: CrdkitError | None = None
+        path = self._store.folder
+        if self._peers.is_main:
+            tensors, values = flatten_optimizer(self._optimizer)
+            groups = {
+                "model": tensors_of(self._task.module, "module"),
+                "memory": tensors_of(self._task.memory, "memory"),
+                "optimizer": tensors,
+                "ranks": {f"{r}.{name}": x for r, rank in enumerate(ranks) for name, x in rank.items()},
+            }
+            state = {
+                "fingerprint": self._facts,
+                "epoch": self.epoch,
+                "batch": self.batch,
+                "history": self.history,
+                "terms": self.meter.names if self.meter is not None else None,
+                "optimizer": values,
+                "scaler": self._scaler.state_dict() if self._scaler is not None else None,
+            }
+            try:
+                path = self._store.save(groups, state)
+            except CrdkitError as error:
+                trouble = error
+        self._agree(trouble, "the main process could not save a checkpoint")
+        return path
+
+    def resume(self) -> None:
+        """Continue from the newest whole checkpoint, where there is one.
+
+        Raises:
+            CheckpointError: there are checkpoints, but none is whole.
+            ResumeError: they are of another training.
+        """
+        if self._scaler is not None:
+            self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": FIRST_SCALE, "_growth_tracker": 0})
+        trouble: CrdkitError | None = None
+        number = 0
+        if self._peers.is_main:
+            self._store.clean()
+            try:
+                number = self._store.newest_whole()
+            except CrdkitError as error:
+                trouble = error
+        self._agree(trouble, "the main process found no whole checkpoint")
+        number = self._peers.from_main(number)
+        if number:
+            self._restore(number)
+
+    def finish(self, folder: Path) -> None:
+        """Write the results, which mark the folder as finished, and delete the checkpoints."""
+        trouble: CrdkitError | None = None
+        if self._peers.is_main:
+            try:
+                write_finished(folder, self._task, self._facts, self.history)
+            except CrdkitError as error:
+                trouble = error
+        self._agree(trouble, "the main process could not write the results")
+
+    def _restore(self, number: int) -> None:
+        groups = ("model", "memory", "optimizer", "ranks")
+        saved = self._store.load(number, groups)
+        state = saved.state
+        require_same(state["fingerprint"], self._facts, self._store.folder.parent)
+        self._task.module.load_state_dict(saved.tensors["model"])
+        if self._task.memory is not None:
+            self._task.memory.load_state_dict(saved.tensors["memory"])
+        restore_optimizer(self._optimizer, saved.tensors["optimizer"], state["optimizer"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
+        self.epoch, self.batch, self.history = state["epoch"], state["batch"], state["history"]
+        prefix = f"{self._peers.rank}."
+        own = {k.removeprefix(prefix): x for k, x in saved.tensors["ranks"].items() if k.startswith(prefix)}
+        if state["terms"] is not None:
+            self.meter = Meter(state["terms"], self._device)
+            self.meter.sums.copy_(own.pop("meter"))
+        restore_rng(own, self._device)
+
+    def _agree(self, trouble: CrdkitError | None, elsewhere: str) -> None:
+        (failed,) = self._peers.largest(trouble is not None)
+        if trouble is not None:
+            raise trouble
+        if failed:
+            raise CheckpointError(elsewhere)
+
+    def _describe(self, number: int, terms: list[str]) -> str:
+        """Where it happened, and the samples to blame where the inputs tell: the batch is fetched again."""
+        epoch, batch = divmod(number, self._source.batches_per_epoch)
+        inputs = self._source.fetch(epoch, batch)
+        samples = nonfinite_samples(inputs)
+        blamed = [name for name in terms if name != "loss"] or ["loss"]
+        where = f"not finite at epoch {epoch + 1}, batch {batch + 1}: the term {', '.join(blamed)}"
+        if samples:
+            return f"{where}; NaN or infinity in the input of {', '.join(samples[:8])}"
+        return f"{where}; the inputs of its samples are finite, so look at the learning rate or the precision"
+
+    def _last_good(self) -> str:
+        numbers = self._store.numbers()
+        if not numbers:
+            return "There is no checkpoint yet"
+        return f"The last good checkpoint is {self._store.path(numbers[-1])}"
+
+
+def required_space(task: Task, config: TrainConfig, folder: Path) -> int:
+    """Bytes that the checkpoints will take beyond those in the folder: those kept and the one being written."""
+
+    def size(tensors: dict[str, Tensor]) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+    weights = size(tensors_of(task.module, "module"))
+    slots = 2 if config.optimizer == "adamw" else int(config.momentum > 0)
+    one = weights * (1 + slots) + size(tensors_of(task.memory, "memory"))
+    return one * max(1, KEPT + 1 - len(CheckpointStore(folder).numbers()))

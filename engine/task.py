@@ -1,0 +1,83 @@
+"""What is trained: a module, its terms and their weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import TaskError
+
+RESERVED = ("epoch", "step", "lr", "loss")
+
+
+class Task(ABC):
+    """One thing to train. A pipeline subclasses it and sets the attributes in its constructor.
+
+    Attributes:
+        module: every trainable weight. The engine prepares it (device, mixed precision, DDP), so all of
+            its work has to be in `forward`: DDP synchronises gradients nowhere else.
+        memory: buffers that must not be inside the wrapped module (banks, queues), or None. Moved to the
+            device, saved in checkpoints, the same on every process, written by `update` only.
+        frozen: teachers. Moved to the device, in eval mode, without gradients, not saved; the engine
+            verifies that their bits are the same after training.
+        weights: the weight of each term in the loss.
+    """
+
+    module: nn.Module
+    memory: nn.Module | None = None
+    frozen: tuple[nn.Module, ...] = ()
+    weights: dict[str, float]
+
+    @abstractmethod
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        """Forward one batch.
+
+        Args:
+            module: the prepared `self.module`; call this one.
+            batch: tensors on the device, each (B, ...).
+
+        Returns:
+            The named terms, each a scalar and a mean over the batch, the same names at every step; and
+            whatever `update` needs.
+        """
+
+    def update(self, batch: dict[str, Tensor], extra: Any) -> None:  # noqa: B027 - optional for a task
+        """Write the memory. Called without gradients after the optimizer's step, once for each batch."""
+
+
+def check_task(task: Task) -> None:
+    """Raise `TaskError` where training could not work, before anything is computed."""
+    weights = getattr(task, "weights", None)
+    if not isinstance(getattr(task, "module", None), nn.Module) or not isinstance(weights, dict):
+        raise TaskError(f"{type(task).__name__} must set `module` (nn.Module) and `weights` (dict)")
+    if reserved := sorted(set(weights) & set(RESERVED)):
+        raise TaskError(f"a term may not be called {reserved[0]!r}: the history uses that name")
+    trainable = {id(p): name for name, p in task.module.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise TaskError(f"{type(task).__name__}.module has no parameter that requires a gradient")
+    for number, network in enumerate(task.frozen):
+        for name, parameter in network.named_parameters():
+            if id(parameter) in trainable:
+                raise TaskError(f"frozen[{number}].{name} is also a trainable parameter of the module")
+    if task.memory is not None:
+        for name, parameter in task.memory.named_parameters():
+            if parameter.requires_grad:
+                raise TaskError(
+                    f"memory.{name} requires a gradient, but the memory is not optimised: put it in the module"
+                )
+
+
+def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """The loss, a scalar: the sum of weight x term. `TaskError` for a term that has no weight or is no scalar."""
+    if not terms:
+        raise TaskError("the task returned no term")
+    for name, term in terms.items():
+        if name not in weights:
+            raise TaskError(f"the term {name!r} has no weight; weights are given for {sorted(weights)}")
+        if not isinstance(term, Tensor) or term.ndim != 0:
+            shape = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
+            raise TaskError(f"the term {name!r} must be a scalar tensor, got {shape}")
+    return torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum()

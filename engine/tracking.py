@@ -1,0 +1,171 @@
+"""What the outside sees of a training: metrics.jsonl, trackers, a progress bar or plain lines."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from .errors import OutputError
+from .files import write_text
+
+# Without a terminal a line for each epoch, and in long epochs one at least this often, in seconds.
+LINE_INTERVAL = 30.0
+
+
+class Meter:
+    """Means over an epoch, weighted by the number of samples, summed on the device without waiting for it.
+
+    Args:
+        names: the values that every batch gives.
+        device: where they are.
+    """
+
+    def __init__(self, names: list[str], device: torch.device) -> None:
+        self.names = names
+        # mps has no float64.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(len(names) + 1, dtype=dtype, device=device)
+
+    def add(self, values: dict[str, Tensor], samples: int) -> None:
+        """Add one batch's means over its samples."""
+        row = torch.stack([values[name].detach().to(self.sums.dtype) for name in self.names])
+        self.sums[:-1] += row * samples
+        self.sums[-1] += samples
+
+    def reset(self) -> None:
+        """Forget everything, at the start of an epoch."""
+        self.sums.zero_()
+
+    def means(self, sums: Tensor | None = None) -> dict[str, float]:
+        """The means; of `sums` where given, such as the sum of all ranks' `sums`."""
+        *totals, samples = (self.sums if sums is None else sums).tolist()
+        return {name: total / max(samples, 1) for name, total in zip(self.names, totals, strict=True)}
+
+
+class Reporter:
+    """Reports on the main process; does nothing on the others.
+
+    `metrics.jsonl` gets a line of kind "step" every so many steps and one of kind "epoch" after each epoch.
+    On resume, lines from after the checkpoint are dropped: the file reads like that of an undisturbed run.
+    A tracker that raises is left out from then on, with a warning: the training matters more.
+
+    Args:
+        folder: of metrics.jsonl.
+        accelerator: its trackers, where it has some, get the same values.
+        label: the name of this training in lines and trackers.
+        total: steps of the whole training.
+        step, epoch: steps and epochs done before.
+    """
+
+    def __init__(
+        self, folder: Path, accelerator: Accelerator, *, label: str, total: int, step: int, epoch: int
+    ) -> None:
+        self.active = accelerator.is_main_process
+        if not self.active:
+            return
+        self.label, self.total = label, total
+        self.trackers = list(accelerator.trackers)
+        self.file = _reopen(folder / "metrics.jsonl", {"step": step, "epoch": epoch})
+        self.console = Console(stderr=True)
+        self.bar: Progress | None = None
+        self.started, self.line_time, self.samples = time.monotonic(), time.monotonic(), 0
+        if self.console.is_terminal:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"),
+                console=self.console,
+                transient=True,
+            )
+            self.row = self.bar.add_task(label or "training", total=total, completed=step, text="")
+            self.bar.start()
+
+    def advance(self, step: int, samples: int) -> None:
+        """One more optimizer step is done."""
+        if self.active:
+            self.samples += samples
+            if self.bar is not None:
+                self.bar.update(self.row, completed=step)
+
+    def log_step(self, step: int, values: dict[str, Any]) -> None:
+        """Report within an epoch."""
+        if not self.active:
+            return
+        rate = self.samples / max(time.monotonic() - self.started, 1e-9)
+        self._write({"kind": "step", **values, "samples_per_second": round(rate, 1)})
+        self._track(values, step)
+        if self.bar is not None:
+            self.bar.update(self.row, text=_text(values))
+        elif time.monotonic() - self.line_time > LINE_INTERVAL:
+            self._line(values)
+
+    def log_epoch(self, step: int, row: dict[str, Any]) -> None:
+        """Report a row of the history."""
+        if self.active:
+            self._write({"kind": "epoch", **row})
+            self._track(row, step)
+            self._line(row)
+
+    def say(self, message: str) -> None:
+        """Print one line for the person at the prompt."""
+        if self.active:
+            self.console.print(f"{self.label}: {message}" if self.label else message, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """End the progress bar and close the file."""
+        if self.active:
+            if self.bar is not None:
+                self.bar.stop()
+            self.file.close()
+
+    def _line(self, values: dict[str, Any]) -> None:
+        self.line_time = time.monotonic()
+        self.say(f"step {values['step']}/{self.total} {_text(values)}")
+
+    def _write(self, row: dict[str, Any]) -> None:
+        try:
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.file.name}: {error.strerror}") from error
+
+    def _track(self, values: dict[str, Any], step: int) -> None:
+        prefix = f"{self.label}/" if self.label else ""
+        numbers = {prefix + name: value for name, value in values.items() if isinstance(value, int | float)}
+        for tracker in list(self.trackers):
+            try:
+                tracker.log(numbers, step=step)
+            except Exception as error:  # a tracker is other people's code, and may fail in any way
+                self.trackers.remove(tracker)
+                warnings.warn(f"the tracker {tracker.name} failed and is left out: {error!r}", stacklevel=2)
+
+
+def _text(values: dict[str, Any]) -> str:
+    return " ".join(f"{k} {v:.4g}" for k, v in values.items() if isinstance(v, float))
+
+
+def _reopen(path: Path, done: dict[str, int]) -> IO[str]:
+    """Open for appending, without the rows from after the steps and epochs done, or a half-written one."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+            if row[row["kind"]] <= done[row["kind"]]:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    if "".join(kept) != text:
+        write_text(path, "".join(kept))
+    return path.open("a")

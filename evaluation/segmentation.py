@@ -1,0 +1,200 @@
+"""Metrics of a segmentation, from one confusion matrix over a whole data set."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["ConfusionMatrix", "SegmentationMetrics", "segment"]
+
+
+class SegmentationMetrics(TypedDict):
+    """Fractions of 1: over all labelled pixels, averaged over classes, and of each class (NaN: absent)."""
+
+    pixel_accuracy: float
+    mean_iou: float
+    iou: list[float]
+
+
+class ConfusionMatrix:
+    """Counts of (true class, predicted class) over all pixels seen, in int64.
+
+    One matrix for a data set: the mean over images of their IoUs is another quantity, and a wrong one, as an
+    image without a class says nothing about it.
+
+    Args:
+        num_classes: labels and predictions are 0 … num_classes - 1.
+        ignore: the label of pixels that do not count.
+
+    Attributes:
+        counts: (num_classes, num_classes) int64 on the CPU, rows the truth, columns the prediction.
+    """
+
+    def __init__(self, num_classes: int, ignore: int = 255) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if 0 <= ignore < num_classes:
+            raise ValueError(f"ignore must not be one of the {num_classes} classes, got {ignore}")
+        self.num_classes = num_classes
+        self.ignore = ignore
+        self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        """Adds the pixels of a batch.
+
+        Args:
+            prediction: integer classes of any shape, usually (B, H, W).
+            label: integer classes or `ignore`, of the same shape.
+
+        Raises:
+            ValueError: for different shapes, or a class out of range (of a label that is not ignored).
+        """
+        if prediction.shape != label.shape:
+            raise ValueError(
+                "prediction and label must have one shape, got "
+                f"{tuple(prediction.shape)} and {tuple(label.shape)}"
+            )
+        counted = label != self.ignore
+        truth, guess = label[counted].long(), prediction[counted].long()
+        if truth.numel() == 0:
+            return
+        for side, classes in (("label", truth), ("prediction", guess)):
+            low, high = int(classes.min()), int(classes.max())
+            if low < 0 or high >= self.num_classes:
+                raise ValueError(
+                    f"{side} must be 0 … {self.num_classes - 1}, {self.ignore} is ignored, got {low} … {high}"
+                )
+        n = self.num_classes
+        self.counts += torch.bincount(truth * n + guess, minlength=n * n).view(n, n).cpu()
+
+    def reset(self) -> None:
+        """Forgets all pixels."""
+        self.counts.zero_()
+
+    def reduce(self) -> None:
+        """Adds up the counts of all ranks, on every rank; without process group nothing changes.
+
+        Call it once, after the last update. Samples that a sampler serves twice, to fill up a batch, count
+        twice.
+        """
+        dist = torch.distributed
+        if dist.is_available() and dist.is_initialized():
+            device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+            counts = self.counts.to(device)
+            dist.all_reduce(counts)
+            self.counts = counts.cpu()
+
+    def pixel_accuracy(self) -> float:
+        """Correct pixels over all counted ones; NaN without any."""
+        return float(self.counts.diagonal().sum().double() / self.counts.sum())
+
+    def iou(self) -> Tensor:
+        """TP / (TP + FP + FN) of each class, (num_classes,) float64; NaN where a class is in neither side."""
+        hits = self.counts.diagonal()
+        union = self.counts.sum(0) + self.counts.sum(1) - hits
+        return hits.double() / union  # 0 / 0 is NaN, the absent class
+
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes that occur in the labels or the predictions; NaN without any.
+
+        A class that is predicted and never true counts with 0; one that is in neither does not count.
+        """
+        return float(self.iou().nanmean())
+
+    def compute(self) -> SegmentationMetrics:
+        """All three figures."""
+        return {
+            "pixel_accuracy": self.pixel_accuracy(),
+            "mean_iou": self.mean_iou(),
+            "iou": self.iou().tolist(),
+        }
+
+
+@torch.no_grad()
+def segment(
+    predict: Callable[[Any], Any],
+    batches: Iterable[Mapping[str, Tensor]] | Any,
+    num_classes: int,
+    *,
+    view: str | None = None,
+    ignore: int = 255,
+    device: torch.device | str | None = None,
+    batch_size: int = 32,
+    sharded: bool = False,
+) -> SegmentationMetrics:
+    """Judges a segmentation over a data set.
+
+    Args:
+        predict: gives logits (B, num_classes, h, w), or an object with such `.logits` (`Outputs`). A module
+            runs in eval mode and gets its mode back. Logits of another size than the labels are resized
+            bilinearly first.
+        batches: a loader or any iterable of batches; or a data set (`__len__` and `__getitem__`, other than a
+            list), read in order with `batch_size`. A batch is a dict with "label" (B, H, W).
+        num_classes: of the labels.
+        view: name of the batch's entry that `predict` takes, such as "depth"; None hands it the whole batch.
+        ignore: label of pixels that do not count.
+        device: where batches are moved; None leaves them, or moves them to a module's parameters.
+        batch_size: for a data set.
+        sharded: each rank reads its own part: counts are added up over ranks.
+
+    Returns:
+        "pixel_accuracy", "mean_iou" (see `ConfusionMatrix.mean_iou`) and "iou" of each class.
+
+    Raises:
+        ValueError: for no batches, logits of other classes or axes, or labels out of range.
+        KeyError: for a batch without the view or "label"; what it has is listed.
+    """
+    matrix = ConfusionMatrix(num_classes, ignore)
+    module = predict if isinstance(predict, nn.Module) else None
+    if device is None and module is not None:
+        device = next((p.device for p in module.parameters()), None)
+    training = {} if module is None else {part: part.training for part in module.modules()}
+    if module is not None:
+        module.eval()
+    empty = True
+    try:
+        for batch in _batches(batches, batch_size):
+            empty = False
+            moved = batch if device is None else {k: v.to(device) for k, v in batch.items()}
+            for key in ("label",) if view is None else ("label", view):
+                if key not in moved:
+                    raise KeyError(f"a batch has no {key!r}, only {', '.join(moved)}")
+            outputs = predict(moved if view is None else moved[view])
+            logits = getattr(outputs, "logits", outputs)
+            matrix.update(_classes(logits, num_classes, moved["label"]), moved["label"])
+    finally:
+        for part, mode in training.items():
+            part.training = mode
+    if empty and not sharded:
+        raise ValueError("there is no batch to evaluate")
+    if sharded:
+        matrix.reduce()
+    return matrix.compute()
+
+
+def _classes(logits: Tensor, num_classes: int, label: Tensor) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != num_classes:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"predict must give logits (B, {num_classes}, h, w), got {got}")
+    if logits.shape[2:] != label.shape[1:]:
+        logits = F.interpolate(logits.float(), size=label.shape[1:], mode="bilinear", align_corners=False)
+    return logits.argmax(1)
+
+
+def _batches(source: Any, batch_size: int) -> Iterator[Mapping[str, Tensor]]:
+    """The batches of a loader or an iterable; those of a data set, made here."""
+    is_dataset = hasattr(source, "__getitem__") and hasattr(source, "__len__")
+    if not is_dataset or isinstance(source, list | tuple):
+        yield from source
+        return
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    for start in range(0, len(source), batch_size):
+        rows = list(range(start, min(start + batch_size, len(source))))
+        got = source.__getitems__(rows) if hasattr(source, "__getitems__") else [source[row] for row in rows]
+        if isinstance(got, Mapping):
+            yield got
+        else:
+            yield {key: torch.stack([sample[key] for sample in got]) for key in got[0]}

@@ -1,0 +1,140 @@
+"""Any module as a network that returns `Outputs`, through its named layers."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from .outputs import Outputs
+
+__all__ = ["Tapped", "tap"]
+
+
+class Tapped(nn.Module):
+    """A module observed at named layers; see `tap`.
+
+    The forward hooks live only as long as one forward call. Nothing stays behind on the module, so copies,
+    pickles and two taps on one module do not see each other's maps.
+
+    Args:
+        network: the module; kept, not copied.
+        maps: names of the layers whose outputs (B, C, H, W) become the maps, stem first.
+        embedding: name of the layer that gives the embedding; None averages the last map.
+        logits: name of the layer that gives the logits, "" the module itself, None for no logits.
+        accept_overwritten: take maps that a later layer changes in place as that layer left them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        maps: Sequence[str],
+        embedding: str | None = None,
+        logits: str | None = "",
+        *,
+        accept_overwritten: bool = False,
+    ) -> None:
+        super().__init__()
+        if isinstance(maps, str) or not maps:
+            raise ValueError(f"maps must be a list of at least one layer name, got {maps!r}")
+        known = dict(network.named_modules())
+        for name in (*maps, embedding, logits):
+            if name is not None and name not in known:
+                raise ValueError(_no_layer(name, [k for k in known if k]))
+        self.network = network
+        self.map_names = tuple(maps)
+        self.embedding_name = embedding
+        self.logits_name = logits
+        self.accept_overwritten = accept_overwritten
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Runs the module on x and returns `Outputs` of the tapped layers."""
+        # name -> the layer's last output and its version then, to notice changes in place
+        seen: dict[str, tuple[Tensor, int]] = {}
+        names = dict.fromkeys(
+            n for n in (*self.map_names, self.embedding_name, self.logits_name) if n is not None
+        )
+        handles = [_observe(self.network.get_submodule(name), name, seen) for name in names]
+        try:
+            self.network(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+        maps = tuple(self._get(seen, name) for name in self.map_names)
+        for name, m in zip(self.map_names, maps, strict=True):
+            if m.ndim != 4:
+                raise ValueError(f"a map must be (B, C, H, W); layer '{name}' gave {tuple(m.shape)}")
+        embedding = maps[-1] if self.embedding_name is None else self._get(seen, self.embedding_name)
+        if embedding.ndim == 4:
+            embedding = embedding.mean((2, 3))
+        if embedding.ndim != 2:
+            raise ValueError(
+                f"an embedding must be (B, D) or (B, D, H, W); layer '{self.embedding_name}' gave "
+                f"{tuple(embedding.shape)}"
+            )
+        logits = None if self.logits_name is None else self._get(seen, self.logits_name)
+        return Outputs(logits, maps, embedding)
+
+    def _get(self, seen: dict[str, tuple[Tensor, int]], name: str) -> Tensor:
+        layer = f"layer '{name}'" if name else "the module"
+        if name not in seen:
+            raise RuntimeError(f"{layer} of {type(self.network).__name__} gave no tensor in this forward")
+        output, version = seen[name]
+        if not self.accept_overwritten and _version(output) != version:
+            raise RuntimeError(
+                f"the output of {layer} was changed in place by a later layer (an activation with "
+                "inplace=True?); tap that later layer, or switch its inplace off"
+            )
+        return output
+
+
+def tap(
+    module: nn.Module,
+    *,
+    maps: Sequence[str],
+    embedding: str | None = None,
+    logits: str | None = "",
+) -> Tapped:
+    """Makes any module return `Outputs`, by the names of its layers.
+
+        network = tap(my_cnn, maps=["stem", "stage1", "stage2"], embedding="pool", logits="head")
+
+    A layer that runs several times in one forward is taken at its last run.
+
+    Args:
+        module: any module that takes one tensor; kept, not copied. Names are those of `named_modules()`.
+        maps: layers whose outputs (B, C, H, W) become the maps, stem first.
+        embedding: a layer whose output is (B, D), or (B, D, H, W), which is averaged over positions; None
+            averages the last map.
+        logits: the layer whose output are the logits; "" is the module's own output, None for a module
+            without logits.
+
+    Raises:
+        ValueError: for a name the module does not have (the nearest and all top names are listed), or in the
+            forward for an output of the wrong number of axes.
+        RuntimeError: in the forward, where a layer did not run, or its output was overwritten in place.
+    """
+    return Tapped(module, maps, embedding, logits)
+
+
+def _observe(layer: nn.Module, name: str, seen: dict[str, tuple[Tensor, int]]) -> RemovableHandle:
+    def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            seen[name] = (output, _version(output))
+
+    return layer.register_forward_hook(hook)
+
+
+def _version(tensor: Tensor) -> int:
+    # Inference tensors count no versions, and a traced program has none to read.
+    return 0 if tensor.is_inference() or torch.compiler.is_compiling() else tensor._version
+
+
+def _no_layer(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    top = [k for k in known if k.count(".") <= 1]
+    listed = ", ".join(top[:60]) + (f", … ({len(known)} in all)" if len(known) > len(top[:60]) else "")
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"no layer named '{name}': {hint}available: {listed}"

@@ -1,0 +1,36 @@
+"""A network that cannot learn: teachers, and encoders under a probe."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["Frozen"]
+
+
+class Frozen(nn.Module):
+    """Wraps a module so that training cannot change one bit of it.
+
+    Its parameters take no gradient, its forward builds no graph, and it stays in eval mode whatever a parent
+    asks for: `parent.train()` would otherwise let batch-norm statistics drift.
+
+    Args:
+        module: the network to freeze; it is kept, not copied, as `self.module`.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Frozen":
+        """Stays in eval mode, also for `mode=True`."""
+        super().train(False)
+        return self
+
+    @torch.no_grad()
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The module's own outputs, without a graph."""
+        if any(part.training for part in self.module.modules()):
+            self.module.eval()  # somebody holding the module itself had switched it back
+        return self.module(*args, **kwargs)

@@ -1,0 +1,155 @@
+"""From an encoder to a class for each pixel: the head of the student and the decoder of the teacher."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .measure import measure
+from .outputs import Outputs
+
+__all__ = ["PyramidSegmenter", "SegmentationHead", "Segmenter"]
+
+
+class SegmentationHead(nn.Module):
+    """Class scores at each position of a map: one 3x3 layer and a 1x1 classifier.
+
+    Args:
+        in_channels: channels of the map.
+        num_classes: classes, of which labels are 0 … num_classes - 1.
+        hidden: width of the 3x3 layer; None leaves the linear 1x1 classifier alone.
+
+    Shapes:
+        (B, in_channels, H, W) to logits (B, num_classes, H, W).
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, hidden: int | None = 128) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"hidden must be positive or None, got {hidden}")
+        self.hidden = nn.Identity() if hidden is None else _conv_bn_relu(in_channels, hidden)
+        self.classifier = nn.Conv2d(in_channels if hidden is None else hidden, num_classes, 1)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Logits at the map's resolution."""
+        return self.classifier(self.hidden(feature_map))
+
+
+class Segmenter(nn.Module):
+    """An encoder with a head on its last map or maps; logits at the resolution of the input.
+
+    Args:
+        encoder: returns `Outputs`; its weights train with the head's.
+        num_classes: classes to tell apart.
+        input_size: (C, H, W) of an input, to measure the encoder's maps with.
+        hidden: width of the head's 3x3 layer, None for a linear head.
+        levels: how many of the last maps the head reads, brought to the size of the largest of them.
+
+    Shapes:
+        (B, C, H, W) to logits (B, num_classes, H, W), upsampled bilinearly; maps and embedding are the
+        encoder's. Inputs of other H and W than `input_size` are fine.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        num_classes: int,
+        *,
+        input_size: tuple[int, int, int],
+        hidden: int | None = 128,
+        levels: int = 1,
+    ) -> None:
+        super().__init__()
+        maps = measure(encoder, input_size).maps
+        if not 1 <= levels <= len(maps):
+            raise ValueError(f"levels must be 1 … {len(maps)}, the encoder's maps, got {levels}")
+        self.encoder = encoder
+        self.levels = levels
+        self.head = SegmentationHead(sum(c for c, _, _ in maps[-levels:]), num_classes, hidden=hidden)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Logits at the input's size, and the encoder's maps and embedding."""
+        outputs = self.encoder(x)
+        maps = outputs.maps[-self.levels :]
+        size = maps[0].shape[2:]
+        feature_map = torch.cat([_resize(m, size) for m in maps], dim=1)
+        return Outputs(_resize(self.head(feature_map), x.shape[2:]), outputs.maps, outputs.embedding)
+
+
+class PyramidSegmenter(nn.Module):
+    """A light feature pyramid over an encoder's maps: the teacher's decoder.
+
+    Each map of the wanted resolution and below goes through a 1x1 convolution to `width` channels; from the
+    last to the first they are upsampled and added (Lin et al., Feature Pyramid Networks, 2017), then fused by
+    one 3x3 layer. The fused map is the place to transfer from: fine enough to segment, and it has seen every
+    stage.
+
+    Args:
+        encoder: returns `Outputs`, such as `create("resnet18", ...)`; its weights train with the decoder's.
+        num_classes: classes to tell apart.
+        input_size: (C, H, W) of an input, to measure the encoder's maps with.
+        width: channels of the pyramid and of the fused map.
+        stride: pixels of the input, in height and width, for one position of the fused map. The map used is
+            the finest one that is not finer than this.
+
+    Shapes:
+        (B, C, H, W) to logits (B, num_classes, H/stride, W/stride); maps are the encoder's and, last, the
+        fused map (B, width, H/stride, W/stride); the embedding is the encoder's.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        num_classes: int,
+        *,
+        input_size: tuple[int, int, int],
+        width: int = 128,
+        stride: int = 8,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        if width < 1:
+            raise ValueError(f"width must be positive, got {width}")
+        if stride < 1:
+            raise ValueError(f"stride must be positive, got {stride}")
+        maps = measure(encoder, input_size).maps
+        _, height, _ = input_size
+        self.first = next((i for i, (_, h, _) in enumerate(maps) if h <= -(-height // stride)), -1)
+        if self.first < 0:
+            finest = [height // h for _, h, _ in maps]
+            raise ValueError(f"no map of the encoder has stride {stride} or more; its strides are {finest}")
+        self.encoder = encoder
+        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c, _, _ in maps[self.first :])
+        self.fuse = _conv_bn_relu(width, width)
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Logits at the fused map's resolution, the encoder's maps with the fused one last, its embedding."""
+        outputs = self.encoder(x)
+        fused = self.fuse(self._top_down(outputs.maps[self.first :]))
+        return Outputs(self.classifier(fused), (*outputs.maps, fused), outputs.embedding)
+
+    def _top_down(self, maps: Sequence[Tensor]) -> Tensor:
+        laterals = [conv(m) for conv, m in zip(self.lateral, maps, strict=True)]
+        top = laterals[-1]
+        for finer in reversed(laterals[:-1]):
+            top = finer + _resize(top, finer.shape[2:])
+        return top
+
+
+def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _resize(feature_map: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(feature_map.shape[2:]) == tuple(size):
+        return feature_map
+    return F.interpolate(feature_map, size=tuple(size), mode="bilinear", align_corners=False)

@@ -1,0 +1,122 @@
+"""The fused kernel: plans and blocks agree, gradients, memory, precision."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from crdkit.contrast import infonce, nce
+from crdkit.contrast.scores import contrast
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+RULE = partial(nce, temperature=0.2, log_z=1.0, log_ratio=-0.5)
+COLUMNS = torch.tensor([[0, 3, 3, 5], [1, 0, 5, 2], [4, 4, 4, 4]])
+
+
+def plain(rule: partial[Tensor], z: Tensor, positive: Tensor, noise: Tensor, columns: Tensor) -> Tensor:
+    """The textbook form: gather (B, K, d), multiply, judge."""
+    negative = torch.einsum("bd,bkd->bk", z, noise[columns])
+    return rule((z * positive).sum(1), negative).mean()
+
+
+@pytest.mark.parametrize("rule", [RULE, partial(infonce, temperature=0.2)], ids=["nce", "infonce"])
+@pytest.mark.parametrize("block", [1, 7, 2**20])
+@pytest.mark.parametrize("product", [True, False], ids=["product", "gather"])
+def test_plans_and_blocks_agree_with_the_plain_form(
+    rule: partial[Tensor],
+    block: int,
+    product: bool,
+    unit: Callable[..., Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crdkit.contrast.scores._BLOCK", {"cpu": block})
+    monkeypatch.setattr("crdkit.contrast.scores.prefers_product", lambda rows, draws: product)
+    z, positive, noise = unit(3, 4), unit(3, 4), unit(6, 4).detach()
+    expected = plain(rule, z, positive, noise, COLUMNS)
+    expected_grads = torch.autograd.grad(expected, (z, positive))
+    value = contrast(rule, z, positive, noise, columns=COLUMNS)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(torch.autograd.grad(value, (z, positive)), expected_grads)
+
+
+@pytest.mark.parametrize("rule", [RULE, partial(infonce, temperature=0.2)], ids=["nce", "infonce"])
+@pytest.mark.parametrize("noise_owner", [None, torch.tensor([0, 7, 2, 2, -1, 5])], ids=["rows", "owners"])
+def test_gradcheck_of_all_sides(
+    rule: partial[Tensor],
+    noise_owner: Tensor | None,
+    unit: Callable[..., Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crdkit.contrast.scores._BLOCK", {"cpu": 12})
+    owner = torch.tensor([2, 0, 5])
+
+    def value(z: Tensor, positive: Tensor, noise: Tensor) -> Tensor:
+        return contrast(rule, z, positive, noise, owner=owner, noise_owner=noise_owner)
+
+    assert torch.autograd.gradcheck(value, (unit(3, 4), unit(3, 4), unit(6, 4)))
+
+
+@pytest.mark.parametrize("product", [True, False], ids=["product", "gather"])
+def test_gradcheck_of_drawn_rows(
+    product: bool, unit: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crdkit.contrast.scores.prefers_product", lambda rows, draws: product)
+    noise = unit(6, 4).detach()
+    assert torch.autograd.gradcheck(
+        lambda z, positive: contrast(RULE, z, positive, noise, columns=COLUMNS), (unit(3, 4), unit(3, 4))
+    )
+
+
+def test_the_bank_may_change_before_the_backward_pass(unit: Callable[..., Tensor]) -> None:
+    z, positive, noise = unit(3, 4), unit(3, 4).detach(), unit(6, 4).detach()
+    (expected,) = torch.autograd.grad(contrast(RULE, z, positive, noise, columns=COLUMNS), z)
+    value = contrast(RULE, z, positive, noise, columns=COLUMNS)
+    noise.zero_()
+    positive.zero_()
+    torch.testing.assert_close(torch.autograd.grad(value, z)[0], expected)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the elements of the largest tensor that any operation returns."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(x, Tensor):
+                self.numel = max(self.numel, x.untyped_storage().nbytes() // x.element_size())
+        return result
+
+
+@pytest.mark.parametrize("num_rows", [100, 5000])
+def test_nothing_of_size_b_k_d(num_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, draws, dim, block = 16, 64, 32, 4096
+    monkeypatch.setattr("crdkit.contrast.scores._BLOCK", {"cpu": block})
+    torch.manual_seed(0)
+    z = torch.randn(batch, dim, requires_grad=True)
+    positive, noise = torch.randn(batch, dim), torch.randn(num_rows, dim)
+    columns = torch.randint(num_rows, (batch, draws))
+    with LargestTensor() as largest:
+        contrast(RULE, z, positive, noise, columns=columns).backward()
+    # The bank itself passes through as a view; what is made anew has at most a block's elements.
+    assert largest.numel <= max(block, noise.numel() if num_rows == 100 else 0, num_rows * dim)
+    assert largest.numel < batch * draws * dim or num_rows == 5000
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_fp32_under_autocast(dtype: torch.dtype, unit: Callable[..., Tensor]) -> None:
+    z, positive, noise = (unit(n, 4).detach().float() for n in (3, 3, 6))
+    z.requires_grad_()
+    expected = contrast(RULE, z, positive, noise, columns=COLUMNS)
+    with torch.autocast("cpu", dtype=dtype):
+        value = contrast(RULE, z, positive, noise, columns=COLUMNS)
+    assert value.dtype == torch.float32 and torch.equal(value, expected)
+    half = contrast(RULE, z.to(dtype), positive.to(dtype), noise, columns=COLUMNS)
+    assert half.dtype == torch.float32
+
+
+def test_drawn_rows_that_ask_for_gradients_are_refused(unit: Callable[..., Tensor]) -> None:
+    with pytest.raises(ValueError, match="must be constant"):
+        contrast(RULE, unit(3, 4), unit(3, 4), unit(6, 4), columns=COLUMNS)

@@ -1,0 +1,192 @@
+"""Segmentation metrics over a data set, against scikit-learn, and the evaluator around them."""
+
+import math
+from multiprocessing.connection import Connection
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from crdkit.evaluation import ConfusionMatrix, segment
+from crdkit.models import DepthCNN, Outputs, Segmenter
+
+
+def scene(seed: int = 0, classes: int = 5) -> tuple[Tensor, Tensor]:
+    """Predictions and labels (6, 8, 9) with ignored pixels; images differ in the classes they show."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.randint(0, classes, (6, 8, 9), generator=generator)
+    label[:3] %= 2
+    wrong = torch.rand(label.shape, generator=generator) < 0.3
+    prediction = torch.where(wrong, torch.randint(0, classes, label.shape, generator=generator), label)
+    label[torch.rand(label.shape, generator=generator) < 0.1] = 255
+    return prediction, label
+
+
+def test_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
+
+    prediction, label = scene()
+    matrix = ConfusionMatrix(5)
+    for start in range(0, 6, 4):
+        matrix.update(prediction[start : start + 4], label[start : start + 4])
+    seen = label != 255
+    truth, guess = label[seen].numpy(), prediction[seen].numpy()
+    assert matrix.counts.tolist() == confusion_matrix(truth, guess, labels=range(5)).tolist()
+    assert matrix.pixel_accuracy() == pytest.approx(accuracy_score(truth, guess), rel=1e-12)
+    assert matrix.iou().tolist() == pytest.approx(jaccard_score(truth, guess, average=None), rel=1e-12)
+    assert matrix.mean_iou() == pytest.approx(jaccard_score(truth, guess, average="macro"), rel=1e-12)
+
+
+def test_it_is_not_the_mean_over_images() -> None:
+    prediction, label = scene()
+    matrix = ConfusionMatrix(5)
+    matrix.update(prediction, label)
+    per_image = []
+    for p, t in zip(prediction, label, strict=True):
+        one = ConfusionMatrix(5)
+        one.update(p, t)
+        per_image.append(one.mean_iou())
+    assert abs(sum(per_image) / len(per_image) - matrix.mean_iou()) > 0.01
+
+
+def test_batches_and_their_order_do_not_matter() -> None:
+    prediction, label = scene()
+    whole, parts = ConfusionMatrix(5), ConfusionMatrix(5)
+    whole.update(prediction, label)
+    for i in torch.randperm(6).tolist():
+        parts.update(prediction[i : i + 1], label[i : i + 1])
+    assert torch.equal(whole.counts, parts.counts)
+
+
+def test_absent_classes_are_nan_and_left_out() -> None:
+    matrix = ConfusionMatrix(4)
+    matrix.update(torch.tensor([0, 0, 2, 1]), torch.tensor([0, 0, 1, 1]))
+    # class 0 perfect; 1 half found; 2 predicted and never true: 0; 3 on neither side
+    assert matrix.iou()[:3].tolist() == [1.0, 0.5, 0.0] and math.isnan(matrix.iou()[3])
+    assert matrix.mean_iou() == 0.5
+    assert matrix.pixel_accuracy() == 0.75
+    matrix.reset()
+    assert math.isnan(matrix.pixel_accuracy()) and math.isnan(matrix.mean_iou())
+
+
+def test_ignored_pixels_count_nowhere_whatever_is_predicted_there() -> None:
+    matrix = ConfusionMatrix(2, ignore=-1)
+    matrix.update(torch.tensor([[0, 1, 99]]), torch.tensor([[0, 1, -1]]))
+    assert matrix.counts.tolist() == [[1, 0], [0, 1]]
+    matrix.update(torch.tensor([[0, 1]]), torch.tensor([[-1, -1]]))
+    assert int(matrix.counts.sum()) == 2
+
+
+def test_counts_beyond_what_float32_can_count() -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.counts[0, 0] = 2**40
+    matrix.update(torch.tensor([0, 1]), torch.tensor([0, 0]))
+    assert matrix.counts.tolist() == [[2**40 + 1, 1], [0, 0]]
+
+
+def test_values_out_of_range_are_told() -> None:
+    matrix = ConfusionMatrix(3)
+    with pytest.raises(ValueError, match=r"label must be 0 … 2, 255 is ignored, got 0 … 7"):
+        matrix.update(torch.tensor([0, 1]), torch.tensor([0, 7]))
+    with pytest.raises(ValueError, match=r"prediction must be 0 … 2.*got -1 … 1"):
+        matrix.update(torch.tensor([-1, 1]), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"one shape, got \(2,\) and \(1, 2\)"):
+        matrix.update(torch.tensor([0, 1]), torch.tensor([[0, 1]]))
+    assert int(matrix.counts.sum()) == 0
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        ConfusionMatrix(0)
+    with pytest.raises(ValueError, match="ignore must not be one of the 3 classes, got 2"):
+        ConfusionMatrix(3, ignore=2)
+
+
+def rank(number: int, store: str, result: Connection) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2)
+    prediction, label = scene()
+    matrix = ConfusionMatrix(5)
+    matrix.update(prediction[number::2], label[number::2])
+    matrix.reduce()
+    result.send(matrix.counts.tolist())
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks_add_up_to_the_whole(tmp_path) -> None:
+    context = mp.get_context("spawn")
+    receivers, processes = [], []
+    for number in range(2):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=rank, args=(number, str(tmp_path / "store"), sender))
+        process.start()
+        receivers.append(receiver)
+        processes.append(process)
+    counts = [receiver.recv() if receiver.poll(60) else None for receiver in receivers]
+    for process in processes:
+        process.join(10)
+    prediction, label = scene()
+    whole = ConfusionMatrix(5)
+    whole.update(prediction, label)
+    assert counts == [whole.counts.tolist()] * 2
+
+
+class Scenes(Dataset):
+    """Depth images whose value is the class that is predicted."""
+
+    def __init__(self) -> None:
+        self.prediction, self.label = scene()
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, i: int) -> dict[str, Tensor]:
+        return {"depth": self.prediction[i][None].float(), "label": self.label[i]}
+
+
+class WholeBatches(Scenes):
+    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
+        return {"depth": self.prediction[rows][:, None].float(), "label": self.label[rows]}
+
+
+def by_value(depth: Tensor) -> Tensor:
+    return -(depth - torch.arange(5.0).view(1, 5, 1, 1)).abs()
+
+
+def test_segment_reads_loaders_lists_and_data_sets_alike() -> None:
+    matrix = ConfusionMatrix(5)
+    matrix.update(*scene())
+    expected = matrix.compute()
+    loader = DataLoader(Scenes(), batch_size=4)
+    for batches in (loader, list(loader), iter(loader), Scenes(), WholeBatches()):
+        assert segment(by_value, batches, 5, view="depth", batch_size=4) == expected
+    whole = segment(lambda batch: Outputs(by_value(batch["depth"]), (), batch["depth"]), Scenes(), 5)
+    assert whole == expected
+    assert set(expected) == {"pixel_accuracy", "mean_iou", "iou"} and len(expected["iou"]) == 5
+
+
+def test_segment_resizes_coarse_logits_to_the_labels() -> None:
+    label = torch.zeros(1, 4, 8, dtype=torch.int64)
+    label[..., 4:] = 1
+    coarse = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+    assert segment(lambda _: coarse, [{"label": label}], 2)["pixel_accuracy"] == 1.0
+
+
+def test_segment_runs_a_module_in_eval_without_a_trace() -> None:
+    network = Segmenter(DepthCNN(widths=(4,), strides=(2,)), 5, input_size=(1, 8, 9))
+    network.train()
+    network.head.eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    first = segment(network, Scenes(), 5, view="depth", batch_size=2)
+    assert first == segment(network, Scenes(), 5, view="depth", batch_size=6)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert network.training and network.encoder.training and not network.head.training
+
+
+def test_segment_says_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match="no batch"):
+        segment(by_value, [], 5, view="depth")
+    with pytest.raises(KeyError, match="no 'rgb', only depth, label"):
+        segment(by_value, Scenes(), 5, view="rgb")
+    with pytest.raises(ValueError, match=r"logits \(B, 4, h, w\), got \(6, 5, 8, 9\)"):
+        segment(by_value, Scenes(), 4, view="depth")
+    with pytest.raises(ValueError, match=r"got NoneType"):
+        segment(nn.Identity(), [{"label": torch.zeros(1, 2, 2), "x": None}], 4, view="x", device="cpu")

@@ -1,0 +1,248 @@
+"""Results, tables, pictures and documentation made from runs."""
+
+import importlib.util
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from crdkit.experiments import pictures, provenance
+from crdkit.experiments.report import (
+    SEGMENTATION_COLUMNS,
+    Column,
+    Run,
+    environment_line,
+    markdown_table,
+    summarise,
+    terminal_table,
+    write_report,
+    write_results,
+)
+
+ROOT = Path(provenance.ROOT)
+ENVIRONMENT = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "commit": "0123456789abcdef",
+    "dirty": True,
+    "python": "3.11.7",
+    "platform": "Linux x86_64",
+    "packages": {"crdkit": "0.1.0", "torch": "2.10.0"},
+    "hardware": {"cpu": "A processor", "cores": 2, "threads": 2, "memory_gib": 8.0, "gpus": []},
+}
+
+
+def run(method: str, seed: int, accuracy: float, **metrics: object) -> Run:
+    return {"method": method, "seed": seed, "metrics": {"pixel_accuracy": accuracy, **metrics}}
+
+
+RUNS = [
+    run("none", 0, 0.50, mean_iou=0.20, iou=[0.1, math.nan]),
+    run("crd", 0, 0.60, mean_iou=0.25, iou=[0.2, 0.3]),
+    run("none", 1, 0.54, mean_iou=0.22, iou=[0.1, 0.2]),
+    run("crd", 1, 0.61, mean_iou=0.24, iou=[0.2, 0.3]),
+    run("none", 2, 0.52, mean_iou=0.21, iou=[0.1, 0.2]),
+]
+
+
+def test_summary_is_numpys_mean_and_sample_deviation() -> None:
+    summary = summarise(RUNS)
+    assert list(summary) == ["none", "crd"]
+    assert set(summary["none"]) == {"pixel_accuracy", "mean_iou"}  # lists are left out
+    series = [0.50, 0.54, 0.52]
+    assert summary["none"]["pixel_accuracy"]["n"] == 3
+    assert summary["none"]["pixel_accuracy"]["mean"] == pytest.approx(np.mean(series), rel=1e-12)
+    assert summary["none"]["pixel_accuracy"]["std"] == pytest.approx(np.std(series, ddof=1), rel=1e-12)
+
+
+def test_one_run_has_no_deviation() -> None:
+    assert summarise([run("crd", 0, 0.5)])["crd"]["pixel_accuracy"] == {"mean": 0.5, "std": None, "n": 1}
+
+
+def test_summary_refuses_what_would_mislead() -> None:
+    with pytest.raises(ValueError, match="'crd' has two runs with seed 0"):
+        summarise([run("crd", 0, 0.5), run("crd", 0, 0.6)])
+    with pytest.raises(ValueError, match=r"pixel_accuracy of method 'crd', seed 3, is nan"):
+        summarise([run("crd", 3, math.nan)])
+
+
+def test_results_have_the_promised_shape(tmp_path: Path) -> None:
+    @dataclass
+    class Config:
+        root: Path = Path("/elsewhere/pairs.h5")
+        weights: str = "../teacher.safetensors"
+        preset: str = "nyu"
+        seeds: tuple[int, ...] = (0, 1)
+
+    path = write_results(
+        tmp_path / "run", task="crossmodal", preset="nyu", runs=RUNS, environment=ENVIRONMENT, config=Config()
+    )
+    text = path.read_text()
+    results = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert path == tmp_path / "run" / "results.json"
+    assert set(results) == {"task", "preset", "runs", "summary", "environment", "config"}
+    assert (results["task"], results["preset"]) == ("crossmodal", "nyu")
+    assert results["environment"] == ENVIRONMENT
+    assert results["summary"] == summarise(RUNS)
+    assert results["runs"][0]["metrics"]["iou"] == [0.1, None]
+    assert results["config"] == {
+        "root": "pairs.h5", "weights": "teacher.safetensors", "preset": "nyu", "seeds": [0, 1]
+    }  # fmt: skip
+
+
+def test_results_take_arrays_and_tensors(tmp_path: Path) -> None:
+    runs = [
+        run("crd", 0, 0.5, iou=torch.tensor([0.5, math.nan])),
+        run("crd", 1, 0.5, iou=np.array([0.5, 0.25])),
+    ]
+    path = write_results(tmp_path, task="t", preset="p", runs=runs, environment=ENVIRONMENT)
+    results = json.loads(path.read_text())
+    assert [one["metrics"]["iou"] for one in results["runs"]] == [[0.5, None], [0.5, 0.25]]
+    assert "config" not in results
+
+
+def test_failed_write_keeps_the_previous_results(tmp_path: Path) -> None:
+    path = write_results(tmp_path, task="t", preset="p", runs=RUNS, environment=ENVIRONMENT)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        write_results(tmp_path, task="t", preset="p", runs=RUNS, environment={"odd": object()})
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_markdown_table_shows_deviation_gain_and_the_best() -> None:
+    columns = [Column("pixel_accuracy", "accuracy"), Column("absent", "absent")]
+    table = markdown_table(summarise(RUNS), columns, baseline="none", extra={"paper": {"crd": "61.6"}})
+    assert table.splitlines() == [
+        "| method | accuracy | paper | n |",
+        "|---|---:|---:|---:|",
+        "| none | 52.0 ± 2.0 | – | 3 |",
+        "| crd | **60.5 ± 0.7 (+8.5)** | 61.6 | 2 |",
+    ]
+
+
+def test_a_method_without_the_metric_has_a_dash() -> None:
+    summary = summarise([run("none", 0, 0.5), run("crd", 0, 0.6, mean_iou=0.3)])
+    rows = markdown_table(summary, SEGMENTATION_COLUMNS).splitlines()
+    assert rows[2:] == ["| none | 50.0 | – | 1 |", "| crd | **60.0** | 30.0 | 1 |"]
+
+
+def test_terminal_table_has_the_same_cells() -> None:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(summarise(RUNS), SEGMENTATION_COLUMNS, baseline="none", title="A title"))
+    text = console.export_text()
+    for cell in ("A title", "52.0 ± 2.0", "60.5 ± 0.7 (+8.5)", "24.5 ± 0.7 (+3.5)"):
+        assert cell in text
+
+
+def panel_row(methods: tuple[str, ...]) -> pictures.PanelRow:
+    label = torch.arange(12).reshape(3, 4)
+    label[0, 0] = 255
+    return pictures.PanelRow(
+        rgb=torch.rand(3, 3, 4), depth=torch.rand(1, 3, 4), label=label,
+        predictions={method: torch.randint(13, (3, 4)) for method in methods},
+    )  # fmt: skip
+
+
+def test_report_shows_table_pictures_configuration_and_environment(tmp_path: Path) -> None:
+    runs = [run(f"method-{i}", seed, 0.5 + 0.1 * i) for i in range(3) for seed in range(2)]
+    history = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "pixel_accuracy": 0.4}]
+    config = {"transfer": {"temperature": 0.1}}
+    write_results(tmp_path, task="t", preset="p", runs=runs, environment=ENVIRONMENT, config=config)
+    report = write_report(
+        tmp_path,
+        SEGMENTATION_COLUMNS,
+        title="RGB to depth",
+        baseline="method-0",
+        histories={"method-0": [history, history], "method-1": []},
+        curves=[Column("loss", "loss", scale=1.0), Column("pixel_accuracy", "accuracy")],
+        panel=[panel_row(("method-0", "method-1"))] * 2,
+        class_names=[f"class {i}" for i in range(13)],
+        notes="A note.",
+    )
+    text = report.read_text()
+    for part in (
+        "# RGB to depth\n",
+        "A note.",
+        "| method-2 | **70.0 ± 0.0 (+20.0)** | 2 |",
+        "temperature: 0.1",
+    ):
+        assert part in text
+    assert environment_line(ENVIRONMENT) in text
+    for name in ("methods", "predictions", "curves"):
+        assert f"(pictures/{name}.png)" in text
+        assert (tmp_path / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_panel_refuses_rows_of_different_methods(tmp_path: Path) -> None:
+    rows = [panel_row(("none", "crd")), panel_row(("none",))]
+    with pytest.raises(ValueError, match=r"row 1 has predictions of \['none'\]"):
+        pictures.segmentation_panel(tmp_path / "panel.png", rows)
+
+
+@pytest.mark.parametrize("num_classes", [13, 40])
+def test_colours_differ_and_ignored_pixels_are_grey(num_classes: int) -> None:
+    image = pictures.colourise(torch.tensor([[*range(num_classes), 255]]))
+    assert image.shape == (1, num_classes + 1, 3)
+    assert len({tuple(colour) for colour in image[0].tolist()}) == num_classes + 1
+    assert tuple(image[0, -1]) == pictures.IGNORE_COLOUR
+
+
+def test_environment_names_versions_and_hardware() -> None:
+    environment = provenance.environment()
+    assert json.loads(json.dumps(environment)) == environment
+    assert torch.__version__.startswith(environment["packages"]["torch"].partition("+")[0])
+    assert environment["hardware"]["cores"] >= 1 and environment["hardware"]["cpu"]
+
+
+def test_commit_of_a_surrounding_repository_is_not_ours(tmp_path: Path) -> None:
+    assert provenance.revision(tmp_path) == (None, None)
+    assert provenance.revision(ROOT / "experiments") == (None, None)
+
+
+def test_environment_line_tells_of_local_changes_and_gpus() -> None:
+    line = environment_line(ENVIRONMENT)
+    assert "2 cores of A processor" in line and "commit 0123456789 with local changes; 2026-01-02." in line
+    hardware = {**ENVIRONMENT["hardware"], "gpus": ["A GPU"]}
+    clean = environment_line({**ENVIRONMENT, "hardware": hardware, "dirty": False, "commit": None})
+    assert clean.startswith("A GPU; ") and "no commit known; " in clean
+
+
+@pytest.fixture(scope="module")
+def docs() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path: Path) -> None:
+    write_results(tmp_path, task="crossmodal", preset="nyu-small", runs=RUNS, environment=ENVIRONMENT)
+    (tmp_path / "results.json").rename(tmp_path / "nyu-small.json")
+    page = "Before.\n<!-- begin results nyu-small -->\nold\n<!-- end results nyu-small -->\nAfter.\n"
+    filled = docs.fill(page, tmp_path)
+    assert filled.startswith("Before.\n<!-- begin") and filled.endswith("-->\nAfter.\n")
+    assert "| none | 52.0 ± 2.0 | 21.0 ± 1.0 | 56.4 | 35.8 | 3 |" in filled
+    assert "seeds 0, 1, 2" in filled and "old" not in filled
+    assert docs.fill(filled, tmp_path) == filled
+
+
+def test_documentation_markers_must_be_whole(docs: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="'gone'"):
+        docs.fill("<!-- begin results gone -->\n<!-- end results gone -->", tmp_path)
+    with pytest.raises(ValueError, match="without its partner: <!-- begin results half -->"):
+        docs.fill("<!-- begin results half -->\n", tmp_path)
+
+
+def test_documentation_agrees_with_the_published_figures(docs: ModuleType) -> None:
+    pages = {path.name: path.read_text(encoding="utf-8") for path in docs.DOCS.glob("*.md")}
+    assert {name: docs.fill(page, docs.RESULTS) for name, page in pages.items()} == pages
+    tables = {path.stem for path in docs.RESULTS.glob("*.json") if "summary" in json.loads(path.read_text())}
+    shown = {match["name"] for page in pages.values() for match in docs.MARKED.finditer(page)}
+    assert tables == shown

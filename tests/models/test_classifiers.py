@@ -1,0 +1,144 @@
+"""torchvision classifiers: outputs, input channels, weights."""
+
+import urllib.request
+
+import pytest
+import torch
+
+from crdkit.models import create, load_weights, measure, save_weights
+
+SIZE = 64
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("resnet18", (64, 64, 128, 256, 512)),
+        ("mobilenet_v3_small", (16, 16, 24, 48, 576)),
+        ("squeezenet1_1", (64, 128, 256, 512)),
+        ("shufflenet_v2_x0_5", (24, 24, 48, 96, 1024)),
+    ],
+)
+def test_outputs_run_from_stem_to_last_stage(name: str, channels: tuple[int, ...]) -> None:
+    network = create(name, num_classes=7).eval()
+    x = torch.randn(2, 3, SIZE, SIZE)
+    logits, maps, embedding = network(x)
+    assert logits is not None and logits.shape == (2, 7)
+    assert tuple(m.shape[1] for m in maps) == channels
+    sizes = [m.shape[2] for m in maps]
+    assert sizes == sorted(set(sizes), reverse=True)
+    torch.testing.assert_close(embedding, maps[-1].mean((2, 3)))
+    torch.testing.assert_close(logits, network.network(x))
+
+
+def test_resnet_embedding_is_what_its_classifier_reads() -> None:
+    network = create("resnet18", num_classes=5).eval()
+    outputs = network(torch.randn(2, 3, SIZE, SIZE))
+    torch.testing.assert_close(network.network.fc(outputs.embedding), outputs.logits)
+
+
+@pytest.mark.parametrize("in_channels", [1, 2, 4])
+def test_in_channels(in_channels: int) -> None:
+    network = create("resnet18", num_classes=2, in_channels=in_channels).eval()
+    assert network(torch.randn(1, in_channels, SIZE, SIZE)).maps[0].shape == (1, 64, SIZE // 2, SIZE // 2)
+
+
+@pytest.mark.parametrize("in_channels", [1, 2, 5])
+def test_adapted_kernels_answer_grey_images_alike(tmp_path, in_channels: int) -> None:
+    colour = create("resnet18", num_classes=4).eval()
+    save_weights(colour, tmp_path / "colour.safetensors")
+    adapted = create(
+        "resnet18", num_classes=4, in_channels=in_channels, weights=tmp_path / "colour.safetensors"
+    )
+    grey = torch.rand(2, 1, SIZE, SIZE)
+    torch.testing.assert_close(
+        adapted.eval()(grey.expand(-1, in_channels, -1, -1)).logits,
+        colour(grey.expand(-1, 3, -1, -1)).logits,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_local_weights_keep_all_but_a_classifier_of_another_width(tmp_path) -> None:
+    source = create("squeezenet1_1", num_classes=9, in_channels=1)
+    torch.save({"model": source.network.state_dict(), "epoch": 3}, tmp_path / "published.pth")
+    same = create("squeezenet1_1", num_classes=9, in_channels=1, weights=tmp_path / "published.pth")
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(source.state_dict().values(), same.state_dict().values(), strict=True)
+    )
+    other = create("squeezenet1_1", num_classes=3, in_channels=1, weights=str(tmp_path / "published.pth"))
+    assert other.eval()(torch.zeros(1, 1, SIZE, SIZE)).logits.shape == (1, 3)
+    state = other.network.state_dict()
+    kept = [name for name, value in source.network.state_dict().items() if value.shape == state[name].shape]
+    assert len(kept) == len(state) - 2
+    assert all(torch.equal(state[name], source.network.state_dict()[name]) for name in kept)
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path) -> None:
+    save_weights(create("squeezenet1_1", num_classes=3), tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"w\.safetensors does not fit ResNet; missing: conv1\.weight"):
+        create("resnet18", weights=tmp_path / "w.safetensors")
+
+
+def test_loading_leaves_the_generator_alone_but_for_the_drawn_head(tmp_path) -> None:
+    save_weights(create("squeezenet1_1", num_classes=3), tmp_path / "w.safetensors")
+    before = torch.get_rng_state()
+    network = create("squeezenet1_1", num_classes=3, weights=tmp_path / "w.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+    load_weights(network, tmp_path / "w.safetensors")
+
+
+def test_imagenet_comes_from_torchvisions_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    cached = tmp_path / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    source = create("squeezenet1_1", num_classes=1000).network
+    torch.save(source.state_dict(), cached)
+    with pytest.raises(ValueError, match=r"is damaged: SHA-256 .* expected b8a52dc0"):
+        create("squeezenet1_1", weights="imagenet")
+    monkeypatch.setattr(
+        "hashlib.sha256", lambda _: type("H", (), {"hexdigest": lambda self: "b8a52dc0" * 8})()
+    )
+    network = create("squeezenet1_1", num_classes=5, weights="imagenet").network
+    assert torch.equal(network.features[0].weight, source.features[0].weight)
+    assert network.classifier[1].out_channels == 5
+
+
+def test_offline_says_where_to_put_the_file(tmp_path, monkeypatch) -> None:
+    def offline(*_args, **_kwargs):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    with pytest.raises(ConnectionError) as caught:
+        create("resnet18", weights="imagenet")
+    assert str(tmp_path / "checkpoints" / "resnet18-f37072fd.pth") in str(caught.value)
+    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in str(caught.value)
+
+
+def test_names_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"no network named 'resnet81': did you mean resnet18"):
+        create("resnet81")
+    with pytest.raises(ValueError, match=r"vit_b_16 gives no feature maps .*use crdkit\.models\.tap"):
+        create("vit_b_16")
+    with pytest.raises(ValueError, match="auxiliary"):
+        create("googlenet")
+    with pytest.raises(
+        ValueError, match=r"no weights 'IMAGENET1K_V9' for resnet18: give one of IMAGENET1K_V1"
+    ):
+        create("resnet18", weights="IMAGENET1K_V9")
+    with pytest.raises(FileNotFoundError, match=r"no weights file at .*nowhere\.pth"):
+        create("resnet18", weights="nowhere.pth")
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        create("resnet18", num_classes=0)
+    with pytest.raises(ValueError, match="in_channels must be at least 1, got 0"):
+        create("resnet18", in_channels=0)
+
+
+def test_measured_dimensions() -> None:
+    dimensions = measure(create("resnet18", num_classes=6), (3, 64, 96))
+    assert dimensions.maps == ((64, 32, 48), (64, 16, 24), (128, 8, 12), (256, 4, 6), (512, 2, 3))
+    assert dimensions.embedding == 512
+    assert dimensions.logits == (6,)

@@ -1,0 +1,83 @@
+"""The rooms import in one direction only."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ("contrast", "models", "distillers", "data", "engine", "evaluation")
+PIPELINES = ("crossmodal", "compression", "ensemble")
+MAY_IMPORT = {
+    "contrast": (),
+    "models": (),
+    "distillers": ("contrast", "models"),
+    "data": (),
+    "engine": ("models", "distillers", "data"),
+    "evaluation": ("models", "data", "engine"),
+    **dict.fromkeys(PIPELINES, CORE),
+    "experiments": (*CORE, *PIPELINES),
+}
+# Packages that one room hides from the others; torch, numpy and the rest are for all but the core.
+ONLY_IN = {
+    "accelerate": {"engine"},
+    "h5py": {"data"},
+    "cv2": {"data"},
+    "kornia": {"data"},
+    "torchvision": {"models"},
+    "timm": {"models"},
+    "matplotlib": {"experiments"},
+}
+SCRIPT_FOLDERS = ("experiments", "benchmarks", "docs")
+
+
+def imported_modules(source: str, package: tuple[str, ...]) -> Iterator[str]:
+    """Absolute dotted names of the modules that a file of ``package`` imports, wherever it does so."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from .. import data` names a room in its aliases.
+            yield from ([module] if node.module else [f"{module}.{alias.name}" for alias in node.names])
+
+
+def sources(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", [room for room in MAY_IMPORT if (ROOT / room).is_dir()])
+def test_room_imports_only_what_it_may(room: str) -> None:
+    wrong = []
+    for path in sources(room):
+        package = ("crdkit", *path.relative_to(ROOT).parent.parts)
+        for module in imported_modules(path.read_text(encoding="utf-8"), package):
+            first, *rest = module.split(".")
+            if first == "crdkit":
+                allowed = bool(rest) and rest[0] in {room, *MAY_IMPORT[room]}
+            elif room == "contrast":
+                allowed = first in {"torch", *sys.stdlib_module_names}
+            else:
+                allowed = room == "experiments" or room in ONLY_IN.get(first, {room})
+            if not allowed:
+                wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert sources(room), f"{room}/ has no Python file"
+    assert not wrong, "\n".join(wrong)
+
+
+def test_import_reader_resolves_every_form() -> None:
+    source = "import a.b, c\nfrom d.e import f\nfrom . import g\nfrom .. import h\nfrom ..i.j import k\n"
+    found = set(imported_modules(source, ("crdkit", "room")))
+    assert found == {"a.b", "c", "d.e", "crdkit.room.g", "crdkit.h", "crdkit.i.j"}
+
+
+@pytest.mark.parametrize("folder", SCRIPT_FOLDERS)
+def test_scripts_shadow_no_module(folder: str) -> None:
+    # A launched script's folder comes first on sys.path, so its neighbours are top-level modules.
+    # `compression` is in the standard library from Python 3.14 on.
+    taken = {*sys.stdlib_module_names, *ONLY_IN, "torch", "numpy", "compression", "data"}
+    names = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+    assert not names & taken

@@ -1,0 +1,129 @@
+"""The distribution: what is packaged, what the README promises, and what no file may hold."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import crdkit
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = "python -m pip install -e . && accelerate launch experiments/crossmodal.py"
+TEST = "python -m pip install -e '.[test]' && pytest"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.fixture(scope="module")
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+@pytest.fixture(scope="module")
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def packages(setup: configparser.ConfigParser) -> set[str]:
+    return set(setup["options"]["packages"].split())
+
+
+def tracked_files() -> list[Path]:
+    """Every file that is, or would be, committed."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_every_room_is_packaged(setup: configparser.ConfigParser) -> None:
+    rooms = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/**/__init__.py")}
+    rooms = {room for room in rooms if not room.parts[0].startswith((".", "build"))}
+    assert packages(setup) == {"crdkit"} | {".".join(["crdkit", *room.parts]) for room in rooms}
+
+
+def test_mypy_and_the_lazy_names_know_every_room(setup: configparser.ConfigParser, pyproject: dict) -> None:
+    rooms = packages(setup) - {"crdkit"}
+    assert set(pyproject["tool"]["mypy"]["packages"]) == rooms
+    assert {f"crdkit.{room}" for room in crdkit._ROOMS} == rooms
+
+
+def test_version_is_the_same_everywhere() -> None:
+    assert version("crdkit") == crdkit.__version__
+    assert f"\nversion: {crdkit.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## [{crdkit.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_public_names_are_those_of_their_rooms() -> None:
+    for name in set(crdkit.__all__) - {"__version__"}:
+        room = getattr(crdkit, crdkit._ROOM_OF[name])
+        assert getattr(crdkit, name) is getattr(room, name)
+        assert name in dir(crdkit)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        crdkit.no_such_name  # noqa: B018
+
+
+def test_import_is_cheap_and_works_from_any_folder(tmp_path: Path) -> None:
+    code = "import sys, crdkit; print('torch' in sys.modules, crdkit.__version__)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["False", crdkit.__version__]
+
+
+def test_readme_opens_with_the_two_commands() -> None:
+    blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert [block.strip() for block in blocks[:2]] == [RUN, TEST]
+
+
+def test_ci_runs_the_readme_and_the_linters() -> None:
+    path = ROOT / ".ci" / "run"
+    steps = [line.removesuffix(" </dev/null") for line in path.read_text().splitlines()]
+    assert os.access(path, os.X_OK)
+    position = [steps.index(step) for step in [*TEST.split(" && "), "make lint"]]
+    assert position == sorted(position)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_resolve(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    missing = [t for t in targets if not t.startswith(("http", "mailto:")) and not (page.parent / t).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_pages_compiles(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        compile(block, page.name, "exec")
+
+
+def test_no_file_names_a_place_on_one_machine() -> None:
+    place = re.compile(r"(?<![\w.~])/(?:work|home|root|opt|Users)/|\.\./shared|[A-Z]:\\\\Users")
+    allowed = {ROOT / ".ci" / "run"}
+    wrong = []
+    for path in tracked_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        wrong += [
+            f"{path.relative_to(ROOT)}: {found.group()}"
+            for found in place.finditer(text)
+            if path not in allowed
+        ]
+    assert not wrong, "\n".join(wrong)
