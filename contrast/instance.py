@@ -149,9 +149,9 @@ class InstanceContrast(nn.Module):
 
         A sample that occurs several times, on whatever ranks, is written once, by its first occurrence.
         """
+        check_pair(z_s, z_t, index, self.num_samples)
         if self.bank_student is None or self.bank_teacher is None:
             return
-        check_pair(z_s, z_t, index, self.num_samples)
         index = gather(index)
         self.bank_student.update(index, gather(z_s))
         self.bank_teacher.update(index, gather(z_t))

@@ -179,8 +179,9 @@ class DenseContrast(nn.Module):
         """
         z_s, z_t, owner = self._positions(z_s_map, z_t_map, index)
         owners = gather(owner)
-        student = self._direction(self.critic_student, z_s, z_t, owner, owners, self.queue_teacher)
-        teacher = self._direction(self.critic_teacher, z_t, z_s, owner, owners, self.queue_student)
+        own = 1 if self.same_image else len(owner) // len(index)
+        student = self._direction(self.critic_student, z_s, z_t, owner, owners, own, self.queue_teacher)
+        teacher = self._direction(self.critic_teacher, z_t, z_s, owner, owners, own, self.queue_student)
         return student + teacher
 
     def _direction(
@@ -190,6 +191,7 @@ class DenseContrast(nn.Module):
         other: Tensor,
         owner: Tensor,
         owners: Tensor,
+        own: int,
         queue: FeatureQueue | None,
     ) -> Tensor:
         noise, noise_owner = gather_with_gradient(other), owners
@@ -197,7 +199,7 @@ class DenseContrast(nn.Module):
             noise = torch.cat([noise, queue.rows.to(noise.dtype)])
             noise_owner = torch.cat([owners, queue.owner])
         # K is what an anchor meets where no image repeats: the queue fills up over the first batches.
-        num_negatives = (noise_owner >= 0).sum() - (owner == owner[0]).sum()
+        num_negatives = (noise_owner >= 0).sum() - own
         loss: Tensor = critic(
             z, other, noise, num_negatives=num_negatives, owner=owner, noise_owner=noise_owner
         )

@@ -53,6 +53,8 @@ class TeacherConfig:
     """Classes that its classifier has, or has in the weights' file."""
     width: int = 128
     """Channels of the segmentation decoder."""
+    seed: int = 0
+    """Seed of its training and of the cached views; the teacher is the same for all runs."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimisation of the teacher, where it is trained."""
 
@@ -101,6 +103,8 @@ class SegmentConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimisation. `epochs` counts passes over the WHOLE training set: with fewer labels the number
     of steps stays the same."""
+    hidden: int | None = None
+    """Width of a 3x3 layer in the segmentation head; without it the head is linear."""
     label_fraction: float = 1.0
     """Share of the training labels that this stage may see, drawn by the run's seed."""
 
@@ -128,8 +132,8 @@ class CrossModalConfig:
     """The run folder; without it a dated one under runs/ is made."""
     resume: bool = False
     """Continue the run in `output`; finished stages are kept."""
-    reuse: Path | None = None
-    """Another run folder, whose finished stages are taken over where their settings are the same."""
+    reuse: tuple[Path, ...] = ()
+    """Other run folders, whose finished stages are taken over where their settings are the same."""
     precision: PRECISIONS = "no"
     """Mixed precision of the networks; contrastive scores stay in fp32."""
     cpu: bool = False

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
 from ..data import Normalise, Statistics
 from ..models import DepthCNN, Normalised, PyramidSegmenter, create
-from .config import CrossModalConfig, TeacherConfig
+from .config import DataConfig, StudentConfig, TeacherConfig
 
 
-def make_teacher(config: TeacherConfig, statistics: Statistics, view: str, size: tuple[int, int], classes: int) -> Normalised:
+def make_teacher(
+    config: TeacherConfig, data: DataConfig, statistics: Statistics, num_classes: int
+) -> Normalised:
     """The teacher: a classifier, with a segmentation decoder where it learns from its view's labels."""
-    channels = len(statistics.mean[view])
-    encoder = create(config.architecture, num_classes=config.classes, in_channels=channels, weights=config.weights)
-    network: nn.Module = encoder
+    channels = len(statistics.mean[data.teacher_view])
+    network: nn.Module = create(
+        config.architecture,
+        num_classes=None if config.labels else config.classes,
+        in_channels=channels,
+        weights=config.weights,
+    )
     if config.labels:
-        network = PyramidSegmenter(encoder, classes, input_size=(channels, *size), width=config.width)
-    return Normalised(Normalise(statistics, view), network)
+        network = PyramidSegmenter(network, num_classes, input_size=(channels, *data.size), width=config.width)
+    return _behind(statistics, data.teacher_view, network)
 
 
-def make_student(config: CrossModalConfig, statistics: Statistics) -> Normalised:
+def make_student(config: StudentConfig, data: DataConfig, statistics: Statistics) -> Normalised:
     """The student's encoder."""
-    view = config.data.student_view
-    network = DepthCNN(len(statistics.mean[view]), widths=config.student.widths, strides=config.student.strides)
-    return Normalised(Normalise(statistics, view), network)
+    channels = len(statistics.mean[data.student_view])
+    return _behind(statistics, data.student_view, DepthCNN(channels, widths=config.widths, strides=config.strides))
+
+
+def _behind(statistics: Statistics, view: str, network: nn.Module) -> Normalised:
+    # Channels last halves the time of a step on a CPU.
+    return Normalised(Normalise(statistics, view), network).to(memory_format=torch.channels_last)
 
 
 class TeacherTargets(nn.Module):

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from ..data import AugmentConfig, Batch, PairedAugment
-from ..engine import TrainConfig, train
-from ..evaluation import segment
-from ..models import Frozen, Normalised, Segmenter, load_weights, measure
+from ..engine import Accelerator, ResumeError, Task, TrainConfig, train
+from ..evaluation import SegmentationMetrics, segment
+from ..models import Frozen, Normalised, Segmenter, measure
 from .config import CrossModalConfig
 from .networks import TeacherTargets, make_student, make_teacher
 from .samples import Samples
-from .stages import Stage, open_stage
 from .tasks import SegmentTask, TransferTask
 from .terms import Shapes, build_terms, parse_method
-from .views import CachedViews, LiveViews, Rows, compute_views, digest, load_views, save_views
+from .views import CachedViews, LiveViews, Rows, compute_views, digest
+
+GEOMETRY_AND_COLOUR = AugmentConfig(depth_scale=0.0, depth_dropout=0.0)
+"""What both sides of a transfer share; it may be cached."""
+DISTURBANCE = replace(AugmentConfig.none(), depth_scale=AugmentConfig.depth_scale, depth_dropout=AugmentConfig.depth_dropout)
+"""What the student's view suffers on top, anew at every step."""
 
 
 @dataclass(frozen=True)
@@ -33,112 +39,231 @@ class MethodRun:
     method: str
     seed: int
     metrics: dict[str, Any]
+    """pixel_accuracy and mean_iou of the last epoch, best_… of the best, per-class iou; fractions of 1."""
     history: list[dict[str, Any]]
+    """Of the segmentation stage."""
     segmenter: nn.Module
 
 
 class Protocol:
-    """All stages of a configuration over one set of samples, in one run folder.
+    """All stages of a configuration over one set of samples.
 
     Args:
-        config: the run's settings; `output` is set.
+        config: the run's settings.
         samples: the paired samples.
         accelerator: device, processes and precision.
+        folder: the run folder; each stage has its own folder inside.
     """
 
-    def __init__(self, config: CrossModalConfig, samples: Samples, accelerator: Accelerator) -> None:
-        assert config.output is not None
+    def __init__(
+        self, config: CrossModalConfig, samples: Samples, accelerator: Accelerator, folder: Path
+    ) -> None:
         for method in config.method:
             parse_method(method)
-        self.config, self.samples, self.accelerator = config, samples, accelerator
-        self.folder = config.output
-        self.data_facts = {"data": _plain(asdict(config.data)), "samples": len(samples.train)}
+        self.config, self.samples, self.accelerator, self.folder = config, samples, accelerator, folder
+        self.facts = {"data": asdict(config.data), "data_digest": digest(samples.train.views)}
+        self.teacher_history: list[dict[str, Any]] = []
 
     def runs(self) -> Iterator[MethodRun]:
         """Every method with every seed, as each is done."""
-        teacher = self.teacher()
         for seed in self.config.seed:
             for method in self.config.method:
-                student = self.transfer(method, seed, teacher)
-                yield self.segment(method, seed, student)
+                yield self.segment(method, seed, self.transfer(method, seed))
 
+    @cached_property
     def teacher(self) -> Normalised:
         """Stage 1: the teacher, trained on its view's labels or taken as its weights are."""
         config, data = self.config.teacher, self.config.data
-        with _seeded(TEACHER_SEED):
-            network = make_teacher(config, self.samples.statistics, data.teacher_view, data.size, self.samples.num_classes)
+        with _seeded(config.seed):
+            teacher = make_teacher(config, data, self.samples.statistics, self.samples.num_classes)
         if config.labels:
-            facts = {**self.data_facts, "teacher": _plain(asdict(config)), "initial": digest(network)}
-            stage = self._stage("teacher", facts)
-            task = SegmentTask(network, PairedAugment(), data.teacher_view)
-            history = self._train(
-                stage, task, self.samples.train, config.train, TEACHER_SEED, self._tester(data.teacher_view)
-            )
-            self.teacher_history = history
-        return network
+            task = SegmentTask(teacher, PairedAugment(), data.teacher_view)
+            self.teacher_history = self._train(
+                "teacher", task, self.samples.train, config.train, config.seed,
+                evaluate=self._tester(data.teacher_view),
+                facts={"teacher": asdict(config), "initial": digest(teacher.state_dict())},
+            )  # fmt: skip
+        return teacher.to(self.accelerator.device)
 
-    def transfer(self, method: str, seed: int, teacher: Normalised) -> Normalised:
-        """Stage 2: the student's encoder, taught by a method on the paired samples without labels."""
-        config = self.config.transfer
+    def transfer(self, method: str, seed: int) -> Normalised:
+        """Stage 2: the student's encoder, taught by a method on the paired samples without their labels."""
+        config, data = self.config.transfer, self.config.data
         with _seeded(seed):
-            student = make_student(self.config, self.samples.statistics)
+            student = make_student(self.config.student, data, self.samples.statistics)
             if not parse_method(method):
                 return student
-            shapes = self._shapes(student, teacher)
-            terms = build_terms(method, shapes, config)
-        targets = Frozen(self._targets(student, teacher))
-        views: nn.Module
-        dataset: Any
+            terms = build_terms(method, self._shapes(student), config)
+        dataset: Dataset[Any] = self.samples.train.select(data.teacher_view, data.student_view)
+        views: nn.Module = self._live_views
         if config.views:
-            views, dataset = CachedViews(self._cached(targets)), Rows(len(self.samples.train))
-        else:
-            views, dataset = self._live(targets), self.samples.train.select(self.config.data.teacher_view, self.config.data.student_view)
-        jitter = ViewJitter(self.config.data.student_view)
-        task = TransferTask(student, terms, views.to(self.accelerator.device), jitter, teacher=None if config.views else targets)
-        facts = {
-            **self.data_facts,
-            "teacher": digest(teacher),
-            "student": _plain(asdict(self.config.student)),
-            "transfer": _plain(asdict(config)),
-            "method": method,
-            "seed": seed,
-        }
-        self._train(self._stage(f"runs/{method}/seed-{seed}/transfer", facts), task, dataset, config.train, seed)
+            dataset, views = Rows(len(self.samples.train)), CachedViews(lambda: self._stored_views)
+        task = TransferTask(student, terms, views, PairedAugment(DISTURBANCE), data.student_view, self._targets)
+        self._train(
+            f"runs/{method}/seed-{seed}/transfer", task, dataset, config.train, seed,
+            facts={
+                "transfer": asdict(config),
+                "student": asdict(self.config.student),
+                "method": method,
+                "teacher": digest(self.teacher.state_dict()),
+            },
+        )  # fmt: skip
         return student
 
     def segment(self, method: str, seed: int, student: Normalised) -> MethodRun:
-        """Stage 3: the student segments from its own view; tested on the test split."""
+        """Stage 3: the student learns to segment from its own view and is tested on the test split."""
         config, data = self.config.segment, self.config.data
-        initial = digest(student)
+        facts = {"segment": asdict(config), "student": digest(student.state_dict())}
         with _seeded(seed):
             channels = len(self.samples.statistics.mean[data.student_view])
-            segmenter = Segmenter(student, self.samples.num_classes, input_size=(channels, *data.size))
-            segmenter = segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            segmenter = Segmenter(
+                student.cpu(), self.samples.num_classes, input_size=(channels, *data.size), hidden=config.hidden
+            )
+        segmenter.to(memory_format=torch.channels_last)
         labelled = self.samples.labelled(config.label_fraction, seed)
-        optimisation = self._same_steps(config.train, len(labelled))
-        facts = {**self.data_facts, "segment": _plain(asdict(config)), "student": initial, "seed": seed}
-        stage = self._stage(f"runs/{method}/seed-{seed}/segment", facts)
-        augment = PairedAugment(STUDENT_AUGMENT)
-        task = SegmentTask(segmenter, augment, data.student_view)
-        tester = self._tester(data.student_view)
-        history = self._train(stage, task, labelled, optimisation, seed, tester)
-        metrics = _last_and_best(history)
-        metrics["iou"] = self._test(segmenter, data.student_view)["iou"]
+        history = self._train(
+            f"runs/{method}/seed-{seed}/segment",
+            SegmentTask(segmenter, PairedAugment(), data.student_view),
+            labelled,
+            same_steps(config.train, len(labelled), len(self.samples.train)),
+            seed,
+            evaluate=self._tester(data.student_view),
+            facts=facts,
+        )
+        metrics: dict[str, Any] = {}
+        for name in ("pixel_accuracy", "mean_iou"):
+            scores = [row[name] for row in history if name in row]
+            metrics |= {name: scores[-1], f"best_{name}": max(scores)}
+        segmenter.to(self.accelerator.device)
+        metrics["iou"] = self.test(segmenter, data.student_view)["iou"]
         return MethodRun(method, seed, metrics, history, segmenter)
 
-    def _same_steps(self, config: TrainConfig, labelled: int) -> TrainConfig:
-        """The configuration with as many epochs over `labelled` samples as give the steps that its own
-        epochs give over the whole training set."""
-        whole = math.ceil(len(self.samples.train) / config.batch_size)
-        part = math.ceil(labelled / config.batch_size)
-        if part == whole:
-            return config
-        factor = whole / part
-        return replace(
-            config,
-            epochs=max(1, round(config.epochs * factor)),
-            warmup_epochs=config.warmup_epochs * factor,
-            evaluate_every=max(1, round(config.evaluate_every * factor)),
-            checkpoint_every=config.checkpoint_every * factor,
-            milestones=tuple(m * factor for m in config.milestones),
+    @torch.no_grad()
+    def test(self, network: nn.Module, view: str) -> SegmentationMetrics:
+        """The metrics of a segmenter over the whole test split."""
+        network.eval()
+
+        def predict(images: Tensor) -> Tensor:
+            with self.accelerator.autocast():
+                return network(images).logits.float()
+
+        return segment(
+            predict, self.samples.test, self.samples.num_classes, view=view, device=self.accelerator.device
         )
+
+    def _tester(self, view: str) -> Callable[[nn.Module], dict[str, float]]:
+        def evaluate(module: nn.Module) -> dict[str, float]:
+            metrics = self.test(module, view)
+            return {name: metrics[name] for name in ("pixel_accuracy", "mean_iou")}  # type: ignore[literal-required]
+
+        return evaluate
+
+    def _train(
+        self,
+        stage: str,
+        task: Task,
+        dataset: Dataset[Any],
+        config: TrainConfig,
+        seed: int,
+        *,
+        facts: dict[str, Any],
+        evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train a stage, or take it over finished from this run's folder or from one to reuse."""
+        fingerprint = _plain({**self.facts, **facts})
+
+        def run(folder: Path) -> list[dict[str, Any]]:
+            return train(
+                task, dataset, config, folder, accelerator=self.accelerator, seed=seed, evaluate=evaluate,
+                label=stage, fingerprint=fingerprint,
+            )  # fmt: skip
+
+        own = self.folder / stage
+        for other in () if own.exists() else self.config.reuse:
+            if (other / stage / "history.json").exists():
+                try:
+                    history = run(other / stage)
+                except ResumeError as error:
+                    self.accelerator.print(f"{stage} of {other} is not reused. {error}")
+                    continue
+                if self.accelerator.is_main_process:
+                    shutil.copytree(other / stage, own)
+                return history
+        return run(own)
+
+    def _shapes(self, student: nn.Module) -> Shapes:
+        data, statistics = self.config.data, self.samples.statistics
+        dimensions = measure(student, (len(statistics.mean[data.student_view]), *data.size))
+        dry = torch.zeros(2, len(statistics.mean[data.teacher_view]), *data.size, device=self.accelerator.device)
+        targets = {name: tuple(value.shape[1:]) for name, value in self._targets(dry).items()}
+        return Shapes(
+            student_maps=dimensions.maps,
+            teacher_logits=targets["logits"],
+            teacher_map=targets["map"],
+            teacher_embedding=targets["embedding"][0],
+            teacher_attention=tuple(shape for name, shape in targets.items() if name.startswith("attention")),
+            num_samples=len(self.samples.train),
+        )
+
+    @cached_property
+    def _targets(self) -> Frozen:
+        """The frozen teacher, giving named targets on the student's grid."""
+        data = self.config.data
+        student = make_student(self.config.student, data, self.samples.statistics)
+        channels = len(self.samples.statistics.mean[data.student_view])
+        grid = measure(student, (channels, *data.size)).maps[-1][1]
+        return Frozen(TeacherTargets(self.teacher, grid=grid, fused=self.config.teacher.labels))
+
+    @cached_property
+    def _live_views(self) -> LiveViews:
+        data = self.config.data
+        return LiveViews(self._targets, PairedAugment(GEOMETRY_AND_COLOUR), data.teacher_view, data.student_view)
+
+    @cached_property
+    def _stored_views(self) -> dict[str, Tensor]:
+        """The teacher's targets for `transfer.views` augmented passes, computed once for all runs."""
+        pairs = self.samples.train.select(self.config.data.teacher_view, self.config.data.student_view)
+        device = self.accelerator.device
+        self.accelerator.print(f"computing the teacher's targets for {self.config.transfer.views} views")
+
+        def batches() -> Iterable[Batch]:
+            for start in range(0, len(pairs), 32):
+                rows = range(start, min(start + 32, len(pairs)))
+                yield {name: value.to(device) for name, value in pairs.__getitems__(rows).items()}
+
+        with self.accelerator.autocast():
+            return compute_views(
+                self._live_views, batches, len(pairs), views=self.config.transfer.views, seed=self.config.teacher.seed
+            )
+
+
+def same_steps(config: TrainConfig, labelled: int, whole: int) -> TrainConfig:
+    """The configuration with as many epochs over `labelled` samples as give about the steps that its own
+    epochs give over `whole`; whatever is counted in epochs is stretched alike."""
+    factor = math.ceil(whole / config.batch_size) / math.ceil(labelled / config.batch_size)
+    if factor == 1:
+        return config
+    return replace(
+        config,
+        epochs=round(config.epochs * factor),
+        warmup_epochs=config.warmup_epochs * factor,
+        milestones=tuple(milestone * factor for milestone in config.milestones),
+        evaluate_every=max(1, round(config.evaluate_every * factor)),
+        checkpoint_every=config.checkpoint_every * factor,
+    )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Weights drawn inside depend on `seed` alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: paths become their last part, for a data set may be moved."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

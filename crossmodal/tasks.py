@@ -30,7 +30,8 @@ class SegmentTask(Task):
         self.weights = {"task": 1.0}
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        batch = self.augment(batch)
+        with torch.autocast(batch[self.view].device.type, enabled=False):
+            batch = self.augment(batch)
         logits = module(batch[self.view]).logits.float()
         if logits.shape[-2:] != batch["label"].shape[-2:]:
             logits = F.interpolate(logits, batch["label"].shape[-2:], mode="bilinear", align_corners=False)
@@ -59,7 +60,8 @@ class TransferTask(Task):
         student: the encoder, returning `Outputs`.
         terms: the method's terms by name.
         views: batch -> (student's view, targets).
-        jitter: augmentation of the student's view alone.
+        jitter: batch -> batch, what disturbs the student's view alone.
+        view: the name of the student's view.
         teacher: the frozen network, where `views` runs it; kept from training.
     """
 
@@ -69,12 +71,14 @@ class TransferTask(Task):
         terms: Mapping[str, Term],
         views: nn.Module,
         jitter: nn.Module,
+        view: str,
         teacher: nn.Module | None = None,
     ) -> None:
         self.student = student
         self.parts = dict(terms)
         self.views = views
         self.jitter = jitter
+        self.view = view
         self.module = TransferModule(student, {name: term.projector for name, term in terms.items()})
         memories = {name: term.objective for name, term in terms.items() if isinstance(term.objective, nn.Module)}
         self.memory = nn.ModuleDict(memories) if memories else None
@@ -82,9 +86,8 @@ class TransferTask(Task):
         self.weights = {name: term.weight for name, term in terms.items()}
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        with torch.no_grad():
-            view, targets = self.views(batch)
-            view = self.jitter(view)
+        view, targets = self.views(batch)
+        view = self.jitter({self.view: view})[self.view]
         projected = module(view, targets)
         return {name: term.loss(projected[name], batch["index"]) for name, term in self.parts.items()}, projected
 

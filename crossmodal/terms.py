@@ -25,17 +25,21 @@ Targets = Mapping[str, Tensor]
 """What the teacher says of a batch: `logits`, `map`, `embedding`, and `attention0`, `attention1`, …"""
 
 
+Shape3s = tuple[tuple[int, ...], ...]
+"""(C, H, W) of each of a network's maps."""
+
+
 class Shapes(NamedTuple):
     """Sizes the terms are built for, measured by one dry forward."""
 
-    student_maps: tuple[tuple[int, ...], ...]
+    student_maps: Shape3s
     """(C, H, W) of every map of the student."""
     teacher_logits: tuple[int, ...]
     """(classes,) of a classifier, (classes, H, W) of a segmenter."""
     teacher_map: tuple[int, ...]
     """(C, H, W) of the teacher's dense map."""
     teacher_embedding: int
-    teacher_attention: tuple[tuple[int, ...], ...]
+    teacher_attention: Shape3s
     """(1, H, W) of the teacher's attention maps."""
     num_samples: int
     """Rows of the training set, M."""
@@ -84,8 +88,7 @@ class KDProjector(nn.Module):
 
 
 class ATProjector(nn.Module):
-    """Pairs of maps for attention transfer: for every teacher stage, the student's deepest map that is
-    at least as fine, so that both look at about the same detail."""
+    """Pairs of maps for attention transfer, see `pair_by_resolution`."""
 
     def __init__(self, shapes: Shapes) -> None:
         super().__init__()
@@ -96,16 +99,15 @@ class ATProjector(nn.Module):
         return *maps, *(targets[f"attention{t}"] for _, t in self.pairs)
 
 
-def pair_by_resolution(
-    student: tuple[tuple[int, ...], ...], teacher: tuple[tuple[int, ...], ...]
-) -> list[tuple[int, int]]:
-    """(student map, teacher map) for every teacher map: the deepest student map with at least as many
-    rows, or the student's first where none is so fine; shapes are (C, H, W)."""
-    pairs = []
-    for t, (_, rows, _) in enumerate(teacher):
-        fine = [s for s, (_, h, _) in enumerate(student) if h >= rows]
-        pairs.append((fine[-1] if fine else 0, t))
-    return pairs
+def pair_by_resolution(student: Shape3s, teacher: Shape3s) -> list[tuple[int, int]]:
+    """(student map, teacher map) pairs: for every resolution that both have above the student's last one
+    the first map of each, and the last map of each. Shapes are (C, H, W), stem first.
+
+    Maps of equal depth, as published, would pair a shallow CNN's fine maps with a ResNet's coarse ones.
+    """
+    rows = [[height for _, height, _ in maps] for maps in (student, teacher)]
+    shared = [h for h in dict.fromkeys(rows[0]) if h in rows[1] and h > rows[0][-1]]
+    return [(rows[0].index(h), rows[1].index(h)) for h in shared] + [(len(student) - 1, len(teacher) - 1)]
 
 
 class FitNetProjector(nn.Module):
@@ -201,6 +203,7 @@ def _make_crd_local(shapes: Shapes, config: TransferConfig) -> Term:
         temperature=config.temperature,
         momentum=config.momentum,
         objective=config.objective,
+        num_positions=config.num_positions,
     )
     return Term(LocalGlobalProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(1, 3))
 

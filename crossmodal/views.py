@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..data import Batch
-from ..engine import read_tensors, write_tensors
 
 Pair = tuple[Tensor, dict[str, Tensor]]
 """The student's view (B, C, H, W) and the teacher's targets."""
@@ -28,7 +26,9 @@ class LiveViews(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Pair:
-        batch = self.augment(batch)
+        # Sampling coordinates in bf16 would move pixels about.
+        with torch.autocast(batch["index"].device.type, enabled=False):
+            batch = self.augment(batch)
         return batch[self.student_view], self.teacher(batch[self.teacher_view])
 
 
@@ -36,21 +36,21 @@ class CachedViews(nn.Module):
     """V augmented views of every sample with the teacher's targets, from memory; one is drawn per sample.
 
     Args:
-        tensors: `view` (V, N, C, H, W) and the targets, (V, N, ...) in fp16.
+        load: gives `view` (V, N, C, H, W) and the targets, (V, N, ...); called at the first batch, so that
+            nothing is computed for a training that is finished already.
     """
 
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
+    def __init__(self, load: Callable[[], dict[str, Tensor]]) -> None:
         super().__init__()
-        self.names = tuple(name for name in tensors if name != "view")
-        for name, tensor in tensors.items():
-            self.register_buffer(name, tensor, persistent=False)
+        self.load = load
+        self.stores: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Pair:
-        index = batch["index"]
-        view = self.get_buffer("view")
-        drawn = torch.randint(len(view), index.shape, device=index.device)
-        targets = {name: self.get_buffer(name)[drawn, index].float() for name in self.names}
+        self.stores = self.stores or self.load()
+        index, view = batch["index"], self.stores["view"]
+        drawn = torch.randint(len(view), index.shape).to(index.device)
+        targets = {name: store[drawn, index].float() for name, store in self.stores.items() if name != "view"}
         return view[drawn, index], targets
 
 
@@ -71,13 +71,13 @@ class Rows(Dataset[dict[str, Tensor]]):
 
 
 @torch.no_grad()
-def compute_views(live: LiveViews, batches: Iterator[Batch] | list[Batch], count: int, *, views: int, seed: int) -> dict[str, Tensor]:
+def compute_views(live: LiveViews, batches: Callable[[], Iterable[Batch]], count: int, *, views: int, seed: int) -> dict[str, Tensor]:
     """Run the teacher over `views` augmented passes of the data.
 
     The draws depend on `seed` alone; the global generators are left as they were.
 
     Args:
-        batches: the whole data set in order, on the device; iterated once per view.
+        batches: starts a pass over the whole data set in order, on the device; called once per view.
         count: N, its length.
 
     Returns:
@@ -89,7 +89,7 @@ def compute_views(live: LiveViews, batches: Iterator[Batch] | list[Batch], count
         torch.manual_seed(seed)
         for v in range(views):
             row = 0
-            for batch in batches:
+            for batch in batches():
                 view, targets = live(batch)
                 for name, value in {"view": view, **targets}.items():
                     kept = value if name == "view" else value.to(torch.float16)
@@ -100,20 +100,10 @@ def compute_views(live: LiveViews, batches: Iterator[Batch] | list[Batch], count
     return stores
 
 
-def save_views(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write the views whole or not at all. Raises `NonFiniteError` where a target overflowed fp16."""
-    write_tensors(path, tensors)
-
-
-def load_views(path: Path) -> dict[str, Tensor]:
-    """Read what `save_views` wrote."""
-    return read_tensors(path)
-
-
-def digest(module: nn.Module) -> str:
-    """SHA-256 over a module's state, by which cached targets know their teacher."""
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over named tensors, by which a stage knows the data and the networks it was made from."""
     total = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        total.update(name.encode())
-        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, tensor in tensors.items():
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()

@@ -3,6 +3,8 @@
 from .augment import AugmentConfig, ImageAugment, ImageAugmentConfig, PairedAugment, augment_images
 from .batch import IGNORE, Batch, DataError, Sample, collate
 from .classification import PackedImages
+from .folder import FolderPairs
+from .nyu import NYUDepth
 from .packed import PackedPairs
 from .paired import PairedDataset
 from .statistics import Normalise, Statistics
@@ -14,8 +16,10 @@ __all__ = [
     "AugmentConfig",
     "Batch",
     "DataError",
+    "FolderPairs",
     "ImageAugment",
     "ImageAugmentConfig",
+    "NYUDepth",
     "Normalise",
     "PackedImages",
     "PackedPairs",

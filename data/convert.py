@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from .batch import IGNORE, DataError
-from .images import Array, Size, check_size, resize_modality
+from .images import Array, Size, check_size, resize_colour, resize_depth, resize_label
 from .nyu import LABELLED, MAP_13, SPLITS, NYUDepth, map_40_to_13, read_split
 
 METRES_PER_UNIT = 0.00025
@@ -65,15 +65,23 @@ def convert_nyu(
 
 
 def _resized(source: NYUDepth, index: int, size: Size | None) -> dict[str, Array]:
+    """One sample as the reader would serve it, still as arrays."""
     arrays = source._read(index)
-    return arrays if size is None else {n: resize_modality(n, a, size) for n, a in arrays.items()}
+    source._check(index, arrays)
+    if size is None:
+        return arrays
+    return {
+        "rgb": resize_colour(arrays["rgb"], size),
+        "depth": resize_depth(arrays["depth"], size),
+        "label": resize_label(arrays["label"], size),
+    }
 
 
 def _write(file: h5py.File, row: int, count: int, arrays: dict[str, Array], where: str) -> None:
     """One sample, into data sets that the first one makes."""
     units = np.rint(arrays["depth"] / METRES_PER_UNIT)
-    if not (np.isfinite(units).all() and units.min() >= 0 and units.max() <= np.iinfo(np.uint16).max):
-        raise DataError(f"{where}: depth from {arrays['depth'].min():g} to {arrays['depth'].max():g} m")
+    if units.max() > np.iinfo(np.uint16).max:
+        raise DataError(f"{where}: a depth of {arrays['depth'].max():g} m, more than 16 bits hold")
     stored = {"rgb": arrays["rgb"], "depth": units.astype(np.uint16), "label40": arrays["label"]}
     for name, array in stored.items():
         if name not in file:

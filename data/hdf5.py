@@ -55,19 +55,22 @@ class LazyHDF5:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._file: h5py.File | None = None
+        self._datasets: dict[str, h5py.Dataset] = {}
         self._process = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_process": -1}
+        return {"path": self.path, "_datasets": {}, "_process": -1}
 
     def read(self, name: str, row: int) -> Array:
         """Row `row` of the data set `name`. Raises `DataError` that names both where reading fails."""
-        if self._file is None or self._process != os.getpid():
-            self._file, self._process = open_hdf5(self.path), os.getpid()
+        if self._process != os.getpid():
+            self._datasets, self._process = {}, os.getpid()
             if get_worker_info() is not None:
                 cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
+        if name not in self._datasets:
+            file = next((known.file for known in self._datasets.values()), None) or open_hdf5(self.path)
+            self._datasets[name] = require(file, name)
         try:
-            return np.asarray(self._file[name][row])
-        except (OSError, KeyError, ValueError) as error:
+            return np.asarray(self._datasets[name][row])
+        except (OSError, ValueError) as error:
             raise DataError(f"{self.path}: {name}[{row}] cannot be read ({error}); it is damaged") from error

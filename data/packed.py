@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 
+import cv2
 import h5py
 import numpy as np
 
 from .batch import IGNORE, DataError
 from .hdf5 import LazyHDF5, contents, open_hdf5, require
-from .images import Array, Size, decode
+from .images import Array, Size, check_label, decode
 from .paired import PairedDataset
 
 
@@ -54,26 +55,31 @@ class PackedPairs(PairedDataset):
             stored = {name: require(file, key) for name, key in self.modalities.items()}
             self.rows = _rows(file, split, _count(file, stored))
             self.class_names: tuple[str, ...] = ()
-            self._label_map: Array | None = None
+            self._label_map: Array = np.arange(256, dtype=np.uint8)
+            self._ignore = IGNORE
             if "label" in stored:
                 self._read_labels(file, stored["label"], classes)
             self._depth_scale = _depth_scale(stored["depth"], depth_scale) if "depth" in stored else 1.0
 
     def _read_labels(self, file: h5py.File, stored: h5py.Dataset, classes: int | None) -> None:
         """Compose the stored ignore value and the map to 13 classes into one table of 256 entries."""
-        table = np.arange(256, dtype=np.uint8)
         names_of: h5py.Dataset = stored
         if classes == 13:
             names_of = require(file, "map_40_to_13")
             to_13 = names_of[:].astype(np.int64) - 1
             if to_13.shape != (40,) or to_13.min() < -1 or to_13.max() > 12:
                 raise DataError(f"{file.filename}: map_40_to_13 must be 40 numbers from 0 to 13")
-            table[:40] = np.where(to_13 < 0, IGNORE, to_13)
-            table[40:] = IGNORE - 1  # still refused as out of range when a label is read
-            table[IGNORE] = IGNORE
-        if "ignore" in stored.attrs:
-            table[int(stored.attrs["ignore"])] = IGNORE
-        self._label_map = table
+            self._label_map[:40] = np.where(to_13 < 0, IGNORE, to_13)
+            self._label_map[40:IGNORE] = IGNORE - 1  # refused as out of range when a label is read
+        self._ignore = int(stored.attrs.get("ignore", IGNORE))
+        if 0 <= self._ignore <= IGNORE:
+            self._label_map[self._ignore] = IGNORE
+        stored_names = stored.attrs.get("names", ())
+        if classes is not None and len(stored_names) not in (0, 40):
+            raise DataError(
+                f"{file.filename}: {stored.name.lstrip('/')} names {len(stored_names)} classes; "
+                f"classes={classes} needs NYU-Depth-v2's 40, pass classes=None"
+            )
         self.class_names = tuple(str(name) for name in names_of.attrs.get("names", ()))
         if classes is None and self.class_names:
             self.num_classes = len(self.class_names)
@@ -92,11 +98,22 @@ class PackedPairs(PairedDataset):
             if array.ndim == 1:
                 array = decode(array, self._where(index, name))
             if name == "depth":
-                array = array.astype(np.float32) * np.float32(self._depth_scale)
-            elif name == "label" and self._label_map is not None and array.dtype == np.uint8:
-                array = self._label_map[array]
+                array = np.multiply(array, np.float32(self._depth_scale), dtype=np.float32)
+            elif name == "label":
+                array = self._mapped(array, self._where(index, name))
             arrays[name] = array
         return arrays
+
+    def _mapped(self, label: Array, where: str) -> Array:
+        """Stored labels to the classes served, with `IGNORE` for the stored value that does not count."""
+        if label.dtype != np.uint8:
+            label = np.where(label == self._ignore, IGNORE, label)
+            check_label(label, None, where)
+            label = label.astype(np.uint8)
+        mapped = np.asarray(cv2.LUT(label, self._label_map))
+        if self.num_classes == 13 and (mapped == IGNORE - 1).any():
+            check_label(np.where(label == self._ignore, IGNORE, label), 40, where)
+        return mapped
 
 
 def _discover(file: h5py.File) -> dict[str, str]:

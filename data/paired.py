@@ -3,17 +3,23 @@
 from abc import ABC, abstractmethod
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from .batch import DataError, Sample
 from .images import (
     Array,
     Size,
+    check_colour,
+    check_depth,
+    check_label,
     check_size,
     colour_tensor,
     depth_tensor,
     label_tensor,
-    resize_modality,
+    resize_colour,
+    resize_depth,
+    resize_label,
 )
 
 
@@ -43,19 +49,30 @@ class PairedDataset(Dataset[Sample], ABC):
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
         arrays = self._read(index)
-        if self.size is not None:
-            arrays = {name: resize_modality(name, array, self.size) for name, array in arrays.items()}
-        self._check_sizes(index, arrays)
+        self._check(index, arrays)
         sample = {"index": torch.tensor(index)}
         for name, array in arrays.items():
-            where = self._where(index, name)
-            if name == "depth":
-                sample[name] = depth_tensor(array, where)
-            elif name == "label":
-                sample[name] = label_tensor(array, self.num_classes, where)
-            else:
-                sample[name] = colour_tensor(array, where)
+            sample[name] = self._tensor(name, array)
         return sample
+
+    def _check(self, index: int, arrays: dict[str, Array]) -> None:
+        """Ranges and sizes as they are stored: resizing could hide a wrong pixel."""
+        for name, array in arrays.items():
+            if name == "depth":
+                check_depth(array, self._where(index, name))
+            elif name == "label":
+                check_label(array, self.num_classes, self._where(index, name))
+            else:
+                check_colour(array, self._where(index, name))
+        if self.size is None:
+            self._check_sizes(index, arrays)
+
+    def _tensor(self, name: str, array: Array) -> Tensor:
+        if name == "depth":
+            return depth_tensor(array if self.size is None else resize_depth(array, self.size))
+        if name == "label":
+            return label_tensor(array if self.size is None else resize_label(array, self.size))
+        return colour_tensor(array if self.size is None else resize_colour(array, self.size))
 
     def _check_sizes(self, index: int, arrays: dict[str, Array]) -> None:
         sizes = {name: array.shape[:2] for name, array in arrays.items()}

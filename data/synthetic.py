@@ -10,7 +10,7 @@ from .tensors import PairedTensors
 
 
 class SyntheticRooms(PairedTensors):
-    """Indoor rooms rendered into memory: `rgb`, `depth` in metres along the optical axis, `label` of 8 classes.
+    """Indoor rooms in memory: `rgb`, `depth` in metres along the optical axis, `label` of 8 classes.
 
     Boxes, spheres and tables stand on the floor; pictures and doors lie flat on the walls, where only colour
     shows them. Colour has sensor noise; depth has the noise of a structured-light camera, which grows with

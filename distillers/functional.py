@@ -39,20 +39,24 @@ def pixel_kd(
         student_logits: (B, C, H, W).
         teacher_logits: (B, C, H, W); resize one side before, where resolutions differ.
         temperature: T, positive.
-        mask: (B, H, W) bool, True where a position counts. With none True the loss is 0.
+        mask: (B, H, W) bool, True where a position counts; what the others hold, NaN included, has no
+            influence. With none True the loss is 0.
 
     Raises:
         ValueError: for shapes that do not agree, or a temperature that is not positive.
     """
     _check_shapes(student_logits, teacher_logits, ndim=4, axes="(B, C, H, W)")
-    divergence = _softened_kl(student_logits, teacher_logits, temperature)
     if mask is None:
-        return divergence.mean()
-    if mask.shape != divergence.shape or mask.dtype != torch.bool:
+        return _softened_kl(student_logits, teacher_logits, temperature).mean()
+    batch, _, height, width = student_logits.shape
+    if mask.shape != (batch, height, width) or mask.dtype != torch.bool:
         raise ValueError(
-            f"mask must be bool of shape {tuple(divergence.shape)}, got {mask.dtype} {tuple(mask.shape)}"
+            f"mask must be bool of shape {(batch, height, width)}, got {mask.dtype} {tuple(mask.shape)}"
         )
-    return divergence.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
+    # Hidden before the softmax, not after: a NaN there would come back through the gradient, as 0 · NaN.
+    hidden = ~mask[:, None]
+    student, teacher = student_logits.masked_fill(hidden, 0), teacher_logits.masked_fill(hidden, 0)
+    return _softened_kl(student, teacher, temperature).sum() / mask.sum().clamp(min=1)
 
 
 def fitnet(student_map: Tensor, teacher_map: Tensor) -> Tensor:

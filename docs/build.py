@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crdkit.experiments.report import SEGMENTATION_COLUMNS, environment_line, markdown_table
+from crdkit.experiments.report import SEGMENTATION_COLUMNS, Column, environment_line, markdown_table
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -58,17 +58,26 @@ def fill(page: str, results: Path) -> str:
 
 def section(results: Mapping[str, Any]) -> str:
     """Table, seeds and provenance of one results file, as Markdown."""
+    summary, preset = results["summary"], results["preset"]
+    columns: list[Column] = []
     extra: dict[str, dict[str, str]] = {}
-    if results["task"] == "crossmodal" and results["preset"].startswith("nyu"):
-        extra["paper: accuracy"] = {method: f"{accuracy:.1f}" for method, (accuracy, _) in PUBLISHED.items()}
-        extra["paper: mean IoU"] = {method: f"{iou:.1f}" for method, (_, iou) in PUBLISHED.items()}
+    sentences = ["Mean ± sample standard deviation over n seeds"]
+    if results["task"] == "crossmodal":
+        columns += SEGMENTATION_COLUMNS
+        sentences[0] += ", percent; in brackets the difference from `none`"
+        if preset.startswith("nyu"):
+            extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
+            extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
+    else:
+        metrics = dict.fromkeys(name for method in summary.values() for name in method)
+        columns += [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]
     seeds = sorted({run["seed"] for run in results["runs"]})
-    return (
-        f"{markdown_table(results['summary'], SEGMENTATION_COLUMNS, baseline='none', extra=extra)}\n"
-        f"Percent, mean ± sample standard deviation over n seeds (in brackets the difference from `none`). "
-        f"Preset `{results['preset']}`, seeds {', '.join(map(str, seeds))}. "
-        f"{environment_line(results['environment'])}\n"
-    )
+    sentences.append(f"Preset `{preset}`, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
+    fraction = results.get("config", {}).get("segment", {}).get("label_fraction")
+    if fraction is not None:
+        sentences.append(f"Labels of the segmentation stage: {fraction:.0%}")
+    sentences.append(environment_line(results["environment"]))
+    return f"{markdown_table(summary, columns, baseline='none', extra=extra)}\n{'. '.join(sentences)}\n"
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from .errors import (
     TaskError,
     WorkerError,
 )
+from .launch import Accelerator, make_accelerator
 from .loop import Evaluate, train
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler, collate
@@ -23,6 +24,7 @@ from .schedule import lr_factor
 from .task import Task
 
 __all__ = [
+    "Accelerator",
     "BatchSource",
     "Checkpoint",
     "CheckpointError",
@@ -42,6 +44,7 @@ __all__ = [
     "collate",
     "derive_seed",
     "lr_factor",
+    "make_accelerator",
     "make_optimizer",
     "seed_all",
     "train",

@@ -72,7 +72,8 @@ class CheckpointStore:
             for name, group in tensors.items():
                 write_tensors(temporary / f"{name}.safetensors", group)
             write_json(temporary / STATE, state)
-            listed = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in sorted(temporary.iterdir())}
+            files = sorted(temporary.iterdir())
+            listed = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
             write_json(temporary / MANIFEST, {"files": listed})
             os.rename(temporary, self.path(number))
             flush(self.folder)
@@ -93,7 +94,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: there are checkpoints, but every one is broken.
         """
-        broken = []
+        broken: list[str] = []
         for number in reversed(self.numbers()):
             fault = self.fault(number)
             if fault is None:
@@ -104,7 +105,7 @@ class CheckpointStore:
             broken.append(fault)
         if broken:
             raise CheckpointError(
-                "no checkpoint is whole: " + "; ".join(broken) + f". Delete {self.folder} to start from the beginning"
+                f"no checkpoint is whole: {'; '.join(broken)}. Delete {self.folder} to start over"
             )
         return 0
 
@@ -131,7 +132,7 @@ class CheckpointStore:
         return None
 
     def load(self, number: int, groups: tuple[str, ...]) -> Checkpoint:
-        """Read a checkpoint that `newest_whole` found; no file but the named groups' and the state is opened."""
+        """Read a checkpoint that `newest_whole` found: the named groups and the state, no other file."""
         folder = self.path(number)
         try:
             tensors = {name: read_tensors(folder / f"{name}.safetensors") for name in groups}

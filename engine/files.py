@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,6 +60,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         folder.mkdir()
         safetensors.torch.save_file(_separate(tensors), folder / path.name)
+        # The library makes files that only the owner may read; have what the umask gives any other file.
+        (folder / "mode").touch()
+        (folder / path.name).chmod((folder / "mode").stat().st_mode)
         flush(folder / path.name)
         os.replace(folder / path.name, path)
         flush(path.parent)
@@ -72,12 +76,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def tensors_of(module: nn.Module | None, name: str) -> dict[str, Tensor]:
-    """A module's state dict; {} for None. `TaskError` where an entry is no tensor and so could not be saved."""
+    """A module's state dict; {} for None. `TaskError` for an entry that is no tensor."""
     state = {} if module is None else module.state_dict()
     for key, value in state.items():
         if not isinstance(value, Tensor):
             raise TaskError(
-                f"{name}.{key} in the state dict is a {type(value).__name__}; make it a buffer: only tensors are saved"
+                f"{name}.{key} in the state dict is a {type(value).__name__}; only tensors can be saved"
             )
     return state
 
@@ -87,7 +91,9 @@ def require_finite(tensors: dict[str, Tensor], place: str) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             count = int((~torch.isfinite(tensor)).sum())
-            raise NonFiniteError(f"{name} holds {count} of {tensor.numel()} values that are NaN or infinite: {place} not saved")
+            raise NonFiniteError(
+                f"{place} is not saved: {name} has {count} of {tensor.numel()} values NaN or infinite"
+            )
 
 
 def prepare_folder(folder: Path, required: int) -> None:
@@ -107,13 +113,11 @@ def prepare_folder(folder: Path, required: int) -> None:
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
     finally:
-        try:
+        with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
-        except OSError:
-            pass
     if free < required:
         raise OutputError(
-            f"{folder} has {free / 2**20:.0f} MiB free; the checkpoints of this training need {required / 2**20:.0f}"
+            f"{folder} has {free / 2**20:.0f} MiB free; the checkpoints need {required / 2**20:.0f} MiB"
         )
 
 

@@ -28,12 +28,12 @@ def write_finished(folder: Path, task: Task, facts: dict[str, Any], history: lis
         write_json(folder / FACTS, {"fingerprint": facts, "sha256": {MODEL: sha256(folder / MODEL)}})
         write_json(folder / HISTORY, history)
     except WRITE_ERRORS as error:
-        raise OutputError(f"cannot write the results to {folder}: {error}; its checkpoints are kept") from error
+        raise OutputError(f"cannot write results to {folder}: {error}; its checkpoints stay") from error
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def read_finished(folder: Path, task: Task, facts: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Load the weights of a finished training into `task.module` and return its history; None for another folder.
+    """Load a finished training's weights into `task.module` and return its history; None for other folders.
 
     Raises:
         ResumeError: it was another training.
@@ -50,6 +50,6 @@ def read_finished(folder: Path, task: Task, facts: dict[str, Any]) -> list[dict[
         task.module.load_state_dict(read_tensors(folder / MODEL))
     except (*WRITE_ERRORS, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{folder} holds a finished training that cannot be read: {error}. Delete the folder to train again"
+            f"cannot read the finished training in {folder}: {error}. Delete it to train again"
         ) from error
     return history

@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 from .config import TrainConfig, make_optimizer
 from .errors import Interrupted, TaskError, WorkerError
 from .files import prepare_folder
-from .finished import CHECKPOINTS, read_finished
 from .fingerprint import make_fingerprint
+from .finished import CHECKPOINTS, read_finished
 from .guards import FrozenGuard
 from .peers import Peers
 from .rng import derive_seed, isolated_rng, seed_all
@@ -47,7 +47,7 @@ def train(
     """Train to the end, from the beginning or from the folder's newest whole checkpoint.
 
     On a CPU the result does not depend on whether, where and how often the training was interrupted, bit
-    for bit. In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then
+    for bit (with the same number of threads: torch adds in another order with another one). In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then
     `model.safetensors` (the module) and, written last, `history.json`. A folder with that is finished:
     the call loads the weights into `task.module` and returns the history.
 
@@ -190,12 +190,7 @@ def train(
                     extras.append(extra)
 
                 # Step.
-                due = {
-                    "check": (step + 1) % check_interval == 0,
-                    "save": (step + 1) % save_interval == 0,
-                    "close": numbers[-1] + 1 == source.batches_per_epoch,
-                }
-                if any(due.values()):
+                if (step + 1) % check_interval == 0 or numbers[-1] + 1 == source.batches_per_epoch:
                     state.require_finite()
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -220,11 +215,11 @@ def train(
                     reporter.log_step(step, values)
 
                 # Save.
-                if due["save"]:
+                if step % save_interval == 0:
                     state.save()
 
             # Evaluate. The position is that after the last batch: an interruption loses nothing.
-            if (signum := peers.largest(signals.received)[0]):
+            if signum := peers.largest(signals.received)[0]:
                 stop(signum)
             epoch = state.epoch + 1
             rate = config.learning_rate * lr_factor(step - 1, config=config, steps_per_epoch=steps_per_epoch)
@@ -240,6 +235,8 @@ def train(
 
         frozen.verify()
         state.finish(folder)
+        if signum := peers.largest(signals.received)[0]:
+            raise Interrupted(signum)
         return state.history
 
 
@@ -250,7 +247,7 @@ def _to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tens
 def _evaluate(
     evaluate: Evaluate, module: nn.Module, peers: Peers, device: torch.device, *, taken: set[str]
 ) -> dict[str, float]:
-    """The main process's values. The modes of all parts, and the random numbers, stay as if nothing was done."""
+    """The main process's values. Modes and random number generators are afterwards as they were."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
@@ -17,7 +19,7 @@ class Peers:
     def __init__(self, accelerator: Accelerator) -> None:
         self.rank, self.size = accelerator.process_index, accelerator.num_processes
         self.is_main = self.rank == 0
-        self.group = None
+        self.group: Any = None
         if self.size > 1 and dist.get_backend() != "gloo":
             self.group = dist.new_group(backend="gloo")
 

@@ -27,12 +27,14 @@ def seed_all(seed: int) -> None:
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:
     """The states of the global generators (torch, the device's, numpy, python) as tensors on the CPU."""
-    _, keys, position, has_gauss, gauss = np.random.get_state()  # type: ignore[misc]
+    numpy_state = np.random.get_state(legacy=False)
     _, words, second = random.getstate()
     state = {
         "torch": torch.get_rng_state(),
-        "numpy.keys": torch.tensor(keys.astype(np.int64)),
-        "numpy.rest": torch.tensor([position, has_gauss, gauss], dtype=torch.float64),
+        "numpy.keys": torch.tensor(np.asarray(numpy_state["state"]["key"]).astype(np.int64)),
+        "numpy.rest": torch.tensor(
+            [numpy_state["state"]["pos"], numpy_state["has_gauss"], numpy_state["gauss"]], dtype=torch.float64
+        ),
         "python.keys": torch.tensor(words, dtype=torch.int64),
         "python.rest": torch.tensor([] if second is None else [second], dtype=torch.float64),
     }

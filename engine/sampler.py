@@ -92,7 +92,14 @@ class BatchSource:
     """
 
     def __init__(
-        self, dataset: Dataset[Any], *, batch_size: int, epochs: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        dataset: Dataset[Any],
+        *,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.fetcher = _SeededFetcher(dataset, seed)
         self.length = len(dataset)  # type: ignore[arg-type]
@@ -133,7 +140,7 @@ class BatchSource:
             collate_fn=collate,
             pin_memory=pin_memory,
             worker_init_fn=ignore_interrupts,
-            # Without one of its own the loader draws from the global generator, whose state is part of the run.
+            # Without one of its own the loader draws from the global generator, which is part of the run.
             generator=torch.Generator().manual_seed(0),
         )
         batches = iter(loader)

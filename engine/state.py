@@ -14,8 +14,8 @@ from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimi
 from .config import TrainConfig
 from .errors import CheckpointError, CrdkitError, NonFiniteError, TaskError
 from .files import tensors_of
-from .finished import write_finished
 from .fingerprint import require_same
+from .finished import write_finished
 from .guards import FiniteGuard, nonfinite_samples
 from .peers import Peers
 from .rng import restore_rng, rng_state
@@ -65,7 +65,9 @@ class TrainState:
         if self._guard is None:
             self._guard = FiniteGuard(list(self.meter.names), self._device)
         if set(names) != set(self.meter.names):
-            raise TaskError(f"the task returned the terms {sorted(terms)}, before {sorted(self.meter.names[:-1])}")
+            raise TaskError(
+                f"the task returned the terms {sorted(terms)}, before {sorted(self.meter.names[:-1])}"
+            )
         values = {**terms, "loss": loss}
         self.meter.add(values, self._source.size(number))
         self._guard.watch(values, self.epoch * self._source.batches_per_epoch + number)
@@ -94,7 +96,13 @@ class TrainState:
             self.meter.reset()
 
     def save(self) -> Path:
-        """Write a checkpoint; called by every process, done by the main one. Returns its folder."""
+        """Write a checkpoint; called by every process, done by the main one. Returns its folder.
+
+        Raises:
+            NonFiniteError: a term so far, or a tensor to be saved, is NaN or infinite.
+            CheckpointError: it could not be written.
+        """
+        self.require_finite()
         local = rng_state(self._device)
         if self.meter is not None:
             local["meter"] = self.meter.sums
@@ -133,7 +141,9 @@ class TrainState:
             ResumeError: they are of another training.
         """
         if self._scaler is not None:
-            self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": FIRST_SCALE, "_growth_tracker": 0})
+            self._scaler.load_state_dict(
+                {**self._scaler.state_dict(), "scale": FIRST_SCALE, "_growth_tracker": 0}
+            )
         trouble: CrdkitError | None = None
         number = 0
         if self._peers.is_main:
@@ -202,7 +212,7 @@ class TrainState:
 
 
 def required_space(task: Task, config: TrainConfig, folder: Path) -> int:
-    """Bytes that the checkpoints will take beyond those in the folder: those kept and the one being written."""
+    """Bytes of the checkpoints still to come: those kept and the one being written, without those there."""
 
     def size(tensors: dict[str, Tensor]) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -65,13 +65,11 @@ def check_task(task: Task) -> None:
     if task.memory is not None:
         for name, parameter in task.memory.named_parameters():
             if parameter.requires_grad:
-                raise TaskError(
-                    f"memory.{name} requires a gradient, but the memory is not optimised: put it in the module"
-                )
+                raise TaskError(f"memory.{name} requires a gradient; what is trained belongs into the module")
 
 
 def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    """The loss, a scalar: the sum of weight x term. `TaskError` for a term that has no weight or is no scalar."""
+    """The loss, a scalar: the sum of weight x term. `TaskError` for one without weight or no scalar."""
     if not terms:
         raise TaskError("the task returned no term")
     for name, term in terms.items():

@@ -120,7 +120,9 @@ class Reporter:
     def say(self, message: str) -> None:
         """Print one line for the person at the prompt."""
         if self.active:
-            self.console.print(f"{self.label}: {message}" if self.label else message, markup=False, highlight=False)
+            self.console.print(
+                f"{self.label}: {message}" if self.label else message, markup=False, highlight=False
+            )
 
     def close(self) -> None:
         """End the progress bar and close the file."""

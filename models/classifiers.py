@@ -22,7 +22,11 @@ _AUXILIARY = ("googlenet", "inception_v3")
 
 
 def create(
-    name: str, *, num_classes: int = 1000, in_channels: int = 3, weights: str | os.PathLike[str] | None = None
+    name: str,
+    *,
+    num_classes: int | None = 1000,
+    in_channels: int = 3,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Tapped:
     """Builds a torchvision classifier that returns `Outputs`.
 
@@ -31,8 +35,9 @@ def create(
 
     Args:
         name: a name of `torchvision.models.list_models`, such as "resnet18", "mobilenet_v2", "vgg11_bn".
-        num_classes: width of the logits. Given weights of another number of classes, the last layer is drawn
-            anew and the rest kept.
+        num_classes: width of the logits. Given weights of another number of classes, or of none, the last
+            layer is drawn anew and the rest kept. None builds an encoder: no classifier, logits None. Take
+            that under a decoder, as DDP stops at parameters that no loss reaches.
         in_channels: channels of the input. Where it differs from the weights', the first convolution is
             adapted: each input channel gets the sum of the old kernels over their channels, divided by
             `in_channels`. An image with all channels equal then answers as a grey image did before.
@@ -57,20 +62,23 @@ def create(
         raise ValueError(
             f"{name} returns auxiliary logits in training and cannot be used as a classifier here"
         )
-    if num_classes < 1:
+    if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if in_channels < 1:
         raise ValueError(f"in_channels must be at least 1, got {in_channels}")
 
     if weights is None:
-        network = models.get_model(name, weights=None, num_classes=num_classes)
+        network = models.get_model(name, weights=None, num_classes=num_classes or 1)
         _set_in_channels(network, in_channels, keep=False)
     else:
         state, source = _find_weights(name, weights)
         network = _load(name, state, source)
         _set_in_channels(network, in_channels, keep=True)
-        _set_num_classes(network, num_classes)
-    return Tapped(network, _stages(name, network, in_channels), accept_overwritten=True)
+        _set_num_classes(network, num_classes or 1)
+    stages = _stages(name, network, in_channels)
+    if num_classes is None:
+        setattr(network, _classifier(network), nn.Identity())
+    return Tapped(network, stages, logits=None if num_classes is None else "", accept_overwritten=True)
 
 
 def _find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
@@ -120,6 +128,9 @@ def _load(name: str, state: dict[str, Tensor], source: str) -> nn.Module:
         state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): t for key, t in state.items()}
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
         network = get_model(name, weights=None)
+        if not any(key.startswith(f"{_classifier(network)}.") for key in state):  # an encoder's file
+            own = network.state_dict()
+            state = {**{key: own[key] for key in own if key.startswith(f"{_classifier(network)}.")}, **state}
         head = state.get(f"{_head(network)[0]}.weight")
         if head is not None:
             _set_num_classes(network, head.shape[0])
@@ -128,6 +139,11 @@ def _load(name: str, state: dict[str, Tensor], source: str) -> nn.Module:
             _set_in_channels(network, stem.shape[1], keep=False)
     load_state(network, state, source=source)
     return network
+
+
+def _classifier(network: nn.Module) -> str:
+    """Name of the part that makes logits of features."""
+    return _head(network)[0].split(".")[0]
 
 
 def _stem(network: nn.Module) -> tuple[str, nn.Conv2d]:

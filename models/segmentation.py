@@ -88,7 +88,8 @@ class PyramidSegmenter(nn.Module):
     stage.
 
     Args:
-        encoder: returns `Outputs`, such as `create("resnet18", ...)`; its weights train with the decoder's.
+        encoder: returns `Outputs`, such as `create("resnet18", num_classes=None)`; its weights train with the
+            decoder's.
         num_classes: classes to tell apart.
         input_size: (C, H, W) of an input, to measure the encoder's maps with.
         width: channels of the pyramid and of the fused map.

@@ -98,6 +98,32 @@ def test_ci_runs_the_readme_and_the_linters() -> None:
     assert position == sorted(position)
 
 
+def test_readme_loop_trains_student_and_heads() -> None:
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+
+    class Student(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.classifier = nn.Linear(8, 64), nn.Linear(64, 3)
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.body(images)
+            return features, self.classifier(features)
+
+    student = Student()
+    before = student.body.weight.detach().clone()
+    batch = (torch.randn(4, 8), torch.tensor([0, 1, 2, 0]), torch.arange(4))
+    names = {"torch": torch, "F": F, "student": student, "teacher": nn.Linear(8, 256)}
+    names |= {"dataset": range(10), "loader": [batch, batch]}
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(block, "README.md", "exec"), names)
+    assert torch.isfinite(names["loss"])
+    assert not torch.equal(student.body.weight, before)
+    assert all(parameter.grad is not None for parameter in names["crd"].parameters())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_resolve(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def score(a: Tensor, b: Tensor) -> float:
-    return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
+    return sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
 
 
 def nce(pairs: list[tuple[float, list[float]]], *, temperature: float, z: float, ratio: float) -> list[float]:
@@ -76,15 +76,13 @@ def batch_pairs(z: Tensor, other: Tensor, index: Tensor) -> list[tuple[float, li
 def local_global_pairs(
     z_map: Tensor, z_global: Tensor, index: Tensor, bank: Tensor
 ) -> list[tuple[float, list[float]]]:
-    """Every position against every other image's global vector: those of the batch, then those of the bank."""
+    """Every position against the other images' global vectors: of the batch, then of the bank."""
     pairs = []
     for a in range(z_map.shape[0]):
         for h in range(z_map.shape[2]):
             for w in range(z_map.shape[3]):
                 anchor = z_map[a, :, h, w]
-                negatives = [
-                    score(anchor, z_global[b]) for b in range(len(index)) if index[b] != index[a]
-                ]
+                negatives = [score(anchor, z_global[b]) for b in range(len(index)) if index[b] != index[a]]
                 negatives += [score(anchor, bank[j]) for j in range(len(bank)) if j != index[a]]
                 pairs.append((score(anchor, z_global[a]), negatives))
     return pairs

@@ -6,9 +6,10 @@ from types import ModuleType
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from crdkit.contrast import infonce, nce
 from crdkit.contrast.scores import MASKED
-from torch import Tensor
 
 TAU = 0.1
 OBJECTIVES = {
@@ -49,9 +50,7 @@ def test_gradcheck(objective: partial[Tensor], scores: tuple[Tensor, Tensor]) ->
 
 
 @both
-def test_the_order_of_negatives_is_all_one(
-    objective: partial[Tensor], scores: tuple[Tensor, Tensor]
-) -> None:
+def test_the_order_of_negatives_is_all_one(objective: partial[Tensor], scores: tuple[Tensor, Tensor]) -> None:
     positive, negative = scores
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     torch.testing.assert_close(objective(positive, negative[:, order]), objective(positive, negative))

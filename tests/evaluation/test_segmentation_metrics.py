@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 import pytest
 import torch
 import torch.multiprocessing as mp
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from crdkit.evaluation import ConfusionMatrix, segment
@@ -189,4 +189,4 @@ def test_segment_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"logits \(B, 4, h, w\), got \(6, 5, 8, 9\)"):
         segment(by_value, Scenes(), 4, view="depth")
     with pytest.raises(ValueError, match=r"got NoneType"):
-        segment(nn.Identity(), [{"label": torch.zeros(1, 2, 2), "x": None}], 4, view="x", device="cpu")
+        segment(DepthCNN(widths=(4,), strides=(2,)), Scenes(), 5, view="depth")

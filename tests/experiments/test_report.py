@@ -223,14 +223,25 @@ def docs() -> ModuleType:
 
 
 def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path: Path) -> None:
-    write_results(tmp_path, task="crossmodal", preset="nyu-small", runs=RUNS, environment=ENVIRONMENT)
+    config = {"segment": {"label_fraction": 0.1}}
+    write_results(
+        tmp_path, task="crossmodal", preset="nyu-small", runs=RUNS, environment=ENVIRONMENT, config=config
+    )
     (tmp_path / "results.json").rename(tmp_path / "nyu-small.json")
     page = "Before.\n<!-- begin results nyu-small -->\nold\n<!-- end results nyu-small -->\nAfter.\n"
     filled = docs.fill(page, tmp_path)
     assert filled.startswith("Before.\n<!-- begin") and filled.endswith("-->\nAfter.\n")
     assert "| none | 52.0 ± 2.0 | 21.0 ± 1.0 | 56.4 | 35.8 | 3 |" in filled
-    assert "seeds 0, 1, 2" in filled and "old" not in filled
+    assert "seeds 0, 1, 2. Labels of the segmentation stage: 10%. 2 cores" in filled and "old" not in filled
     assert docs.fill(filled, tmp_path) == filled
+
+
+def test_documentation_shows_every_metric_of_another_task(docs: ModuleType, tmp_path: Path) -> None:
+    runs = [run("resnet18", 0, 0.5, top_1=81.25)]
+    path = write_results(tmp_path, task="teacher", preset="p", runs=runs, environment=ENVIRONMENT)
+    section = docs.section(json.loads(path.read_text()))
+    assert "| method | pixel accuracy | top 1 | n |" in section
+    assert "| resnet18 | 0.500 | 81.250 | 1 |" in section and "seed 0. " in section
 
 
 def test_documentation_markers_must_be_whole(docs: ModuleType, tmp_path: Path) -> None:

@@ -110,7 +110,9 @@ class Planted:
         return (os.system, (f"touch {self.path}",))
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda obj, path: path.write_bytes(pickle.dumps(obj))])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda obj, path: path.write_bytes(pickle.dumps(obj, protocol=2))]
+)
 def test_planted_code_is_refused_and_does_not_run(tmp_path, write) -> None:
     write({"weight": Planted(tmp_path / "ran")}, tmp_path / "teacher.pth")
     with pytest.raises(ValueError, match=r"teacher\.pth is refused"):

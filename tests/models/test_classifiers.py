@@ -75,6 +75,21 @@ def test_local_weights_keep_all_but_a_classifier_of_another_width(tmp_path) -> N
     assert all(torch.equal(state[name], source.network.state_dict()[name]) for name in kept)
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
+def test_encoders_have_no_classifier_and_exchange_weights_with_those_that_do(tmp_path, name: str) -> None:
+    whole, encoder = create(name, num_classes=3).eval(), create(name, num_classes=None)
+    x = torch.randn(1, 3, SIZE, SIZE)
+    assert encoder(x).logits is None
+    assert not any("classifier" in key for key in encoder.state_dict())
+    save_weights(whole, tmp_path / "whole.safetensors")
+    encoder = create(name, num_classes=None, weights=tmp_path / "whole.safetensors").eval()
+    assert torch.equal(encoder(x).embedding, whole(x).embedding)
+    save_weights(encoder, tmp_path / "encoder.safetensors")
+    again = create(name, num_classes=4, weights=tmp_path / "encoder.safetensors").eval()(x)
+    assert again.logits is not None and again.logits.shape == (1, 4)
+    assert torch.equal(again.embedding, whole(x).embedding)
+
+
 def test_weights_of_another_network_are_refused_by_name(tmp_path) -> None:
     save_weights(create("squeezenet1_1", num_classes=3), tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=r"w\.safetensors does not fit ResNet; missing: conv1\.weight"):

@@ -64,7 +64,7 @@ def test_a_linear_head_is_linear_in_the_map() -> None:
 
 @pytest.mark.parametrize("stride", [4, 8])
 def test_pyramid_ends_in_the_fused_map(stride: int) -> None:
-    encoder = create("resnet18", num_classes=5)
+    encoder = create("resnet18", num_classes=None)
     network = PyramidSegmenter(encoder, 4, input_size=(3, 64, 96), width=16, stride=stride)
     outputs = network(torch.randn(2, 3, 64, 96))
     assert len(outputs.maps) == 6
@@ -72,8 +72,8 @@ def test_pyramid_ends_in_the_fused_map(stride: int) -> None:
     assert outputs.logits.shape == (2, 4, 64 // stride, 96 // stride)
     assert outputs.embedding.shape == (2, 512)
     outputs.logits.square().sum().backward()
-    unused = {name for name, p in network.named_parameters() if p.grad is None}
-    assert unused == {"encoder.network.fc.weight", "encoder.network.fc.bias"}
+    # DDP stops at a parameter that no loss reaches.
+    assert all(p.grad is not None for p in network.parameters())
 
 
 def test_every_level_of_the_pyramid_reaches_the_fused_map() -> None:

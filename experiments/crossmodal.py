@@ -1,0 +1,150 @@
+"""Transfer a representation from RGB to depth, then segment from depth alone.
+
+    accelerate launch experiments/crossmodal.py                             rendered rooms, a few minutes
+    accelerate launch experiments/crossmodal.py nyu --data.root DIR         NYU-Depth-v2, the paper's settings
+    accelerate launch experiments/crossmodal.py nyu-small --data.root DIR   the same questions for two CPU cores
+
+The run folder gets config.yaml, results.json, report.md with pictures, and a folder for each stage. An
+interrupted run goes on with the same command and `--output DIR --resume`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crdkit.crossmodal import CrossModalConfig, MethodRun, Protocol
+
+
+def run(config: CrossModalConfig, preset: str) -> Path:
+    """All methods and seeds of a configuration, then the report; returns the run folder."""
+    from crdkit.crossmodal import Protocol, load_samples
+    from crdkit.engine import make_accelerator
+    from crdkit.experiments.provenance import environment
+    from crdkit.experiments.report import SEGMENTATION_COLUMNS, Run, summarise, terminal_table, write_results
+    from rich.console import Console
+
+    folder = run_folder(config, preset)
+    accelerator = make_accelerator(precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder)
+    samples = load_samples(config.data)
+    protocol = Protocol(config, samples, accelerator, folder)
+    if accelerator.is_main_process:
+        write_config(config, folder)
+    results: list[Run] = []
+    runs = []
+    for done in protocol.runs():
+        runs.append(done)
+        results.append({"method": done.method, "seed": done.seed, "metrics": done.metrics})
+        accelerator.print(
+            f"{done.method}, seed {done.seed}: pixel accuracy {100 * done.metrics['pixel_accuracy']:.1f}, "
+            f"mean IoU {100 * done.metrics['mean_iou']:.1f}"
+        )
+    if accelerator.is_main_process:
+        write_results(
+            folder, task="crossmodal", preset=preset, runs=results, environment=environment(), config=asdict(config)
+        )
+        report(protocol, runs, preset, folder)
+        baseline = "none" if "none" in config.method else None
+        Console().print(terminal_table(summarise(results), SEGMENTATION_COLUMNS, baseline=baseline))
+        print(f"report: {folder / 'report.md'}")
+    accelerator.end_training()
+    return folder
+
+
+def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
+    """report.md: the table, predictions of the first seed side by side, learning curves."""
+    import torch
+    from crdkit.experiments.pictures import PanelRow
+    from crdkit.experiments.report import SEGMENTATION_COLUMNS, write_report
+
+    data, test = protocol.config.data, protocol.samples.test
+    chosen = [round(i * (len(test) - 1) / 3) for i in range(4)]
+    batch = test.__getitems__(chosen)
+    predictions = {}
+    with torch.no_grad():
+        for done in runs:
+            if done.seed == protocol.config.seed[0]:
+                view = batch[data.student_view].to(protocol.accelerator.device)
+                predictions[done.method] = done.segmenter.eval()(view).logits.argmax(1).cpu()
+    panel = []
+    if data.teacher_view == "rgb" and data.student_view == "depth":
+        panel = [
+            PanelRow(batch["rgb"][i], batch["depth"][i], batch["label"][i], {m: p[i] for m, p in predictions.items()})
+            for i in range(len(chosen))
+        ]
+    histories: dict[str, list[list[dict[str, float]]]] = {}
+    for done in runs:
+        histories.setdefault(done.method, []).append(done.history)
+    last = protocol.teacher_history[-1] if protocol.teacher_history else {}
+    notes = (
+        f"The teacher sees {data.teacher_view} and reaches pixel accuracy {100 * last['pixel_accuracy']:.1f}, "
+        f"mean IoU {100 * last['mean_iou']:.1f} on the test split."
+        if last
+        else f"The teacher sees {data.teacher_view} and never saw the labels."
+    )
+    write_report(
+        folder, SEGMENTATION_COLUMNS, title=f"{data.teacher_view} to {data.student_view}: {preset}",
+        baseline="none" if "none" in protocol.config.method else None, histories=histories,
+        curves=SEGMENTATION_COLUMNS[:2], panel=panel, class_names=protocol.samples.class_names, notes=notes,
+    )  # fmt: skip
+
+
+def run_folder(config: CrossModalConfig, preset: str) -> Path:
+    """The run's folder. Raises `FileExistsError` where a run is in it already and `--resume` was not given."""
+    if config.output is None:
+        if config.resume:
+            raise ValueError("--resume needs --output, the folder of the run to continue")
+        return Path("runs") / f"crossmodal-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    if config.output.exists() and any(config.output.iterdir()) and not config.resume:
+        raise FileExistsError(f"{config.output} holds a run already: continue it with --resume, or name another --output")
+    return config.output
+
+
+def write_config(config: CrossModalConfig, folder: Path) -> None:
+    """config.yaml, the resolved configuration."""
+    import yaml
+
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = asdict(config, dict_factory=lambda items: {k: str(v) if isinstance(v, Path) else v for k, v in items})
+    (folder / "config.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
+
+
+def parse(arguments: list[str]) -> tuple[str, CrossModalConfig]:
+    """The preset's name and the configuration of a command line. Exits with the nearest names where one is unknown."""
+    import tyro
+    from crdkit.crossmodal import PRESETS
+
+    preset, rest = "synthetic", arguments
+    if arguments and not arguments[0].startswith("-"):
+        preset, *rest = arguments
+    if preset not in PRESETS:
+        near = difflib.get_close_matches(preset, PRESETS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(PRESETS)
+        raise SystemExit(f"crossmodal.py: unknown preset {preset!r}; {hint}")
+    config = tyro.cli(
+        type(PRESETS[preset]), default=PRESETS[preset], args=rest, prog=f"crossmodal.py {preset}", description=__doc__
+    )
+    return preset, config
+
+
+def main() -> None:
+    """Entry point of the command line."""
+    try:
+        preset, config = parse(sys.argv[1:])
+        from crdkit.data import DataError
+        from crdkit.engine import CrdkitError
+    except ValueError as error:
+        raise SystemExit(f"crossmodal.py: {error}") from None
+    try:
+        run(config, preset)
+    except (CrdkitError, DataError, OSError, ValueError) as error:
+        raise SystemExit(f"crossmodal.py: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

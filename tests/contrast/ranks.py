@@ -1,0 +1,78 @@
+"""One rank of test_contrast_distributed: `python ranks.py RANK WORLD_SIZE STORE INPUT OUTPUT`.
+
+The input holds the batches of all ranks; this rank takes its share and saves loss, gradients and state.
+"""
+
+import sys
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from crdkit.contrast import DenseContrast, InstanceContrast, LocalGlobalContrast
+from crdkit.contrast.distributed import gather, gather_with_gradient
+
+M, D = 20, 4
+
+
+def build() -> dict[str, nn.Module]:
+    """Everything whose negatives do not depend on a draw."""
+    losses: dict[str, nn.Module] = {}
+    for objective in ("nce", "infonce"):
+        for negatives in ("all", "batch"):
+            losses[f"{negatives}-{objective}"] = InstanceContrast(
+                M, D, num_negatives=8, temperature=0.5, objective=objective, negatives=negatives
+            )
+        losses[f"local-{objective}"] = LocalGlobalContrast(
+            M, D, num_negatives=M, temperature=0.5, objective=objective
+        )
+        losses[f"dense-{objective}"] = DenseContrast(D, queue_size=40, temperature=0.5, objective=objective)
+    return {name: loss.double() for name, loss in losses.items()}
+
+
+def two_steps(name: str, loss: nn.Module, batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Loss and gradients of two steps, the memory written after each; then the state."""
+    results: dict[str, Tensor] = {}
+    for step, batch in enumerate(batches):
+        index = batch["index"]
+        z = {key: value.clone().requires_grad_() for key, value in batch.items() if key != "index"}
+        if name.startswith("local"):
+            value = loss(z["s_map"], z["s"], z["t_map"], z["t"], index)
+        elif name.startswith("dense"):
+            value = loss(z["s_map"], z["t_map"], index)
+        else:
+            value = loss(z["s"], z["t"], index)
+        value.backward()
+        kind = "_map" if name.startswith("dense") else ""
+        loss.update(index, z["s" + kind].detach(), z["t" + kind].detach())
+        results[f"loss_{step}"] = value.detach()
+        results |= {f"grad_{key}_{step}": x.grad for key, x in z.items() if x.grad is not None}
+    return results | {f"state_{key}": value for key, value in loss.state_dict().items()}
+
+
+def uneven(rank: int) -> dict[str, Tensor]:
+    """Rank r holds r + 1 rows; the gradient of a row counts what every rank sends back."""
+    x = (torch.arange(rank + 1.0).unsqueeze(1) + 10 * rank).requires_grad_()
+    gathered = gather_with_gradient(x)
+    ((rank + 1) * gathered.sum()).backward()
+    assert x.grad is not None
+    return {"rows": gather(x), "rows_with_gradient": gathered.detach(), "grad": x.grad}
+
+
+def main() -> None:
+    rank, world_size, store, source, target = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    given = torch.load(source, weights_only=True)
+    share = [
+        {key: value.chunk(world_size)[rank] for key, value in batch.items()} for batch in given["batches"]
+    ]
+    results = {"uneven": uneven(rank)}
+    for name, loss in build().items():
+        loss.load_state_dict(given["states"][name])
+        results[name] = two_steps(name, loss, share)
+    torch.save(results, target)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Local-global and dense contrast: naive loops, gradients, identities, bad input."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from crdkit.contrast import DenseContrast, LocalGlobalContrast
+from crdkit.contrast.spatial import grid, positions
+
+M, D, TAU = 9, 4, 0.5
+INDEX = torch.tensor([3, 0, 8])
+objectives = pytest.mark.parametrize("objective", ["nce", "infonce"])
+
+
+def local_global(objective: str, num_negatives: int = M) -> LocalGlobalContrast:
+    return LocalGlobalContrast(
+        M, D, num_negatives=num_negatives, temperature=TAU, objective=objective
+    ).double()
+
+
+def dense(objective: str, **options: int | bool | None) -> DenseContrast:
+    options = {"queue_size": 10, "num_positions": None, **options}
+    return DenseContrast(D, temperature=TAU, objective=objective, **options).double()
+
+
+@objectives
+@pytest.mark.parametrize("index", [[3, 0, 8], [3, 3, 8]], ids=["distinct", "repeated"])
+def test_local_global_equals_naive_loops(
+    naive: ModuleType, unit: Callable[..., Tensor], objective: str, index: list[int]
+) -> None:
+    contrast = local_global(objective)
+    s_map, s_global, t_map, t_global = unit(3, D, 2, 3), unit(3, D), unit(3, D, 1, 2), unit(3, D)
+    value = contrast(s_map, s_global, t_map, t_global, torch.tensor(index))
+    rule = {"objective": objective, "temperature": TAU, "num_samples": M, "num_negatives": 2 + M}
+    expected = naive.direction(
+        naive.local_global_pairs(s_map, t_global, index, contrast.bank_teacher.rows), **rule
+    ) + naive.direction(naive.local_global_pairs(t_map, s_global, index, contrast.bank_student.rows), **rule)
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+
+
+@objectives
+@pytest.mark.parametrize("same_image", [False, True])
+def test_dense_equals_naive_loops_with_a_queue_that_holds_the_image(
+    naive: ModuleType, unit: Callable[..., Tensor], objective: str, same_image: bool
+) -> None:
+    """The queue (10 places) has positions of images 8 and 5; those of image 8 are no noise for itself."""
+    contrast = dense(objective, same_image=same_image)
+    early = torch.tensor([8, 5]) if not same_image else torch.tensor([7, 5])
+    s_old, t_old = unit(2, D, 2, 2), unit(2, D, 2, 2)
+    contrast.update(early, s_old, t_old)
+    s_map, t_map = unit(3, D, 2, 2), unit(3, D, 2, 2)
+    value = contrast(s_map, t_map, INDEX)
+    queues = [
+        [(int(early[b]), old[b, :, h, w]) for b in range(2) for h in range(2) for w in range(2)]
+        for old in (s_old, t_old)
+    ]
+    num_negatives = 12 + 8 - (1 if same_image else 4)
+    rule = {"objective": objective, "temperature": TAU, "num_samples": 1, "num_negatives": num_negatives}
+    index = INDEX.tolist()
+    expected = naive.direction(
+        naive.dense_pairs(s_map, t_map, index, queues[1], same_image=same_image), **rule
+    ) + naive.direction(naive.dense_pairs(t_map, s_map, index, queues[0], same_image=same_image), **rule)
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+
+
+@objectives
+@pytest.mark.parametrize("num_negatives", [0, 4, M])
+def test_local_global_gradcheck(unit: Callable[..., Tensor], objective: str, num_negatives: int) -> None:
+    contrast = local_global(objective, num_negatives)
+    inputs = unit(3, D, 1, 2), unit(3, D), unit(3, D, 2, 1), unit(3, D)
+    contrast(*inputs, INDEX)  # fixes Z, of which no gradient is taken
+
+    def value(*inputs: Tensor) -> Tensor:
+        torch.manual_seed(2)
+        return contrast(*inputs, INDEX)
+
+    assert torch.autograd.gradcheck(value, inputs)
+
+
+@objectives
+@pytest.mark.parametrize("same_image", [False, True])
+def test_dense_gradcheck(unit: Callable[..., Tensor], objective: str, same_image: bool) -> None:
+    contrast = dense(objective, same_image=same_image)
+    contrast.update(torch.tensor([8, 5]), unit(2, D, 2, 1), unit(2, D, 2, 1))
+    inputs = unit(3, D, 2, 1), unit(3, D, 2, 1)
+    contrast(*inputs, INDEX)
+    assert torch.autograd.gradcheck(lambda s, t: contrast(s, t, INDEX), inputs)
+
+
+@objectives
+def test_save_load_step_equals_step_step(unit: Callable[..., Tensor], objective: str) -> None:
+    maps, more = (unit(3, D, 2, 2), unit(3, D, 2, 2)), (unit(3, D, 2, 2), unit(3, D, 2, 2))
+    contrast, resumed = dense(objective), dense(objective)
+    contrast(*maps, INDEX)
+    contrast.update(INDEX, *maps)
+    resumed.load_state_dict(contrast.state_dict())
+    assert torch.equal(contrast(*more, INDEX), resumed(*more, INDEX))
+    contrast.update(INDEX, *more)
+    resumed.update(INDEX, *more)
+    for a, b in zip(contrast.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_local_global_update_touches_only_the_rows_of_the_batch(unit: Callable[..., Tensor]) -> None:
+    contrast = local_global("nce")
+    before = contrast.bank_teacher.rows.clone()
+    contrast.update(INDEX, unit(3, D), unit(3, D))
+    changed = (contrast.bank_teacher.rows != before).any(dim=1)
+    assert changed.nonzero().flatten().tolist() == sorted(INDEX.tolist())
+
+
+@objectives
+def test_one_image_alone(unit: Callable[..., Tensor], objective: str) -> None:
+    maps = unit(1, D, 2, 2), unit(1, D, 2, 2)
+    value = dense(objective)(*maps, INDEX[:1])
+    value.backward()
+    assert value.isfinite() and all(x.grad.isfinite().all() for x in maps)
+    if objective == "infonce":
+        assert value == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (15, 20), (2, 40)])
+@pytest.mark.parametrize("limit", [1, 6, 64, None])
+def test_grid_meets_the_limit_and_is_regular(size: tuple[int, int], limit: int | None) -> None:
+    z_map = torch.arange(size[0] * size[1]).reshape(1, 1, *size).expand(2, -1, -1, -1)
+    chosen = positions(z_map, limit).reshape(2, -1)
+    assert torch.equal(chosen[0], chosen[1])
+    assert 1 <= chosen.shape[1] <= (limit or size[0] * size[1])
+    rows, columns = grid(*size, limit)
+    assert rows.step == columns.step
+    if limit is None:
+        assert chosen[0].tolist() == list(range(size[0] * size[1]))
+
+
+def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
+    with pytest.raises(ValueError, match="queue_size must not be negative, got -1"):
+        DenseContrast(D, queue_size=-1)
+    with pytest.raises(ValueError, match="num_positions must be positive, got 0"):
+        DenseContrast(D, num_positions=0)
+    with pytest.raises(ValueError, match="num_negatives must not be negative, got -5"):
+        LocalGlobalContrast(M, D, num_negatives=-5)
+    with pytest.raises(ValueError, match=r"one shape, got \(3, 4, 2, 2\) and \(3, 4, 1, 1\)"):
+        dense("nce")(unit(3, D, 2, 2), unit(3, D, 1, 1), INDEX)
+    with pytest.raises(IndexError, match=r"index must be in \[0, 9\), .* got 9"):
+        local_global("nce")(unit(1, D, 1, 1), unit(1, D), unit(1, D, 1, 1), unit(1, D), torch.tensor([9]))
+    with pytest.raises(ValueError, match="maps must be"):
+        dense("nce")(unit(3, D), unit(3, D), INDEX)

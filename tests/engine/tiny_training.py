@@ -1,0 +1,106 @@
+"""A training of a second with everything that a checkpoint has to bring back; imported and run by the tests.
+
+It draws random numbers wherever a training may: in the data set (torch, numpy, python), in the network
+(dropout), in the task (a negative's row) and in the evaluation; and it has batch norm, a memory that each
+step reads and writes, and a frozen teacher.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from crdkit.engine import Task, TrainConfig, train
+
+SAMPLES = 22
+CONFIG = TrainConfig(
+    epochs=3, batch_size=4, learning_rate=0.05, schedule="cosine", warmup_epochs=1, log_every=2, checkpoint_every=0.4
+)
+
+
+class TinyData:
+    """Sample i is a fixed vector plus noise from all three global generators."""
+
+    def __init__(self, length: int = SAMPLES, noise: float = 0.1) -> None:
+        self.vectors = torch.randn(length, 4, generator=torch.Generator().manual_seed(0))
+        self.noise = noise
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, i: int) -> dict[str, Tensor]:
+        noise = torch.rand(4) + float(np.random.rand()) + random.random()
+        return {"index": torch.tensor(i), "x": self.vectors[i] + self.noise * noise}
+
+
+class TinyTask(Task):
+    """Regress a frozen teacher and stay near the memory's row of another, random sample."""
+
+    def __init__(self, *, dropout: float = 0.2, slow: float = 0.0, samples: int = SAMPLES) -> None:
+        generator_state = torch.get_rng_state()
+        torch.manual_seed(0)
+        self.module = nn.Sequential(
+            nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2)
+        )
+        self.memory = nn.Module()
+        self.memory.register_buffer("bank", torch.zeros(samples, 2))
+        self.frozen = (nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2)),)
+        torch.set_rng_state(generator_state)
+        self.weights = {"teacher": 1.0, "memory": 0.5}
+        self.slow = slow
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        time.sleep(self.slow)
+        output = module(batch["x"])
+        with torch.no_grad():
+            target = self.frozen[0](batch["x"])
+        other = torch.randint(len(self.memory.bank), batch["index"].shape)
+        terms = {
+            "teacher": (output - target).square().mean(),
+            "memory": (output - self.memory.bank[other]).abs().mean(),
+        }
+        return terms, output.detach()
+
+    def update(self, batch: dict[str, Tensor], extra: Tensor) -> None:
+        self.memory.bank[batch["index"]] = 0.5 * self.memory.bank[batch["index"]] + 0.5 * extra
+
+
+def evaluate(module: nn.Module) -> dict[str, float]:
+    """Depends on the random state at the evaluation and on the weights."""
+    return {"draw": float(torch.rand(())), "norm": float(module(torch.ones(2, 4)).norm())}
+
+
+def run(folder: Path, *, task: Task | None = None, config: TrainConfig = CONFIG, **options: Any) -> dict[str, Any]:
+    """Train on the CPU; returns the history, weights and bank."""
+    task = task or TinyTask()
+    history = train(
+        task,
+        options.pop("dataset", None) or TinyData(),
+        config,
+        folder,
+        accelerator=options.pop("accelerator", None) or Accelerator(cpu=True),
+        seed=options.pop("seed", 1),
+        evaluate=options.pop("evaluate", evaluate),
+        **options,
+    )
+    return {"history": history, "weights": task.module.state_dict(), "memory": task.memory.state_dict()}
+
+
+def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Bitwise equal in every value."""
+    return first["history"] == second["history"] and all(
+        torch.equal(value, second[part][name]) for part in ("weights", "memory") for name, value in first[part].items()
+    )
+
+
+def run_and_save(folder: Path, slow: float = 0.0) -> None:
+    """For a process of its own: train, then leave the result in the folder. Never on more than one thread."""
+    torch.set_num_threads(1)
+    torch.save(run(folder, task=TinyTask(slow=slow)), folder / "result.pt")
