@@ -82,11 +82,13 @@ class Partition(nn.Module):
     """
 
     log_z: Tensor
+    fixed: Tensor
 
     def __init__(self, num_samples: int) -> None:
         super().__init__()
         self.num_samples = num_samples
-        self.register_buffer("log_z", torch.tensor(math.nan))
+        self.register_buffer("log_z", torch.zeros(()))
+        self.register_buffer("fixed", torch.zeros((), dtype=torch.bool))
         # Only a note that the buffer need not be asked again, which on a GPU would wait for the device.
         self._known = False
 
@@ -98,7 +100,7 @@ class Partition(nn.Module):
                 noise pairs (`scores.log_sum_exp`); called until Z is fixed.
         """
         if not self._known:
-            self._known = bool(self.log_z.isfinite())
+            self._known = bool(self.fixed)
         if self._known:
             return self.log_z
         log_sum, num_positives, num_negatives = (gather(x.reshape(1)) for x in estimate())
@@ -106,7 +108,8 @@ class Partition(nn.Module):
         count = num_positives.sum() + num_negatives
         log_z = torch.logsumexp(log_sum, dim=0) - count.log() + math.log(self.num_samples)
         if self.training:
-            self.log_z.copy_(torch.where(num_negatives > 0, log_z, math.nan))
+            self.log_z.copy_(log_z)
+            self.fixed.copy_(num_negatives > 0)
         return log_z
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

@@ -115,10 +115,9 @@ class InstanceContrast(nn.Module):
         weight, num_negatives = 1.0, self.num_negatives
         if negative_index is not None:
             check_rows("negative_index", negative_index, self.num_samples)
-            if negative_index.dim() != 2 or len(negative_index) != len(index):
-                raise ValueError(
-                    f"negative_index must be ({len(index)}, K), got {tuple(negative_index.shape)}"
-                )
+            shape = tuple(negative_index.shape)
+            if len(shape) != 2 or shape[0] != len(index) or shape[1] == 0:
+                raise ValueError(f"negative_index must be ({len(index)}, K) with K > 0, got {shape}")
             selection, num_negatives = {"columns": negative_index}, negative_index.shape[1]
         elif self.other_class is not None:
             selection = {"columns": self.other_class(index, self.num_negatives, labels)}

@@ -65,7 +65,9 @@ class Protocol:
         self.teacher_history: list[dict[str, Any]] = []
 
     def runs(self) -> Iterator[MethodRun]:
-        """Every method with every seed, as each is done."""
+        """Every method with every seed, as each is done; the teacher first, where a method has one."""
+        if any(parse_method(method) for method in self.config.method):
+            _ = self.teacher
         for seed in self.config.seed:
             for method in self.config.method:
                 yield self.segment(method, seed, self.transfer(method, seed))

@@ -47,9 +47,12 @@ def train(
     """Train to the end, from the beginning or from the folder's newest whole checkpoint.
 
     On a CPU the result does not depend on whether, where and how often the training was interrupted, bit
-    for bit (with the same number of threads: torch adds in another order with another one). In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then
-    `model.safetensors` (the module) and, written last, `history.json`. A folder with that is finished:
-    the call loads the weights into `task.module` and returns the history.
+    for bit (with the same number of threads: torch adds in another order with another one).
+
+    In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then `model.safetensors`
+    (the module), `training.json` (what it belongs to) and, written last, `history.json`. A folder with that
+    is finished: the call loads the weights into `task.module` and returns the history. The memory ends with
+    the training; it is not in the results.
 
     A batch is cut into equal slices over the processes; the loss of a step is the mean over the samples of
     `config.accumulate` batches. SIGTERM, SIGINT and SIGUSR1 end the training after the step is finished and

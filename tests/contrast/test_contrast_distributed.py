@@ -81,7 +81,7 @@ def test_two_ranks_equal_one_process(name: str, outcome: tuple[dict[str, Any], l
             torch.testing.assert_close(torch.cat(values) / WORLD_SIZE, expected)
         else:
             assert torch.equal(values[0], values[1]), key
-            torch.testing.assert_close(values[0], expected, equal_nan=True)
+            torch.testing.assert_close(values[0], expected)
 
 
 def test_ranks_with_different_numbers_of_rows(outcome: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:

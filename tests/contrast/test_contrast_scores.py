@@ -32,6 +32,7 @@ def test_plans_and_blocks_agree_with_the_plain_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("crdkit.contrast.scores._BLOCK", {"cpu": block})
+    monkeypatch.setattr("crdkit.contrast.scores._PRODUCT_ANCHORS", 1)
     monkeypatch.setattr("crdkit.contrast.scores.prefers_product", lambda rows, draws: product)
     z, positive, noise = unit(3, 4), unit(3, 4), unit(6, 4).detach()
     expected = plain(rule, z, positive, noise, COLUMNS)
@@ -50,6 +51,7 @@ def test_gradcheck_of_all_sides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("crdkit.contrast.scores._BLOCK", {"cpu": 12})
+    monkeypatch.setattr("crdkit.contrast.scores._PRODUCT_ANCHORS", 1)
     owner = torch.tensor([2, 0, 5])
 
     def value(z: Tensor, positive: Tensor, noise: Tensor) -> Tensor:

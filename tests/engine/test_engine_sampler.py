@@ -1,5 +1,6 @@
 """The order of the data."""
 
+import multiprocessing
 import os
 import signal
 
@@ -105,12 +106,13 @@ def test_loading_leaves_the_global_generators_alone() -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
-def test_workers_give_the_same_batches(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import multiprocessing
-
-    monkeypatch.setattr(multiprocessing, "_default_context", multiprocessing.get_context(method))
-    monkeypatch.setattr("torch.utils.data.dataloader.multiprocessing", multiprocessing.get_context(method))
-    assert equal(list(source().load(0, 1, num_workers=2)), list(source().load(0, 1)))
+def test_workers_give_the_same_batches(method: str) -> None:
+    former = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        assert equal(list(source().load(0, 1, num_workers=2)), list(source().load(0, 1)))
+    finally:
+        multiprocessing.set_start_method(former, force=True)
 
 
 class WholeBatches(TinyData):

@@ -44,7 +44,9 @@ def test_warmup_rises_to_the_schedules_start() -> None:
     got = rates(schedule="cosine", warmup_epochs=2)
     assert got[: 2 * STEPS] == pytest.approx([2.0 * (i + 1) / (2 * STEPS) for i in range(2 * STEPS)])
     assert got[2 * STEPS] == 2.0
-    assert all(later < earlier for earlier, later in zip(got[2 * STEPS :], got[2 * STEPS + 1 :], strict=False))
+    assert all(
+        later < earlier for earlier, later in zip(got[2 * STEPS :], got[2 * STEPS + 1 :], strict=False)
+    )
 
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "onecycle"])

@@ -21,7 +21,13 @@ from crdkit.engine import Task, TrainConfig, train
 
 SAMPLES = 22
 CONFIG = TrainConfig(
-    epochs=3, batch_size=4, learning_rate=0.05, schedule="cosine", warmup_epochs=1, log_every=2, checkpoint_every=0.4
+    epochs=3,
+    batch_size=4,
+    learning_rate=0.05,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    log_every=2,
+    checkpoint_every=0.4,
 )
 
 
@@ -74,10 +80,13 @@ class TinyTask(Task):
 
 def evaluate(module: nn.Module) -> dict[str, float]:
     """Depends on the random state at the evaluation and on the weights."""
-    return {"draw": float(torch.rand(())), "norm": float(module(torch.ones(2, 4)).norm())}
+    with torch.no_grad():
+        return {"draw": float(torch.rand(())), "norm": float(module(torch.ones(2, 4)).norm())}
 
 
-def run(folder: Path, *, task: Task | None = None, config: TrainConfig = CONFIG, **options: Any) -> dict[str, Any]:
+def run(
+    folder: Path, *, task: Task | None = None, config: TrainConfig = CONFIG, **options: Any
+) -> dict[str, Any]:
     """Train on the CPU; returns the history, weights and bank."""
     task = task or TinyTask()
     history = train(
@@ -96,7 +105,9 @@ def run(folder: Path, *, task: Task | None = None, config: TrainConfig = CONFIG,
 def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Bitwise equal in every value."""
     return first["history"] == second["history"] and all(
-        torch.equal(value, second[part][name]) for part in ("weights", "memory") for name, value in first[part].items()
+        torch.equal(value, second[part][name])
+        for part in ("weights", "memory")
+        for name, value in first[part].items()
     )
 
 

@@ -1,0 +1,145 @@
+"""The three stages of the cross-modal pipeline, on a few rendered rooms."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from crdkit.crossmodal import (
+    CrossModalConfig,
+    DataConfig,
+    Protocol,
+    SegmentConfig,
+    StudentConfig,
+    TeacherConfig,
+    TransferConfig,
+    load_samples,
+)
+from crdkit.crossmodal.protocol import same_steps
+from crdkit.crossmodal.views import digest
+from crdkit.data import DataError
+from crdkit.engine import ResumeError, TrainConfig, make_accelerator
+
+BRIEF = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02, schedule="cosine")
+TINY = CrossModalConfig(
+    method=("none", "crd-dense+kd"),
+    data=DataConfig(size=(32, 32), train_samples=16, test_samples=6),
+    teacher=TeacherConfig(width=8, train=BRIEF),
+    student=StudentConfig(widths=(4, 8, 8), strides=(2, 2, 2)),
+    transfer=TransferConfig(train=BRIEF, views=2, embed_dim=8, queue_size=16, num_negatives=8),
+    segment=SegmentConfig(train=BRIEF),
+)
+SAMPLES = load_samples(TINY.data)
+
+
+def protocol(folder: Path, config: CrossModalConfig = TINY) -> Protocol:
+    return Protocol(config, SAMPLES, make_accelerator(cpu=True), folder)
+
+
+def test_all_stages_run_and_a_second_time_are_taken_as_they_are(tmp_path: Path) -> None:
+    first = list(protocol(tmp_path).runs())
+    assert [(run.method, run.seed) for run in first] == [("none", 0), ("crd-dense+kd", 0)]
+    for run in first:
+        assert 0 <= run.metrics["mean_iou"] <= run.metrics["best_mean_iou"] <= 1
+        assert len(run.metrics["iou"]) == SAMPLES.num_classes
+        assert [row["epoch"] for row in run.history] == [1, 2]
+    assert not (tmp_path / "runs/none/seed-0/transfer").exists()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+    again = list(protocol(tmp_path).runs())
+    assert [repr(run.metrics) for run in again] == [repr(run.metrics) for run in first]
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_same_seed_same_bits_and_transfer_changes_the_student(tmp_path: Path) -> None:
+    one, two = protocol(tmp_path / "one"), protocol(tmp_path / "two")
+    students = [p.transfer("crd-dense+kd", 0) for p in (one, two)]
+    assert digest(students[0].state_dict()) == digest(students[1].state_dict())
+    random = one.transfer("none", 0)
+    assert digest(random.state_dict()) != digest(students[0].state_dict())
+    assert digest(one.transfer("none", 0).state_dict()) == digest(random.state_dict())
+    assert digest(one.transfer("none", 1).state_dict()) != digest(random.state_dict())
+
+
+def test_teacher_is_the_same_after_every_transfer(tmp_path: Path) -> None:
+    config = replace(TINY, transfer=replace(TINY.transfer, views=0))
+    live = protocol(tmp_path, config)
+    before = digest(live.teacher.state_dict())
+    for method in ("kd", "at", "fitnet", "crd", "crd-local"):
+        live.transfer(method, 0)
+    assert digest(live.teacher.state_dict()) == before
+    assert not live.teacher.training
+
+
+def test_cached_views_are_what_the_live_teacher_says(tmp_path: Path) -> None:
+    run = protocol(tmp_path)
+    stored = run._stored_views
+    assert stored["view"].shape == (2, 16, 1, 32, 32)
+    for v in range(2):
+        # A view's own pixels differ from the other's: the draws were fresh.
+        assert not torch.equal(stored["view"][v], stored["view"][1 - v])
+    # The same draws again, live, give the same targets to the precision of fp16.
+    batch = SAMPLES.train.__getitems__(range(16))
+    with torch.random.fork_rng():
+        torch.manual_seed(TINY.teacher.seed)
+        view, targets = run._live_views(batch)
+    assert torch.equal(view, stored["view"][0])
+    for name, value in targets.items():
+        torch.testing.assert_close(stored[name][0].float(), value, rtol=2e-3, atol=2e-3)
+
+
+def test_finished_stages_of_another_run_are_reused_where_settings_agree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = protocol(tmp_path / "all")
+    list(first.runs())
+    fewer = replace(TINY, reuse=(tmp_path / "all",), segment=replace(TINY.segment, label_fraction=0.25))
+    list(protocol(tmp_path / "fewer", fewer).runs())
+    for stage in ("teacher", "runs/crd-dense+kd/seed-0/transfer"):
+        old, new = (tmp_path / folder / stage / "model.safetensors" for folder in ("all", "fewer"))
+        assert old.read_bytes() == new.read_bytes()
+    assert "segment of" in capsys.readouterr().out  # the last stage has other settings and was trained anew
+    files = [tmp_path / f / "runs/none/seed-0/segment/model.safetensors" for f in ("all", "fewer")]
+    assert files[0].read_bytes() != files[1].read_bytes()
+
+
+def test_a_stage_with_other_settings_is_refused_in_the_same_folder(tmp_path: Path) -> None:
+    list(protocol(tmp_path, replace(TINY, method=("kd",))).runs())
+    other = replace(TINY, method=("kd",), transfer=replace(TINY.transfer, kd_temperature=2.0))
+    with pytest.raises(ResumeError, match="kd_temperature"):
+        list(protocol(tmp_path, other).runs())
+
+
+def test_label_fraction_is_a_fixed_draw_and_keeps_the_steps() -> None:
+    chosen = SAMPLES.labelled(0.25, seed=1)
+    assert len(chosen) == 4
+    assert torch.equal(chosen.views["label"], SAMPLES.labelled(0.25, seed=1).views["label"])
+    assert not torch.equal(chosen.views["label"], SAMPLES.labelled(0.25, seed=2).views["label"])
+    assert SAMPLES.labelled(1.0, seed=1) is SAMPLES.train
+
+    config = TrainConfig(epochs=12, batch_size=32, milestones=(6,), warmup_epochs=1, evaluate_every=3)
+    tenth = same_steps(config, 80, 795)
+    assert tenth.epochs * 3 == config.epochs * 25
+    assert (tenth.milestones, tenth.evaluate_every) == ((50.0,), 25)
+    assert same_steps(config, 795, 795) is config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": ()}, "at least one method"),
+        ({"segment": SegmentConfig(label_fraction=0.0)}, "label_fraction must be in"),
+        ({"transfer": TransferConfig(views=-1)}, "views must be 0 or more, got -1"),
+        ({"teacher": TeacherConfig(labels=False)}, "needs weights"),
+    ],
+)
+def test_bad_settings_are_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **change)  # type: ignore[arg-type]
+
+
+def test_missing_data_say_what_to_put_where(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--data.root is missing.*nyu_depth_v2_labeled\.mat"):
+        load_samples(DataConfig(source="nyu"))
+    with pytest.raises(DataError, match=r"does not exist.*splits\.mat"):
+        load_samples(DataConfig(source="nyu", root=tmp_path / "nowhere"))

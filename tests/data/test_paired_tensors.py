@@ -1,0 +1,99 @@
+"""Views in memory, statistics and normalisation."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from crdkit.data import DataError, Normalise, PackedPairs, PairedTensors, Statistics, collate
+
+
+@pytest.fixture
+def memory(packed_path: Path) -> PairedTensors:
+    return PairedTensors.from_dataset(PackedPairs(packed_path, classes=13))
+
+
+def test_serves_what_the_files_hold(packed_path: Path, memory: PairedTensors) -> None:
+    files = PackedPairs(packed_path, classes=13)
+    rows = [3, 0, 3, 4]
+    batch, expected = memory.__getitems__(rows), collate([files[row] for row in rows])
+    assert batch.keys() == expected.keys()
+    for name, value in expected.items():
+        assert batch[name].dtype == value.dtype
+        assert torch.equal(batch[name], value), name
+    assert (memory.num_classes, len(memory), memory[4]["index"].item()) == (13, 5, 4)
+    assert memory.views["rgb"].dtype == memory.views["label"].dtype == torch.uint8
+
+
+def test_reading_leaves_the_global_generator_alone(packed_path: Path) -> None:
+    torch.manual_seed(0)
+    PairedTensors.from_dataset(PackedPairs(packed_path))
+    after = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(3))
+
+
+def test_a_subset_is_renumbered_and_a_selection_shares_memory(memory: PairedTensors) -> None:
+    part = memory.subset([4, 1])
+    assert part.__getitems__([0, 1])["index"].tolist() == [0, 1]
+    assert torch.equal(part[0]["rgb"], memory[4]["rgb"])
+    views = memory.select("rgb", "depth")
+    assert set(views[0]) == {"index", "rgb", "depth"}
+    assert views.views["rgb"].data_ptr() == memory.views["rgb"].data_ptr()
+    assert part.num_classes == views.num_classes == 13
+    with pytest.raises(DataError, match="rows from 1 to 5 of a set of 5"):
+        memory.subset([1, 5])
+    with pytest.raises(DataError, match="no view 'thermal'; there are rgb, depth, label"):
+        memory.select("thermal")
+
+
+def test_views_must_agree() -> None:
+    rgb = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    with pytest.raises(DataError, match=r"differ in number: \{'rgb': 3, 'depth': 2\}"):
+        PairedTensors(rgb=rgb, depth=torch.ones(2, 1, 4, 4))
+    with pytest.raises(DataError, match=r"differ in size: .*\(4, 5\)"):
+        PairedTensors(rgb=rgb, depth=torch.ones(3, 1, 4, 5))
+    with pytest.raises(DataError, match="samples 0 and 1 do not stack: depth is absent"):
+        a = {"index": torch.tensor(0), "rgb": rgb[0]}
+        collate([a, {"index": torch.tensor(1), "rgb": rgb[1], "depth": torch.ones(1, 4, 4)}])
+
+
+def test_statistics_are_those_of_all_valid_pixels(memory: PairedTensors, packed_path: Path) -> None:
+    whole = memory.__getitems__(range(5))
+    rgb = whole["rgb"].double().permute(1, 0, 2, 3).reshape(3, -1)
+    readings = whole["depth"][whole["depth"] > 0].double()
+    for dataset in (memory, PackedPairs(packed_path)):
+        measured = Statistics.measure(dataset, batch_size=2)
+        assert measured.mean["rgb"] == pytest.approx(rgb.mean(1).tolist(), rel=1e-6)
+        assert measured.std["rgb"] == pytest.approx(rgb.std(1, correction=0).tolist(), rel=1e-6)
+        assert measured.mean["depth"] == pytest.approx([readings.mean().item()], rel=1e-6)
+        assert measured.std["depth"] == pytest.approx([readings.std(correction=0).item()], rel=1e-6)
+
+
+def test_statistics_survive_a_file(memory: PairedTensors, tmp_path: Path) -> None:
+    measured = Statistics.measure(memory)
+    measured.save(tmp_path / "statistics.json")
+    assert Statistics.load(tmp_path / "statistics.json") == measured
+    (tmp_path / "statistics.json").write_text("[1, 2]")
+    with pytest.raises(DataError, match="no statistics that"):
+        Statistics.load(tmp_path / "statistics.json")
+    with pytest.raises(DataError, match="depth: no pixel has a reading"):
+        Statistics.measure(PairedTensors(depth=torch.zeros(2, 1, 4, 4)))
+
+
+def test_normalise_keeps_holes_at_the_mean_and_travels_with_the_model(memory: PairedTensors) -> None:
+    statistics = Statistics.measure(memory)
+    depth = memory.__getitems__(range(5))["depth"]
+    layer = Normalise(statistics, "depth")
+    result = layer(depth)
+    readings = result[depth > 0]
+    assert readings.mean().abs() < 1e-5
+    assert (readings.std(correction=0) - 1).abs() < 1e-5
+    assert (result[depth == 0] == 0).all() and (depth == 0).any()
+    other = Normalise(Statistics({"depth": (0.0,)}, {"depth": (1.0,)}), "depth")
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(depth), result)
+    with pytest.raises(DataError, match="no statistics of 'thermal'; there are rgb, depth"):
+        Normalise(statistics, "thermal")
+    with pytest.raises(DataError, match="standard deviation must be positive"):
+        Normalise(Statistics({"rgb": (0.0,)}, {"rgb": (0.0,)}), "rgb")

@@ -1,0 +1,82 @@
+"""Two processes over gloo: the same training as one, stopped together, continued together."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_training import TinyData, run
+from two_ranks import COMPARED, ComparedTask
+
+LIMIT = 120.0
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One launch of both ranks for all tests: to start it is what takes the time."""
+    folder = tmp_path_factory.mktemp("ranks")
+    script = Path(__file__).with_name("two_ranks.py")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    started = time.monotonic()
+    process = subprocess.run(
+        [sys.executable, *launcher, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    missing = [rank for rank in (0, 1) if not (folder / f"rank{rank}.pt").exists()]
+    assert not missing, process.stderr
+    ranks = [torch.load(folder / f"rank{rank}.pt") for rank in (0, 1)]
+    return {
+        "ranks": ranks,
+        "code": process.returncode,
+        "error": process.stderr,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def test_two_ranks_equal_one(outcome: dict[str, Any], tmp_path: Path) -> None:
+    """With accumulation, clipping and a last, smaller batch: weights, memory and the terms' means."""
+    single = run(tmp_path, task=ComparedTask(), config=COMPARED, dataset=TinyData(noise=0.0))
+    for rank in outcome["ranks"]:
+        assert rank["world_size"] == 2
+        both = rank["compared"]
+        torch.testing.assert_close(both["weights"], single["weights"], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(both["memory"], single["memory"], rtol=1e-5, atol=1e-6)
+        for got, expected in zip(both["history"], single["history"], strict=True):
+            assert {
+                name: got[name] for name in ("epoch", "step", "loss", "teacher", "memory", "norm")
+            } == pytest.approx(
+                {name: expected[name] for name in ("epoch", "step", "loss", "teacher", "memory", "norm")},
+                rel=1e-5,
+            )
+
+
+def test_both_ranks_return_the_same(outcome: dict[str, Any]) -> None:
+    first, second = (rank["compared"] for rank in outcome["ranks"])
+    assert first["history"] == second["history"]
+    torch.testing.assert_close(first["memory"], second["memory"], rtol=0, atol=0)
+
+
+def test_a_signal_to_one_rank_stops_both_and_both_continue(outcome: dict[str, Any]) -> None:
+    for rank in outcome["ranks"]:
+        assert rank["stopped"] == 143
+        assert rank["resumed"], "bit for bit as without the signal"
+
+
+def test_a_rank_that_cannot_load_is_known_to_the_other(outcome: dict[str, Any]) -> None:
+    assert [rank["unreadable"] for rank in outcome["ranks"]] == [
+        "WorkerError('another process could not load its batch')",
+        "OSError('rank 1 cannot read')",
+    ]
+
+
+def test_a_rank_that_raises_ends_the_launch(outcome: dict[str, Any]) -> None:
+    assert outcome["code"] != 0
+    assert "RuntimeError: rank 1 failed" in outcome["error"]
+    assert outcome["seconds"] < LIMIT

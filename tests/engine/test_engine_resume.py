@@ -1,0 +1,199 @@
+"""Interrupted anywhere, by anything: the end is that of an undisturbed training, bit for bit."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_training import CONFIG, TinyTask, evaluate, run, run_and_save, same
+from torch import Tensor, nn
+
+from crdkit.engine import Interrupted
+
+STEPS = 18
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    result = run(tmp_path_factory.mktemp("undisturbed"))
+    result["metrics"] = metrics(tmp_path_factory.getbasetemp() / "undisturbed0")
+    return result
+
+
+def metrics(folder: Path) -> list[str]:
+    """The lines of metrics.jsonl without the time that they took."""
+    return [
+        line.split(', "samples_per_second"')[0]
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+class Stopping(TinyTask):
+    """Does something in the middle of some batches, counted from the first of this process."""
+
+    def __init__(self, actions: dict[int, Callable[[], object]]) -> None:
+        super().__init__()
+        self.actions, self.count = actions, 0
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        self.count += 1
+        if self.count in self.actions:
+            self.actions[self.count]()
+        return super().terms(module, batch)
+
+
+def kill(signum: int) -> Callable[[], object]:
+    return lambda: os.kill(os.getpid(), signum)
+
+
+@pytest.mark.parametrize("batches", [[1], [3], [6], [7], [17], [18], [2, 2], [5, 1, 1, 9]], ids=str)
+def test_a_signal_at_any_batch(tmp_path: Path, undisturbed: dict[str, Any], batches: list[int]) -> None:
+    """Within an epoch, at its ends, at the last step, several times in an epoch."""
+    for batch in batches:
+        task = Stopping({batch: kill(signal.SIGTERM)})
+        with pytest.raises(Interrupted) as stopped:
+            run(tmp_path, task=task)
+        assert stopped.value.code == 143
+        assert task.count == batch, "the step is finished, and none begun after it"
+    result = run(tmp_path)
+    assert same(result, undisturbed)
+    assert metrics(tmp_path) == undisturbed["metrics"]
+
+
+@pytest.mark.parametrize("interrupted", [1, 3])
+def test_a_signal_during_an_evaluation(tmp_path: Path, undisturbed: dict[str, Any], interrupted: int) -> None:
+    count = 0
+
+    def signalled(module: nn.Module) -> dict[str, float]:
+        nonlocal count
+        count += 1
+        if count == interrupted:
+            kill(signal.SIGUSR1)()
+        return evaluate(module)
+
+    with pytest.raises(Interrupted) as stopped:
+        run(tmp_path, evaluate=signalled)
+    assert stopped.value.code == 138
+    assert same(run(tmp_path), undisturbed)
+
+
+def test_accumulation_resumes_between_steps(tmp_path: Path) -> None:
+    config = replace(CONFIG, accumulate=4)
+    whole = run(tmp_path / "whole", config=config)
+    assert whole["history"][-1]["step"] == 6
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            run(tmp_path / "cut", config=config, task=Stopping({2: kill(signal.SIGTERM)}))
+    assert same(run(tmp_path / "cut", config=config), whole)
+
+
+def test_workers_read_ahead_but_resume_does_not_notice(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    config = replace(CONFIG, num_workers=1)
+    with pytest.raises(Interrupted):
+        run(tmp_path, config=config, task=Stopping({8: kill(signal.SIGTERM)}))
+    assert same(run(tmp_path, config=config), undisturbed)
+
+
+def test_a_second_interrupt_stops_at_once(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    """But not the copy of the first one that a launcher sends after it."""
+
+    def press_twice() -> None:
+        kill(signal.SIGINT)()
+        kill(signal.SIGINT)()
+        time.sleep(1.1)
+        kill(signal.SIGINT)()
+
+    task = Stopping({4: press_twice})
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, task=task)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "handlers are given back"
+    with pytest.raises(Interrupted) as stopped:
+        run(tmp_path, task=Stopping({1: kill(signal.SIGINT)}))
+    assert stopped.value.code == 130
+    assert same(run(tmp_path), undisturbed)
+
+
+def test_a_broken_checkpoint_costs_time_but_no_bit(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    with pytest.raises(Interrupted):
+        run(tmp_path, task=Stopping({9: kill(signal.SIGTERM)}))
+    newest = max((tmp_path / "checkpoints").iterdir())
+    (newest / "ranks.safetensors").unlink()  # the random states
+    with pytest.warns(
+        UserWarning, match=r"ranks.safetensors is missing; using checkpoint-\d+, the one before"
+    ):
+        result = run(tmp_path)
+    assert same(result, undisturbed)
+
+
+def test_killed_at_random_until_it_is_done(
+    tmp_path: Path, undisturbed: dict[str, Any], processes: ForkServerContext
+) -> None:
+    generator = random.Random(0)
+    kills = 0
+    while not (tmp_path / "result.pt").exists():
+        process = processes.Process(target=run_and_save, args=(tmp_path, 0.02))
+        process.start()
+        process.join(generator.uniform(0.1, 1.5) if kills < 12 else None)
+        if process.is_alive():
+            process.kill()
+            kills += 1
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+    assert kills > 2
+    assert same(torch.load(tmp_path / "result.pt"), undisturbed)
+    assert metrics(tmp_path) == undisturbed["metrics"]
+    assert not list(tmp_path.rglob(".tmp*"))
+
+
+def test_the_process_exits_with_the_stated_code(tmp_path: Path, processes: ForkServerContext) -> None:
+    process = processes.Process(target=run_and_save, args=(tmp_path, 0.05))
+    process.start()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    process.join(30)
+    assert process.exitcode == 143
+    assert list((tmp_path / "checkpoints").glob("checkpoint-*/manifest.json"))
+
+
+def launch(folder: Path) -> None:
+    """Stands for a launcher that starts a rank and does not forward signals."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+    rank = os.fork()
+    if rank == 0:
+        os.setsid()
+        run_and_save(folder, 0.05)
+        os._exit(0)
+    (folder / "rank.pid").write_text(str(rank))
+    os.waitpid(rank, 0)
+
+
+def test_a_dead_launcher_leaves_no_orphan(tmp_path: Path, processes: ForkServerContext) -> None:
+    launcher = processes.Process(target=launch, args=(tmp_path,))
+    launcher.start()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    launcher.kill()
+    rank = int((tmp_path / "rank.pid").read_text())
+    while alive(rank) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(rank)
+    assert not (tmp_path / "result.pt").exists()
+    assert list((tmp_path / "checkpoints").glob("checkpoint-*/manifest.json"))
+
+
+def alive(pid: int) -> bool:
+    """A process that has ended but that nobody waited for is not alive."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,101 @@
+"""Both ranks of test_engine_ranks: `torchrun --nproc_per_node 2 two_ranks.py FOLDER`."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from tiny_training import CONFIG, TinyData, TinyTask, run, same
+from torch import Tensor, nn
+
+from crdkit.contrast.distributed import gather
+from crdkit.engine import Interrupted
+
+COMPARED = replace(CONFIG, epochs=2, accumulate=2, clip_norm=0.5, warmup_epochs=0)
+
+
+class GatheringTask(TinyTask):
+    """Writes what all ranks saw into each rank's memory."""
+
+    def update(self, batch: dict[str, Tensor], extra: Tensor) -> None:
+        super().update({"index": gather(batch["index"])}, gather(extra))
+
+
+class ComparedTask(GatheringTask):
+    """Nothing in it depends on how a batch is cut over ranks: no dropout, no batch norm, no random row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        output = module(batch["x"])
+        target = self.frozen[0](batch["x"])
+        row = self.memory.bank[batch["index"]]
+        return {"teacher": (output - target).square().mean(), "memory": (output - row).abs().mean()}, output
+
+
+class Signalled(GatheringTask):
+    """Only one rank gets a signal, in its ninth batch."""
+
+    count = 0
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        self.count += 1
+        if self.count == 9 and RANK == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().terms(module, batch)
+
+
+class Raising(GatheringTask):
+    """One rank fails."""
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        if RANK == 1:
+            raise RuntimeError("rank 1 failed")
+        return super().terms(module, batch)
+
+
+class RaisingData(TinyData):
+    """One rank cannot read."""
+
+    def __getitem__(self, i: int) -> dict[str, Tensor]:
+        if RANK == 1:
+            raise OSError("rank 1 cannot read")
+        return super().__getitem__(i)
+
+
+def main(folder: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    results: dict[str, Any] = {"world_size": accelerator.num_processes}
+    results["compared"] = run(
+        folder / "compared",
+        task=ComparedTask(),
+        config=COMPARED,
+        dataset=TinyData(noise=0.0),
+        accelerator=accelerator,
+    )
+    undisturbed = run(folder / "undisturbed", task=GatheringTask(), accelerator=accelerator)
+    try:
+        run(folder / "signalled", task=Signalled(), accelerator=accelerator)
+        results["stopped"] = None
+    except Interrupted as stopped:
+        results["stopped"] = stopped.code
+    resumed = run(folder / "signalled", task=GatheringTask(), accelerator=accelerator)
+    results["resumed"] = same(resumed, undisturbed)
+    try:
+        run(folder / "unreadable", task=GatheringTask(), dataset=RaisingData(), accelerator=accelerator)
+    except Exception as error:
+        results["unreadable"] = repr(error)
+    torch.save(results, folder / f"rank{RANK}.pt")
+    run(folder / "raising", task=Raising(), accelerator=accelerator)
+
+
+if __name__ == "__main__":
+    RANK = int(os.environ["RANK"])
+    main(Path(sys.argv[1]))
