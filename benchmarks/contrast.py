@@ -191,14 +191,16 @@ def measure(setting: dict[str, int], rounds: int, device: str) -> dict[str, Any]
     from crdkit.contrast import scores
 
     torch.manual_seed(SEED)
-    losses = {name: build(setting, name, device) for name in METHODS}
-    # One pair of banks for all: at M = 1.3 million each pair has 1.3 GB.
-    shared = losses["uniform"]
-    for loss in losses.values():
-        if loss.bank_student is not None:
-            loss.bank_student, loss.bank_teacher = shared.bank_student, shared.bank_teacher
-    steps = {"published": published_step(shared, setting["num_negatives"])}
-    steps |= {name: own_step(loss) for name, loss in losses.items()}
+    steps: dict[str, Step] = {}
+    first: InstanceContrast | None = None
+    for name in METHODS:
+        loss = build(setting, name, device)
+        if first is None:
+            first, steps["published"] = loss, published_step(loss, setting["num_negatives"])
+        elif loss.bank_student is not None:
+            # One pair of banks for all: at M = 1.3 million a pair has 1.3 GB.
+            loss.bank_student, loss.bank_teacher = first.bank_student, first.bank_teacher
+        steps[name] = own_step(loss)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(rounds + 1):
         for name, step in steps.items():

@@ -111,7 +111,8 @@ def _blocks(z: Tensor, noise: Tensor, columns: Tensor | None) -> Iterator[slice]
     """Slices of anchors whose largest array has about `_BLOCK` elements."""
     budget = _BLOCK.get(z.device.type, _BLOCK_DEFAULT)
     if columns is not None and not prefers_product(len(noise), columns.shape[1]):
-        step = max(1, budget // (columns.shape[1] * z.shape[1]))
+        # A quarter: the gathered rows are read again for the scores and for the gradient, while in the cache.
+        step = max(1, budget // 4 // (columns.shape[1] * z.shape[1]))
     else:
         step = max(_PRODUCT_ANCHORS, budget // max(1, len(noise)))
     for start in range(0, len(z), step):

@@ -80,9 +80,9 @@ class TransferConfig:
     """Contrastive objective of `crd`, `crd-local` and `crd-dense`."""
     negatives: Literal["uniform", "shared", "all", "batch"] = "all"
     """How `crd` and `crd-local` choose negatives."""
-    queue_size: int = 2048
+    queue_size: int = 1024
     """Positions of earlier batches kept as negatives for `crd-dense`."""
-    num_positions: int = 48
+    num_positions: int = 32
     """Positions sampled from each image for `crd-dense`."""
     kd_temperature: float = 1.0
     """Softening of the teacher's class distribution."""
@@ -159,4 +159,6 @@ class CrossModalConfig:
         if self.transfer.views < 0:
             raise ValueError(f"transfer.views must be 0 or more, got {self.transfer.views}")
         if not self.teacher.labels and self.teacher.weights is None:
-            raise ValueError("a teacher without labels needs weights: --teacher.weights imagenet or a local file")
+            raise ValueError(
+                "a teacher without labels needs weights: --teacher.weights imagenet or a local file"
+            )

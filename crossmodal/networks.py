@@ -23,14 +23,18 @@ def make_teacher(
         weights=config.weights,
     )
     if config.labels:
-        network = PyramidSegmenter(network, num_classes, input_size=(channels, *data.size), width=config.width)
+        network = PyramidSegmenter(
+            network, num_classes, input_size=(channels, *data.size), width=config.width
+        )
     return _behind(statistics, data.teacher_view, network)
 
 
 def make_student(config: StudentConfig, data: DataConfig, statistics: Statistics) -> Normalised:
     """The student's encoder."""
     channels = len(statistics.mean[data.student_view])
-    return _behind(statistics, data.student_view, DepthCNN(channels, widths=config.widths, strides=config.strides))
+    return _behind(
+        statistics, data.student_view, DepthCNN(channels, widths=config.widths, strides=config.strides)
+    )
 
 
 def _behind(statistics: Statistics, view: str, network: nn.Module) -> Normalised:

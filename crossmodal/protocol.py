@@ -28,7 +28,9 @@ from .views import CachedViews, LiveViews, Rows, compute_views, digest
 
 GEOMETRY_AND_COLOUR = AugmentConfig(depth_scale=0.0, depth_dropout=0.0)
 """What both sides of a transfer share; it may be cached."""
-DISTURBANCE = replace(AugmentConfig.none(), depth_scale=AugmentConfig.depth_scale, depth_dropout=AugmentConfig.depth_dropout)
+DISTURBANCE = replace(
+    AugmentConfig.none(), depth_scale=AugmentConfig.depth_scale, depth_dropout=AugmentConfig.depth_dropout
+)
 """What the student's view suffers on top, anew at every step."""
 
 
@@ -81,8 +83,8 @@ class Protocol:
         if config.labels:
             task = SegmentTask(teacher, PairedAugment(), data.teacher_view)
             self.teacher_history = self._train(
-                "teacher", task, self.samples.train, config.train, config.seed,
-                evaluate=self._tester(data.teacher_view),
+                "teacher", task, self.samples.train.select(data.teacher_view, "label"), config.train,
+                config.seed, evaluate=self._tester(data.teacher_view),
                 facts={"teacher": asdict(config), "initial": digest(teacher.state_dict())},
             )  # fmt: skip
         return teacher.to(self.accelerator.device)
@@ -99,7 +101,9 @@ class Protocol:
         views: nn.Module = self._live_views
         if config.views:
             dataset, views = Rows(len(self.samples.train)), CachedViews(lambda: self._stored_views)
-        task = TransferTask(student, terms, views, PairedAugment(DISTURBANCE), data.student_view, self._targets)
+        task = TransferTask(
+            student, terms, views, PairedAugment(DISTURBANCE), data.student_view, self._targets
+        )
         self._train(
             f"runs/{method}/seed-{seed}/transfer", task, dataset, config.train, seed,
             facts={
@@ -118,14 +122,17 @@ class Protocol:
         with _seeded(seed):
             channels = len(self.samples.statistics.mean[data.student_view])
             segmenter = Segmenter(
-                student.cpu(), self.samples.num_classes, input_size=(channels, *data.size), hidden=config.hidden
+                student.cpu(),
+                self.samples.num_classes,
+                input_size=(channels, *data.size),
+                hidden=config.hidden,
             )
         segmenter.to(memory_format=torch.channels_last)
         labelled = self.samples.labelled(config.label_fraction, seed)
         history = self._train(
             f"runs/{method}/seed-{seed}/segment",
             SegmentTask(segmenter, PairedAugment(), data.student_view),
-            labelled,
+            labelled.select(data.student_view, "label"),
             same_steps(config.train, len(labelled), len(self.samples.train)),
             seed,
             evaluate=self._tester(data.student_view),
@@ -155,7 +162,7 @@ class Protocol:
     def _tester(self, view: str) -> Callable[[nn.Module], dict[str, float]]:
         def evaluate(module: nn.Module) -> dict[str, float]:
             metrics = self.test(module, view)
-            return {name: metrics[name] for name in ("pixel_accuracy", "mean_iou")}  # type: ignore[literal-required]
+            return {name: metrics[name] for name in ("pixel_accuracy", "mean_iou")}
 
         return evaluate
 
@@ -188,14 +195,20 @@ class Protocol:
                     self.accelerator.print(f"{stage} of {other} is not reused. {error}")
                     continue
                 if self.accelerator.is_main_process:
-                    shutil.copytree(other / stage, own)
+                    part = own.with_name(f".tmp-{own.name}")
+                    shutil.rmtree(part, ignore_errors=True)
+                    shutil.copytree(other / stage, part)
+                    part.replace(own)
+                self.accelerator.wait_for_everyone()
                 return history
         return run(own)
 
     def _shapes(self, student: nn.Module) -> Shapes:
         data, statistics = self.config.data, self.samples.statistics
         dimensions = measure(student, (len(statistics.mean[data.student_view]), *data.size))
-        dry = torch.zeros(2, len(statistics.mean[data.teacher_view]), *data.size, device=self.accelerator.device)
+        dry = torch.zeros(
+            2, len(statistics.mean[data.teacher_view]), *data.size, device=self.accelerator.device
+        )
         targets = {name: tuple(value.shape[1:]) for name, value in self._targets(dry).items()}
         return Shapes(
             student_maps=dimensions.maps,
@@ -218,7 +231,9 @@ class Protocol:
     @cached_property
     def _live_views(self) -> LiveViews:
         data = self.config.data
-        return LiveViews(self._targets, PairedAugment(GEOMETRY_AND_COLOUR), data.teacher_view, data.student_view)
+        return LiveViews(
+            self._targets, PairedAugment(GEOMETRY_AND_COLOUR), data.teacher_view, data.student_view
+        )
 
     @cached_property
     def _stored_views(self) -> dict[str, Tensor]:
@@ -234,7 +249,11 @@ class Protocol:
 
         with self.accelerator.autocast():
             return compute_views(
-                self._live_views, batches, len(pairs), views=self.config.transfer.views, seed=self.config.teacher.seed
+                self._live_views,
+                batches,
+                len(pairs),
+                views=self.config.transfer.views,
+                seed=self.config.teacher.seed,
             )
 
 

@@ -20,8 +20,9 @@ from ..data import (
 from .config import DataConfig
 
 NYU_HELP = (
-    "put nyu_depth_v2_labeled.mat and splits.mat there (from https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html; "
-    "classMapping40.mat and class13Mapping.mat for the class maps), or name a packed .h5 file"
+    "put nyu_depth_v2_labeled.mat and splits.mat there "
+    "(from https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html; classMapping40.mat and "
+    "class13Mapping.mat for the class maps), or name a packed .h5 file"
 )
 
 
@@ -71,7 +72,11 @@ def _split(config: DataConfig, split: str) -> PairedTensors:
     root = _root(config)
     dataset: Any
     if config.source == "folder":
-        names = {config.teacher_view: config.teacher_view, config.student_view: config.student_view, "label": "label"}
+        names = {
+            config.teacher_view: config.teacher_view,
+            config.student_view: config.student_view,
+            "label": "label",
+        }
         dataset = FolderPairs(
             root / split, names, depth_scale=config.depth_scale, num_classes=config.classes, size=config.size
         )
@@ -83,7 +88,11 @@ def _split(config: DataConfig, split: str) -> PairedTensors:
 
 
 def _root(config: DataConfig) -> Path:
-    need = NYU_HELP if config.source == "nyu" else "put train/ and test/ there, each with a folder per view and label/"
+    need = (
+        NYU_HELP
+        if config.source == "nyu"
+        else "put train/ and test/ there, each with a folder per view and label/"
+    )
     if config.root is None:
         raise DataError(f"--data.root is missing: the source {config.source!r} reads your files; {need}")
     if not config.root.exists():

@@ -80,8 +80,7 @@ class TransferTask(Task):
         self.jitter = jitter
         self.view = view
         self.module = TransferModule(student, {name: term.projector for name, term in terms.items()})
-        memories = {name: term.objective for name, term in terms.items() if isinstance(term.objective, nn.Module)}
-        self.memory = nn.ModuleDict(memories) if memories else None
+        self.memory = nn.ModuleDict({name: term.objective for name, term in terms.items()})
         self.frozen = () if teacher is None else (teacher,)
         self.weights = {name: term.weight for name, term in terms.items()}
 
@@ -89,7 +88,9 @@ class TransferTask(Task):
         view, targets = self.views(batch)
         view = self.jitter({self.view: view})[self.view]
         projected = module(view, targets)
-        return {name: term.loss(projected[name], batch["index"]) for name, term in self.parts.items()}, projected
+        return {
+            name: term.loss(projected[name], batch["index"]) for name, term in self.parts.items()
+        }, projected
 
     def update(self, batch: Batch, extra: Any) -> None:
         for name, term in self.parts.items():

@@ -25,7 +25,8 @@ Targets = Mapping[str, Tensor]
 """What the teacher says of a batch: `logits`, `map`, `embedding`, and `attention0`, `attention1`, …"""
 
 
-Shape3s = tuple[tuple[int, ...], ...]
+Shape3 = tuple[int, int, int]
+Shape3s = tuple[Shape3, ...]
 """(C, H, W) of each of a network's maps."""
 
 
@@ -36,7 +37,7 @@ class Shapes(NamedTuple):
     """(C, H, W) of every map of the student."""
     teacher_logits: tuple[int, ...]
     """(classes,) of a classifier, (classes, H, W) of a segmenter."""
-    teacher_map: tuple[int, ...]
+    teacher_map: Shape3
     """(C, H, W) of the teacher's dense map."""
     teacher_embedding: int
     teacher_attention: Shape3s
@@ -45,28 +46,40 @@ class Shapes(NamedTuple):
     """Rows of the training set, M."""
 
 
+class Objective(nn.Module):
+    """A pure function as a term's objective; it has no memory and needs no index."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *projected: Tensor) -> Tensor:
+        *tensors, _ = projected
+        return self.function(*tensors)
+
+
 @dataclass(frozen=True)
 class Term:
     """One transfer objective."""
 
     projector: nn.Module
     """(student's Outputs, targets) -> the tensors that the objective reads."""
-    objective: nn.Module | Callable[..., Tensor]
-    """(*tensors, [index]) -> scalar; a module with a memory also has `update`."""
+    objective: nn.Module
+    """(*tensors, index) -> scalar. All its state is buffers; one with a memory also has `update`."""
     weight: float
     written: tuple[int, ...] = ()
     """Which of the projected tensors go to the memory after the step."""
 
     def loss(self, projected: tuple[Tensor, ...], index: Tensor) -> Tensor:
         """The unweighted term, a scalar."""
-        if isinstance(self.objective, nn.Module):
-            return self.objective(*projected, index)
-        return self.objective(*projected)
+        result: Tensor = self.objective(*projected, index)
+        return result
 
     def update(self, projected: tuple[Tensor, ...], index: Tensor) -> None:
         """Write the memory, where there is one."""
         if self.written:
-            self.objective.update(index, *(projected[i].detach() for i in self.written))  # type: ignore[union-attr]
+            update: Callable[..., None] = self.objective.update  # type: ignore[assignment]
+            update(index, *(projected[i].detach() for i in self.written))
 
 
 class KDProjector(nn.Module):
@@ -76,7 +89,9 @@ class KDProjector(nn.Module):
         super().__init__()
         channels, classes = shapes.student_maps[-1][0], shapes.teacher_logits[0]
         self.dense = len(shapes.teacher_logits) == 3
-        self.classify: nn.Module = nn.Conv2d(channels, classes, 1) if self.dense else nn.Linear(channels, classes)
+        self.classify: nn.Module = (
+            nn.Conv2d(channels, classes, 1) if self.dense else nn.Linear(channels, classes)
+        )
 
     def forward(self, student: Outputs, targets: Targets) -> tuple[Tensor, ...]:
         logits = self.classify(student.maps[-1] if self.dense else student.embedding)
@@ -171,15 +186,17 @@ def _kd(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
 
 
 def _make_kd(shapes: Shapes, config: TransferConfig) -> Term:
-    return Term(KDProjector(shapes), partial(_kd, temperature=config.kd_temperature), config.kd_weight)
+    return Term(
+        KDProjector(shapes), Objective(partial(_kd, temperature=config.kd_temperature)), config.kd_weight
+    )
 
 
 def _make_at(shapes: Shapes, config: TransferConfig) -> Term:
-    return Term(ATProjector(shapes), _attention, config.at_weight)
+    return Term(ATProjector(shapes), Objective(_attention), config.at_weight)
 
 
 def _make_fitnet(shapes: Shapes, config: TransferConfig) -> Term:
-    return Term(FitNetProjector(shapes), D.fitnet, config.fitnet_weight)
+    return Term(FitNetProjector(shapes), Objective(D.fitnet), config.fitnet_weight)
 
 
 def _make_crd(shapes: Shapes, config: TransferConfig) -> Term:

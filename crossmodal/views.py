@@ -71,7 +71,9 @@ class Rows(Dataset[dict[str, Tensor]]):
 
 
 @torch.no_grad()
-def compute_views(live: LiveViews, batches: Callable[[], Iterable[Batch]], count: int, *, views: int, seed: int) -> dict[str, Tensor]:
+def compute_views(
+    live: LiveViews, batches: Callable[[], Iterable[Batch]], count: int, *, views: int, seed: int
+) -> dict[str, Tensor]:
     """Run the teacher over `views` augmented passes of the data.
 
     The draws depend on `seed` alone; the global generators are left as they were.
@@ -94,7 +96,9 @@ def compute_views(live: LiveViews, batches: Callable[[], Iterable[Batch]], count
                 for name, value in {"view": view, **targets}.items():
                     kept = value if name == "view" else value.to(torch.float16)
                     if name not in stores:
-                        stores[name] = torch.empty((views, count, *kept.shape[1:]), dtype=kept.dtype, device=kept.device)
+                        stores[name] = torch.empty(
+                            (views, count, *kept.shape[1:]), dtype=kept.dtype, device=kept.device
+                        )
                     stores[name][v, row : row + len(kept)] = kept
                 row += len(view)
     return stores

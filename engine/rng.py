@@ -21,6 +21,12 @@ def derive_seed(*key: int | str) -> int:
 def seed_all(seed: int) -> None:
     """Seed the global generators of torch (all devices), numpy and python."""
     torch.manual_seed(seed)
+    seed_host(seed)
+
+
+def seed_host(seed: int) -> None:
+    """Seed the global generators of torch on the CPU, numpy and python; those of other devices stay."""
+    torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
@@ -58,8 +64,13 @@ def restore_rng(state: dict[str, Tensor], device: torch.device) -> None:
 @contextmanager
 def isolated_rng(device: torch.device) -> Iterator[None]:
     """Whatever is drawn inside leaves the global generators as they were."""
-    state = rng_state(device)
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         yield
     finally:
-        restore_rng(state, device)
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from .errors import WorkerError
-from .rng import derive_seed, isolated_rng, seed_all
+from .rng import derive_seed, isolated_rng, seed_host
 from .signals import ignore_interrupts
 
 CPU = torch.device("cpu")
@@ -180,7 +180,7 @@ class _SeededFetcher(Dataset[Any]):
     def __getitems__(self, request: Request) -> Any:
         epoch, indices = request
         with isolated_rng(CPU):
-            seed_all(derive_seed("batch", self.seed, epoch, *indices))
+            seed_host(derive_seed("batch", self.seed, epoch, *indices))
             if callable(getattr(self.dataset, "__getitems__", None)):
                 return self.dataset.__getitems__(indices)  # type: ignore[attr-defined]
             return [self.dataset[index] for index in indices]

@@ -120,9 +120,8 @@ class Reporter:
     def say(self, message: str) -> None:
         """Print one line for the person at the prompt."""
         if self.active:
-            self.console.print(
-                f"{self.label}: {message}" if self.label else message, markup=False, highlight=False
-            )
+            text = f"{self.label}: {message}" if self.label else message
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """End the progress bar and close the file."""

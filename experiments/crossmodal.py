@@ -1,8 +1,8 @@
 """Transfer a representation from RGB to depth, then segment from depth alone.
 
-    accelerate launch experiments/crossmodal.py                             rendered rooms, a few minutes
-    accelerate launch experiments/crossmodal.py nyu --data.root DIR         NYU-Depth-v2, the paper's settings
-    accelerate launch experiments/crossmodal.py nyu-small --data.root DIR   the same questions for two CPU cores
+    accelerate launch experiments/crossmodal.py                            rendered rooms, minutes
+    accelerate launch experiments/crossmodal.py nyu --data.root DIR        NYU-Depth-v2, the paper's settings
+    accelerate launch experiments/crossmodal.py nyu-small --data.root DIR  the same for two CPU cores
 
 The run folder gets config.yaml, results.json, report.md with pictures, and a folder for each stage. An
 interrupted run goes on with the same command and `--output DIR --resume`.
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
 def run(config: CrossModalConfig, preset: str) -> Path:
     """All methods and seeds of a configuration, then the report; returns the run folder."""
+    from rich.console import Console
+
     from crdkit.crossmodal import Protocol, load_samples
     from crdkit.engine import make_accelerator
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import SEGMENTATION_COLUMNS, Run, summarise, terminal_table, write_results
-    from rich.console import Console
 
     folder = run_folder(config, preset)
-    accelerator = make_accelerator(precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder)
+    accelerator = make_accelerator(
+        precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
+    )
     samples = load_samples(config.data)
     protocol = Protocol(config, samples, accelerator, folder)
     if accelerator.is_main_process:
@@ -46,7 +49,12 @@ def run(config: CrossModalConfig, preset: str) -> Path:
         )
     if accelerator.is_main_process:
         write_results(
-            folder, task="crossmodal", preset=preset, runs=results, environment=environment(), config=asdict(config)
+            folder,
+            task="crossmodal",
+            preset=preset,
+            runs=results,
+            environment=environment(),
+            config=asdict(config),
         )
         report(protocol, runs, preset, folder)
         baseline = "none" if "none" in config.method else None
@@ -59,6 +67,7 @@ def run(config: CrossModalConfig, preset: str) -> Path:
 def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
     """report.md: the table, predictions of the first seed side by side, learning curves."""
     import torch
+
     from crdkit.experiments.pictures import PanelRow
     from crdkit.experiments.report import SEGMENTATION_COLUMNS, write_report
 
@@ -74,7 +83,12 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
     panel = []
     if data.teacher_view == "rgb" and data.student_view == "depth":
         panel = [
-            PanelRow(batch["rgb"][i], batch["depth"][i], batch["label"][i], {m: p[i] for m, p in predictions.items()})
+            PanelRow(
+                batch["rgb"][i],
+                batch["depth"][i],
+                batch["label"][i],
+                {m: p[i] for m, p in predictions.items()},
+            )
             for i in range(len(chosen))
         ]
     histories: dict[str, list[list[dict[str, float]]]] = {}
@@ -82,8 +96,8 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
         histories.setdefault(done.method, []).append(done.history)
     last = protocol.teacher_history[-1] if protocol.teacher_history else {}
     notes = (
-        f"The teacher sees {data.teacher_view} and reaches pixel accuracy {100 * last['pixel_accuracy']:.1f}, "
-        f"mean IoU {100 * last['mean_iou']:.1f} on the test split."
+        f"The teacher sees {data.teacher_view} and reaches pixel accuracy "
+        f"{100 * last['pixel_accuracy']:.1f}, mean IoU {100 * last['mean_iou']:.1f} on the test split."
         if last
         else f"The teacher sees {data.teacher_view} and never saw the labels."
     )
@@ -95,13 +109,15 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
 
 
 def run_folder(config: CrossModalConfig, preset: str) -> Path:
-    """The run's folder. Raises `FileExistsError` where a run is in it already and `--resume` was not given."""
+    """The run's folder. Raises `FileExistsError` where a run is in it already and not to be resumed."""
     if config.output is None:
         if config.resume:
             raise ValueError("--resume needs --output, the folder of the run to continue")
         return Path("runs") / f"crossmodal-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
     if config.output.exists() and any(config.output.iterdir()) and not config.resume:
-        raise FileExistsError(f"{config.output} holds a run already: continue it with --resume, or name another --output")
+        raise FileExistsError(
+            f"{config.output} holds a run already: continue it with --resume, or name another --output"
+        )
     return config.output
 
 
@@ -110,13 +126,16 @@ def write_config(config: CrossModalConfig, folder: Path) -> None:
     import yaml
 
     folder.mkdir(parents=True, exist_ok=True)
-    listing = asdict(config, dict_factory=lambda items: {k: str(v) if isinstance(v, Path) else v for k, v in items})
+    listing = asdict(
+        config, dict_factory=lambda items: {k: str(v) if isinstance(v, Path) else v for k, v in items}
+    )
     (folder / "config.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
 
 
 def parse(arguments: list[str]) -> tuple[str, CrossModalConfig]:
-    """The preset's name and the configuration of a command line. Exits with the nearest names where one is unknown."""
+    """Preset and configuration of a command line. Exits with the nearest name where a preset is unknown."""
     import tyro
+
     from crdkit.crossmodal import PRESETS
 
     preset, rest = "synthetic", arguments
@@ -127,7 +146,11 @@ def parse(arguments: list[str]) -> tuple[str, CrossModalConfig]:
         hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(PRESETS)
         raise SystemExit(f"crossmodal.py: unknown preset {preset!r}; {hint}")
     config = tyro.cli(
-        type(PRESETS[preset]), default=PRESETS[preset], args=rest, prog=f"crossmodal.py {preset}", description=__doc__
+        type(PRESETS[preset]),
+        default=PRESETS[preset],
+        args=rest,
+        prog=f"crossmodal.py {preset}",
+        description=__doc__,
     )
     return preset, config
 

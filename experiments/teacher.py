@@ -2,9 +2,9 @@
 
     accelerate launch experiments/teacher.py --data imagenette96.h5 --output runs/teacher
 
-The data are a packed HDF5 file: a group for each split with `images` (JPEG or PNG bytes) and `labels`. The run
-folder gets `model.safetensors`, which `--teacher.weights` of the other scripts takes, `results.json` and the
-learning curve in `history.json`. The same command with `--resume` continues an interrupted run.
+The data are a packed HDF5 file: a group for each split with `images` (JPEG or PNG bytes) and `labels`. The
+run folder gets `model.safetensors`, which `--teacher.weights` of the other scripts takes, `results.json`, and
+the training in `training/`. The same command with `--resume` continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,13 @@ class TeacherRun:
     """Stay on the CPU even where there is a GPU."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            epochs=30, batch_size=64, learning_rate=0.05, nesterov=True, schedule="cosine", warmup_epochs=2, evaluate_every=5
+            epochs=30,
+            batch_size=64,
+            learning_rate=0.05,
+            nesterov=True,
+            schedule="cosine",
+            warmup_epochs=2,
+            evaluate_every=5,
         )
     )
     """Optimisation."""
@@ -50,13 +56,13 @@ def run(config: TeacherRun) -> dict[str, Any]:
     """Train to the end, or resume; returns the metrics: top-1 of the last and of the best epoch."""
     import torch
     import torch.nn.functional as F
-    from accelerate import Accelerator
+    from torch import Tensor, nn
+
     from crdkit.data import ImageAugment, Normalise, PackedImages, Statistics
-    from crdkit.engine import Task, train
+    from crdkit.engine import Task, make_accelerator, train
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import write_results
     from crdkit.models import Normalised, create, save_weights
-    from torch import Tensor, nn
 
     class Classify(Task):
         def __init__(self, network: nn.Module) -> None:
@@ -68,10 +74,14 @@ def run(config: TeacherRun) -> dict[str, Any]:
             with torch.autocast(batch["rgb"].device.type, enabled=False):
                 images = self.augment(batch)["rgb"]
             logits = module(images).logits.float()
-            return {"task": F.cross_entropy(logits, batch["label"], label_smoothing=config.label_smoothing)}, None
+            return {
+                "task": F.cross_entropy(logits, batch["label"], label_smoothing=config.label_smoothing)
+            }, None
 
-    accelerator = Accelerator(mixed_precision=config.precision, cpu=config.cpu)
+    accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
     training = PackedImages(config.data, "train", size=config.size)
+    if training.num_classes is None or "label" not in training.views:
+        raise ValueError(f"{config.data} has no labels for its training split, or no attribute `classes`")
     testing = PackedImages(config.data, "test", size=config.size)
     torch.manual_seed(config.seed)
     classifier = create(config.architecture, num_classes=training.num_classes)
@@ -101,7 +111,10 @@ def run(config: TeacherRun) -> dict[str, Any]:
             runs=[{"method": config.architecture, "seed": config.seed, "metrics": metrics}],
             environment=environment(), config=asdict(config),
         )  # fmt: skip
-        print(f"top-1 {100 * metrics['top1']:.2f} (best {100 * metrics['best_top1']:.2f}); {config.output / 'model.safetensors'}")
+        print(
+            f"top-1 {100 * metrics['top1']:.2f} (best {100 * metrics['best_top1']:.2f}); "
+            f"{config.output / 'model.safetensors'}"
+        )
     accelerator.end_training()
     return metrics
 
@@ -116,7 +129,9 @@ def main() -> None:
 
     try:
         if config.output.exists() and not config.resume:
-            raise FileExistsError(f"{config.output} exists; name another --output, or continue it with --resume")
+            raise FileExistsError(
+                f"{config.output} exists; name another --output, or continue it with --resume"
+            )
         run(config)
     except (CrdkitError, DataError, OSError, ValueError) as error:
         raise SystemExit(f"teacher.py: {error}") from None

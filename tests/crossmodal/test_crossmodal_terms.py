@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from crdkit.crossmodal.config import TransferConfig
 from crdkit.crossmodal.networks import TeacherTargets
 from crdkit.crossmodal.terms import TERMS, Shapes, build_terms, pair_by_resolution, parse_method
 from crdkit.distillers import functional as D
 from crdkit.models import Outputs
-from torch import Tensor, nn
 
 STUDENT = ((4, 12, 16), (8, 6, 8), (8, 3, 4))
 SHAPES = Shapes(
@@ -71,7 +72,7 @@ def test_every_term_learns_and_writes_its_memory(name: str, shapes: Shapes) -> N
     weights = list(term.projector.parameters())
     assert all(weight.grad is not None for weight in weights)
 
-    memory = dict(term.objective.named_buffers()) if isinstance(term.objective, nn.Module) else {}
+    memory = dict(term.objective.named_buffers())
     before = {key: value.clone() for key, value in memory.items()}
     with torch.no_grad():
         term.update(projected, index)
@@ -109,7 +110,9 @@ class Fixed(nn.Module):
 
 def test_attention_targets_carry_the_attention_of_the_whole_map() -> None:
     maps = (torch.randn(2, 3, 8, 8), torch.randn(2, 5, 8, 8), torch.randn(2, 7, 4, 4))
-    named = TeacherTargets(Fixed(Outputs(torch.randn(2, 4), maps, torch.randn(2, 7))), grid=4, fused=True)(maps[0])
+    named = TeacherTargets(Fixed(Outputs(torch.randn(2, 4), maps, torch.randn(2, 7))), grid=4, fused=True)(
+        maps[0]
+    )
     student = torch.randn(2, 6, 8, 8), torch.randn(2, 6, 4, 4)
     torch.testing.assert_close(
         D.attention(student, (named["attention0"], named["attention1"])), D.attention(student, maps[1:])
@@ -119,7 +122,9 @@ def test_attention_targets_carry_the_attention_of_the_whole_map() -> None:
 
 def test_hypercolumn_stacks_the_maps_from_the_students_grid_down() -> None:
     maps = (torch.randn(2, 3, 8, 8), torch.randn(2, 5, 4, 4), torch.randn(2, 7, 2, 2))
-    column = TeacherTargets(Fixed(Outputs(torch.randn(2, 4), maps, torch.randn(2, 7))), grid=4, fused=False)(maps[0])["map"]
+    column = TeacherTargets(Fixed(Outputs(torch.randn(2, 4), maps, torch.randn(2, 7))), grid=4, fused=False)(
+        maps[0]
+    )["map"]
     assert column.shape == (2, 12, 4, 4)
     assert torch.equal(column[:, :5], maps[1])
     torch.testing.assert_close(column[:, 5:, 0, 0], maps[2][:, :, 0, 0])

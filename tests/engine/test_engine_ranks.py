@@ -49,11 +49,10 @@ def test_two_ranks_equal_one(outcome: dict[str, Any], tmp_path: Path) -> None:
         torch.testing.assert_close(both["weights"], single["weights"], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(both["memory"], single["memory"], rtol=1e-5, atol=1e-6)
         for got, expected in zip(both["history"], single["history"], strict=True):
-            assert {
-                name: got[name] for name in ("epoch", "step", "loss", "teacher", "memory", "norm")
-            } == pytest.approx(
-                {name: expected[name] for name in ("epoch", "step", "loss", "teacher", "memory", "norm")},
-                rel=1e-5,
+            assert got.keys() == expected.keys()
+            compared = [name for name in got if name != "draw"]  # a random number: each rank has its own
+            assert [got[name] for name in compared] == pytest.approx(
+                [expected[name] for name in compared], rel=1e-5
             )
 
 

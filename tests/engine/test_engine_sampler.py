@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from itertools import chain
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def batches(**options: int | bool) -> list[list[int]]:
 def test_an_epoch_has_every_sample_once_and_keeps_the_last_batch() -> None:
     epoch = batches()
     assert [len(batch) for batch in epoch] == [4, 4, 4, 4, 4, 2]
-    assert sorted(sum(epoch, [])) == list(range(SAMPLES))
+    assert sorted(chain(*epoch)) == list(range(SAMPLES))
 
 
 def test_the_order_depends_on_seed_and_epoch_only() -> None:
@@ -37,7 +38,7 @@ def test_a_later_start_is_the_tail_of_the_epoch() -> None:
 
 
 def test_without_shuffling_the_data_sets_order_stays() -> None:
-    assert sum(batches(shuffle=False), []) == list(range(SAMPLES))
+    assert list(chain(*batches(shuffle=False))) == list(range(SAMPLES))
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])
@@ -46,7 +47,7 @@ def test_ranks_share_the_same_global_batches(ranks: int) -> None:
     shares = [batches(rank=rank, world_size=ranks) for rank in range(ranks)]
     for number, whole in enumerate(batches()):
         slices = [share[number] for share in shares]
-        joined = sum(slices, [])
+        joined = list(chain(*slices))
         assert len({len(part) for part in slices}) == 1
         assert joined[: len(whole)] == whole
         assert all(joined[i] == whole[i % len(whole)] for i in range(len(joined)))

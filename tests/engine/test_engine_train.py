@@ -268,7 +268,7 @@ def test_another_weight_is_another_training(tmp_path: Path) -> None:
         run(tmp_path, evaluate=_interrupt)
     task = TinyTask()
     task.weights = {"teacher": 1.0, "memory": 0.7}
-    with pytest.raises(ResumeError, match="weights.memory: 0.5 in the folder, 0.7 now"):
+    with pytest.raises(ResumeError, match=r"weights.memory: 0.5 in the folder, 0.7 now"):
         run(tmp_path, task=task)
 
 
@@ -303,7 +303,7 @@ def test_a_task_that_cannot_work_is_refused(tmp_path: Path, fault: str, text: st
 
 
 def test_an_accelerator_that_accumulates_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="TrainConfig.accumulate=3"):
+    with pytest.raises(ValueError, match=r"TrainConfig.accumulate=3"):
         run(tmp_path, accelerator=Accelerator(cpu=True, gradient_accumulation_steps=3))
 
 

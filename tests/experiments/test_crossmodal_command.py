@@ -1,0 +1,115 @@
+"""`experiments/crossmodal.py` as a person runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "crossmodal.py"
+BRIEF = ["epochs", "2"], ["warmup-epochs", "0"], ["batch-size", "8"], ["checkpoint-every", "0.5"]
+TINY = [
+    *("--cpu", "--data.size", "32", "32", "--data.train-samples", "24", "--data.test-samples", "6"),
+    *("--teacher.width", "8", "--student.widths", "4", "8", "8", "--student.strides", "2", "2", "2"),
+    *("--transfer.embed-dim", "8", "--transfer.queue-size", "16", "--transfer.views", "1"),
+    *(
+        part
+        for stage in ("teacher", "transfer", "segment")
+        for name, n in BRIEF
+        for part in (f"--{stage}.train.{name}", n)
+    ),
+]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(SCRIPT), *arguments]
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_run_leaves_a_table_a_json_and_pictures(tmp_path: Path) -> None:
+    done = run(*TINY, "--method", "none", "crd-local", "--seed", "3", "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "crd-local" in done.stdout and "mean IoU" in done.stdout
+    found = results(tmp_path / "out")
+    assert (found["task"], found["preset"]) == ("crossmodal", "synthetic")
+    assert [(r["method"], r["seed"]) for r in found["runs"]] == [("none", 3), ("crd-local", 3)]
+    assert found["summary"]["crd-local"]["mean_iou"]["n"] == 1
+    report = (tmp_path / "out" / "report.md").read_text()
+    for picture in ("methods", "predictions", "curves"):
+        assert f"pictures/{picture}.png" in report
+        assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
+    assert "crd-local" in (tmp_path / "out" / "config.yaml").read_text()
+    assert not list((tmp_path / "out").rglob(".tmp*"))
+
+    again = run(*TINY, "--output", "out", folder=tmp_path)
+    assert again.returncode == 1 and "--resume" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nyu-smal"], "did you mean nyu-small?"),
+        (["--method", "crd-dens"], "did you mean crd-dense"),
+        (["nyu-small"], "--data.root is missing"),
+        (["nyu-small", "--data.root", "."], "nyu_depth_v2_labeled.mat"),
+        (["nyu-small", "--data.root", "no/such/place"], "does not exist"),
+        (["--resume"], "--resume needs --output"),
+        (["--metod", "kd"], "--method"),
+    ],
+)
+def test_bad_use_is_answered_without_a_stack_trace(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def kill_in(stage: Path, folder: Path, *arguments: str) -> None:
+    """Start the run and SIGKILL it once `stage` has a checkpoint."""
+    process = subprocess.Popen(
+        command(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while not list(stage.glob("checkpoints/*/manifest.json")):
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_killed_in_every_stage_and_resumed_gives_the_same_figures(tmp_path: Path) -> None:
+    arguments = [*TINY, "--method", "crd-dense+kd"]
+    undisturbed = run(*arguments, "--output", "whole", folder=tmp_path)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    broken = tmp_path / "broken"
+    for attempt, stage in enumerate(
+        ("teacher", "runs/crd-dense+kd/seed-0/transfer", "runs/crd-dense+kd/seed-0/segment")
+    ):
+        resume = ["--resume"] if attempt else []
+        kill_in(broken / stage, tmp_path, *arguments, "--output", "broken", *resume)
+        assert not (broken / stage / "history.json").exists(), "killed too late to prove anything"
+    finished = run(*arguments, "--output", "broken", "--resume", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert results(broken)["runs"] == results(tmp_path / "whole")["runs"]
+    for stage in ("teacher", "runs/crd-dense+kd/seed-0/transfer", "runs/crd-dense+kd/seed-0/segment"):
+        weights = [(tmp_path / run / stage / "model.safetensors").read_bytes() for run in ("whole", "broken")]
+        assert weights[0] == weights[1], f"{stage} differs"
