@@ -11,6 +11,7 @@ interrupted run goes on with the same command and `--output DIR --resume`.
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
@@ -30,37 +31,39 @@ def run(config: CrossModalConfig, preset: str) -> Path:
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import SEGMENTATION_COLUMNS, Run, summarise, terminal_table, write_results
 
-    folder = run_folder(config, preset)
+    folder, provenance = run_folder(config, preset), environment()
     accelerator = make_accelerator(
         precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
     )
-    samples = load_samples(config.data)
-    protocol = Protocol(config, samples, accelerator, folder)
-    if accelerator.is_main_process:
-        write_config(config, folder)
-    results: list[Run] = []
-    runs = []
-    for done in protocol.runs():
-        runs.append(done)
-        results.append({"method": done.method, "seed": done.seed, "metrics": done.metrics})
-        accelerator.print(
-            f"{done.method}, seed {done.seed}: pixel accuracy {100 * done.metrics['pixel_accuracy']:.1f}, "
-            f"mean IoU {100 * done.metrics['mean_iou']:.1f}"
-        )
-    if accelerator.is_main_process:
-        write_results(
-            folder,
-            task="crossmodal",
-            preset=preset,
-            runs=results,
-            environment=environment(),
-            config=asdict(config),
-        )
-        report(protocol, runs, preset, folder)
-        baseline = "none" if "none" in config.method else None
-        Console().print(terminal_table(summarise(results), SEGMENTATION_COLUMNS, baseline=baseline))
-        print(f"report: {folder / 'report.md'}")
-    accelerator.end_training()
+    try:
+        protocol = Protocol(config, load_samples(config.data), accelerator, folder)
+        if accelerator.is_main_process:
+            write_config(config, folder)
+        runs = []
+        for done in protocol.runs():
+            runs.append(done)
+            accuracy, iou = (100 * done.metrics[name] for name in ("pixel_accuracy", "mean_iou"))
+            accelerator.print(
+                f"{done.method}, seed {done.seed}: pixel accuracy {accuracy:.1f}, mean IoU {iou:.1f}"
+            )
+        if accelerator.is_main_process:
+            results: list[Run] = [
+                {"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in runs
+            ]
+            write_results(
+                folder,
+                task="crossmodal",
+                preset=preset,
+                runs=results,
+                environment=provenance,
+                config=asdict(config),
+            )
+            report(protocol, runs, preset, folder)
+            baseline = "none" if "none" in config.method else None
+            Console().print(terminal_table(summarise(results), SEGMENTATION_COLUMNS, baseline=baseline))
+            print(f"report: {folder / 'report.md'}")
+    finally:
+        accelerator.end_training()
     return folder
 
 
@@ -126,10 +129,8 @@ def write_config(config: CrossModalConfig, folder: Path) -> None:
     import yaml
 
     folder.mkdir(parents=True, exist_ok=True)
-    listing = asdict(
-        config, dict_factory=lambda items: {k: str(v) if isinstance(v, Path) else v for k, v in items}
-    )
-    (folder / "config.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
+    plain = json.loads(json.dumps(asdict(config), default=str))
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
 
 
 def parse(arguments: list[str]) -> tuple[str, CrossModalConfig]:

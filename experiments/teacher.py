@@ -98,24 +98,26 @@ def run(config: TeacherRun) -> dict[str, Any]:
             right += int((logits.argmax(1).cpu() == batch["label"]).sum())
         return {"top1": right / len(testing)}
 
-    history = train(
-        Classify(network), training, config.train, config.output / "training",
-        accelerator=accelerator, seed=config.seed, evaluate=evaluate, label=config.architecture,
-    )  # fmt: skip
-    scores = [row["top1"] for row in history if "top1" in row]
-    metrics = {"top1": scores[-1], "best_top1": max(scores)}
-    if accelerator.is_main_process:
-        save_weights(classifier.network, config.output / "model.safetensors")
-        write_results(
-            config.output, task="teacher", preset=config.data.stem,
-            runs=[{"method": config.architecture, "seed": config.seed, "metrics": metrics}],
-            environment=environment(), config=asdict(config),
+    try:
+        history = train(
+            Classify(network), training, config.train, config.output / "training",
+            accelerator=accelerator, seed=config.seed, evaluate=evaluate, label=config.architecture,
         )  # fmt: skip
-        print(
-            f"top-1 {100 * metrics['top1']:.2f} (best {100 * metrics['best_top1']:.2f}); "
-            f"{config.output / 'model.safetensors'}"
-        )
-    accelerator.end_training()
+        scores = [row["top1"] for row in history if "top1" in row]
+        metrics = {"top1": scores[-1], "best_top1": max(scores)}
+        if accelerator.is_main_process:
+            save_weights(classifier.network, config.output / "model.safetensors")
+            write_results(
+                config.output, task="teacher", preset=config.data.stem,
+                runs=[{"method": config.architecture, "seed": config.seed, "metrics": metrics}],
+                environment=environment(), config=asdict(config),
+            )  # fmt: skip
+            print(
+                f"top-1 {100 * metrics['top1']:.2f} (best {100 * metrics['best_top1']:.2f}); "
+                f"{config.output / 'model.safetensors'}"
+            )
+    finally:
+        accelerator.end_training()
     return metrics
 
 

@@ -53,6 +53,13 @@ def test_run_leaves_a_table_a_json_and_pictures(tmp_path: Path) -> None:
     assert "crd-local" in (tmp_path / "out" / "config.yaml").read_text()
     assert not list((tmp_path / "out").rglob(".tmp*"))
 
+    tenth = ("--segment.label-fraction", "0.5", "--reuse", "out", "--output", "half")
+    done = run(*TINY, "--method", "none", "crd-local", "--seed", "3", *tenth, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stage = "runs/crd-local/seed-3/transfer/model.safetensors"
+    assert (tmp_path / "half" / stage).read_bytes() == (tmp_path / "out" / stage).read_bytes()
+    assert "out" in (tmp_path / "half" / "config.yaml").read_text()
+
     again = run(*TINY, "--output", "out", folder=tmp_path)
     assert again.returncode == 1 and "--resume" in again.stderr
 
