@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..data import AugmentConfig
 from ..engine.config import TrainConfig
 
 PRECISIONS = Literal["no", "bf16", "fp16"]
@@ -30,6 +31,8 @@ class DataConfig:
     """The view that the student sees."""
     depth_scale: float = 1.0
     """Metres per stored unit of a `folder` source's depth images: 0.001 for millimetres."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Augmentation of the training samples, in all three stages."""
     train_samples: int = 400
     """Pairs rendered for training (`synthetic` only)."""
     test_samples: int = 200

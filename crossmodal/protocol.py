@@ -26,13 +26,6 @@ from .tasks import SegmentTask, TransferTask
 from .terms import Shapes, build_terms, parse_method
 from .views import CachedViews, LiveViews, Rows, compute_views, digest
 
-GEOMETRY_AND_COLOUR = AugmentConfig(depth_scale=0.0, depth_dropout=0.0)
-"""What both sides of a transfer share; it may be cached."""
-DISTURBANCE = replace(
-    AugmentConfig.none(), depth_scale=AugmentConfig.depth_scale, depth_dropout=AugmentConfig.depth_dropout
-)
-"""What the student's view suffers on top, anew at every step."""
-
 
 @dataclass(frozen=True)
 class MethodRun:
@@ -81,7 +74,7 @@ class Protocol:
         with _seeded(config.seed):
             teacher = make_teacher(config, data, self.samples.statistics, self.samples.num_classes)
         if config.labels:
-            task = SegmentTask(teacher, PairedAugment(), data.teacher_view)
+            task = SegmentTask(teacher, PairedAugment(data.augment), data.teacher_view)
             self.teacher_history = self._train(
                 "teacher", task, self.samples.train.select(data.teacher_view, "label"), config.train,
                 config.seed, evaluate=self._tester(data.teacher_view),
@@ -102,7 +95,7 @@ class Protocol:
         if config.views:
             dataset, views = Rows(len(self.samples.train)), CachedViews(lambda: self._stored_views)
         task = TransferTask(
-            student, terms, views, PairedAugment(DISTURBANCE), data.student_view, self._targets
+            student, terms, views, PairedAugment(disturbance(data.augment)), data.student_view, self._targets
         )
         self._train(
             f"runs/{method}/seed-{seed}/transfer", task, dataset, config.train, seed,
@@ -131,7 +124,7 @@ class Protocol:
         labelled = self.samples.labelled(config.label_fraction, seed)
         history = self._train(
             f"runs/{method}/seed-{seed}/segment",
-            SegmentTask(segmenter, PairedAugment(), data.student_view),
+            SegmentTask(segmenter, PairedAugment(data.augment), data.student_view),
             labelled.select(data.student_view, "label"),
             same_steps(config.train, len(labelled), len(self.samples.train)),
             seed,
@@ -232,7 +225,7 @@ class Protocol:
     def _live_views(self) -> LiveViews:
         data = self.config.data
         return LiveViews(
-            self._targets, PairedAugment(GEOMETRY_AND_COLOUR), data.teacher_view, data.student_view
+            self._targets, PairedAugment(shared(data.augment)), data.teacher_view, data.student_view
         )
 
     @cached_property
@@ -255,6 +248,21 @@ class Protocol:
                 views=self.config.transfer.views,
                 seed=self.config.teacher.seed,
             )
+
+
+def shared(config: AugmentConfig) -> AugmentConfig:
+    """What both sides of a transfer undergo together: geometry, and the colour of RGB. It may be cached."""
+    return replace(config, depth_scale=0.0, depth_dropout=0.0)
+
+
+def disturbance(config: AugmentConfig) -> AugmentConfig:
+    """What the student's depth undergoes on top, anew at every step."""
+    return replace(
+        AugmentConfig.none(),
+        depth_scale=config.depth_scale,
+        depth_dropout=config.depth_dropout,
+        depth_block=config.depth_block,
+    )
 
 
 def same_steps(config: TrainConfig, labelled: int, whole: int) -> TrainConfig:
