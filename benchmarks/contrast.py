@@ -19,9 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -137,7 +135,7 @@ def disagreement(device: str) -> float:
     columns = torch.randint(setting["num_samples"], (16, 1_024), device=device)
     steps = own_step(ours, columns), published_step(theirs, 1_024, columns)
     z_s, z_t, index = inputs(setting, device)
-    results = []
+    results: list[tuple[Tensor, Tensor, Tensor]] = []
     for step in steps:
         z_s.grad = z_t.grad = None
         loss = step(z_s, z_t, index)
@@ -227,31 +225,6 @@ def measure(setting: dict[str, int], rounds: int, device: str) -> dict[str, Any]
     }
 
 
-def environment(device: str) -> dict[str, Any]:
-    import torch
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        processor = names[0] if names else processor
-    return {
-        "commit": git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else ""),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "processor": processor,
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
-    }
-
-
 def print_setting(result: dict[str, Any]) -> None:
     title = "B={batch_size:,} M={num_samples:,} K={num_negatives:,} ({plan})".format(**result)
     print(f"\n{title}\n{'':12}{'ms':>10}{'times faster':>14}{'peak MB':>10}{'share':>8}", flush=True)
@@ -285,13 +258,16 @@ def main() -> None:
 
     import torch
 
+    from crdkit.experiments.provenance import environment
+
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(SEED)
-    surroundings = environment(arguments.device)
-    if surroundings["load_average"] > 0.5:
+    surroundings = environment()
+    load = os.getloadavg()[0]
+    if load > 0.5:
         # Short parallel sections wait for the slowest thread, so other work hits the fast methods hardest.
-        print(f"warning: the load average is {surroundings['load_average']:.1f}; ratios will be too low")
+        print(f"warning: the load average is {load:.1f}; ratios will be too low")
     difference = disagreement(arguments.device)
     print(f"loss and gradients agree with the published formulation to {difference:.1e}")
     if difference > 1e-3:
@@ -309,6 +285,8 @@ def main() -> None:
         report = {
             "benchmark": "contrast",
             "environment": surroundings,
+            "device": arguments.device,
+            "load_average": load,
             "seed": SEED,
             "rounds": rounds,
             "disagreement": difference,

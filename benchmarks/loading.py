@@ -8,7 +8,6 @@ one thread, with the files in the page cache. Times are a sample's median.
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -25,12 +24,11 @@ def main() -> None:
     given = parser.parse_args()
 
     import cv2
-    import h5py
-    import numpy
     import torch
 
     from crdkit.data import NYUDepth, PackedPairs
     from crdkit.data.convert import METRES_PER_UNIT, convert_nyu
+    from crdkit.experiments.provenance import environment
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -71,14 +69,10 @@ def main() -> None:
             )
             print(cases[-1])
     report = {
+        "benchmark": "loading",
         "cases": cases,
         "depth_step_m": METRES_PER_UNIT,
-        "environment": {
-            "machine": platform.machine(),
-            "python": platform.python_version(),
-            "threads": 1,
-            "versions": {m.__name__: m.__version__ for m in (cv2, h5py, numpy, torch)},
-        },
+        "environment": environment(),
     }
     if given.out:
         given.out.write_text(json.dumps(report, indent=1) + "\n")

@@ -32,7 +32,6 @@ class LocalGlobalContrast(nn.Module):
         temperature: τ.
         momentum: of the memory's rows.
         objective: "nce" or "infonce".
-        num_positions: at most so many positions of a map, on a regular grid (`grid`); all where None.
     """
 
     def __init__(
@@ -44,18 +43,14 @@ class LocalGlobalContrast(nn.Module):
         temperature: float = 0.07,
         momentum: float = 0.5,
         objective: str = "nce",
-        num_positions: int | None = None,
     ) -> None:
         super().__init__()
         if num_negatives < 0:
             raise ValueError(f"num_negatives must not be negative, got {num_negatives}")
         if num_samples < 2:
             raise ValueError(f"num_samples must be at least 2, got {num_samples}")
-        if num_positions is not None:
-            check_positive(num_positions=num_positions)
         self.num_samples = num_samples
         self.num_negatives = min(num_negatives, num_samples)
-        self.num_positions = num_positions
         self.critic_student = Critic(num_samples, temperature=temperature, objective=objective)
         self.critic_teacher = Critic(num_samples, temperature=temperature, objective=objective)
         self.bank_student: MemoryBank | None = None
@@ -101,7 +96,7 @@ class LocalGlobalContrast(nn.Module):
         bank: MemoryBank | None,
         drawn: Tensor | None,
     ) -> Tensor:
-        anchors = positions(z_map, self.num_positions)
+        anchors = positions(z_map)
         per_image = len(anchors) // len(index)
         noise, noise_owner = gather_with_gradient(z_global), owners
         if bank is not None and drawn is not None:
@@ -133,17 +128,18 @@ class DenseContrast(nn.Module):
 
     The true pair is the same position of the same image. The noise is the other side's positions of the
     other images of the batch, over all ranks and with gradients, and a queue of positions of earlier
-    batches, but for those of the same image. Each direction is a mean over positions, and both are added.
-    For NCE the number of samples cancels out of log Z + log(K/M); it counts as 1. No weights: all state is
-    buffers.
+    batches, but for those of the same image. Every position is an anchor, while `num_positions` of an image
+    serve as noise and enter the queue: anchors carry the signal, noise only estimates a sum. Each direction
+    is a mean over positions, and both are added. For NCE the number of samples cancels out of
+    log Z + log(K/M); it counts as 1. No weights: all state is buffers.
 
     Args:
         embed_dim: d.
         queue_size: positions that the queue of each side holds; 0 for the batch alone.
-        num_positions: at most so many positions of a map, on a regular grid (`grid`); all where None.
+        num_positions: at most so many positions of an image are noise, on a grid (`grid`) that in training
+            mode moves at random; all where None.
         temperature: τ.
-        objective: "infonce" or "nce".
-        same_image: whether other positions of the same image are noise as well.
+        objective: "nce" or "infonce".
     """
 
     def __init__(
@@ -153,8 +149,7 @@ class DenseContrast(nn.Module):
         queue_size: int = 4096,
         num_positions: int | None = 64,
         temperature: float = 0.07,
-        objective: str = "infonce",
-        same_image: bool = False,
+        objective: str = "nce",
     ) -> None:
         super().__init__()
         check_positive(embed_dim=embed_dim)
@@ -163,7 +158,6 @@ class DenseContrast(nn.Module):
         if num_positions is not None:
             check_positive(num_positions=num_positions)
         self.num_positions = num_positions
-        self.same_image = same_image
         self.critic_student = Critic(1, temperature=temperature, objective=objective)
         self.critic_teacher = Critic(1, temperature=temperature, objective=objective)
         self.queue_student = FeatureQueue(queue_size, embed_dim) if queue_size else None
@@ -177,73 +171,83 @@ class DenseContrast(nn.Module):
             z_t_map: the teacher's positions, of the same shape.
             index: the samples' rows in the data set, (B,) int64, not negative.
         """
-        z_s, z_t, owner = self._positions(z_s_map, z_t_map, index)
-        owners = gather(owner)
-        own = 1 if self.same_image else len(owner) // len(index)
-        student = self._direction(self.critic_student, z_s, z_t, owner, owners, own, self.queue_teacher)
-        teacher = self._direction(self.critic_teacher, z_t, z_s, owner, owners, own, self.queue_student)
+        noise_s, noise_t, noise_owner = self._noise(z_s_map, z_t_map, index)
+        z_s, z_t = positions(z_s_map), positions(z_t_map)
+        owner = index.repeat_interleave(len(z_s) // len(index))
+        own = len(noise_s) // len(index)
+        student = self._direction(
+            self.critic_student, z_s, z_t, owner, noise_t, noise_owner, own, self.queue_teacher
+        )
+        teacher = self._direction(
+            self.critic_teacher, z_t, z_s, owner, noise_s, noise_owner, own, self.queue_student
+        )
         return student + teacher
 
     def _direction(
         self,
         critic: Critic,
         z: Tensor,
-        other: Tensor,
+        positive: Tensor,
         owner: Tensor,
-        owners: Tensor,
+        noise: Tensor,
+        noise_owner: Tensor,
         own: int,
         queue: FeatureQueue | None,
     ) -> Tensor:
-        noise, noise_owner = gather_with_gradient(other), owners
+        noise, noise_owner = gather_with_gradient(noise), gather(noise_owner)
         if queue is not None:
             noise = torch.cat([noise, queue.rows.to(noise.dtype)])
-            noise_owner = torch.cat([owners, queue.owner])
+            noise_owner = torch.cat([noise_owner, queue.owner])
         # K is what an anchor meets where no image repeats: the queue fills up over the first batches.
         num_negatives = (noise_owner >= 0).sum() - own
         loss: Tensor = critic(
-            z, other, noise, num_negatives=num_negatives, owner=owner, noise_owner=noise_owner
+            z, positive, noise, num_negatives=num_negatives, owner=owner, noise_owner=noise_owner
         )
         return loss
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s_map: Tensor, z_t_map: Tensor) -> None:
-        """Push the positions of all ranks into both queues, the same on every rank."""
+        """Push positions of all ranks into both queues, the same on every rank."""
         if self.queue_student is None or self.queue_teacher is None:
             return
-        z_s, z_t, owner = self._positions(z_s_map, z_t_map, index)
+        noise_s, noise_t, owner = self._noise(z_s_map, z_t_map, index)
         owner = gather(owner)
-        self.queue_student.push(owner, gather(z_s))
-        self.queue_teacher.push(owner, gather(z_t))
+        self.queue_student.push(owner, gather(noise_s))
+        self.queue_teacher.push(owner, gather(noise_t))
 
-    def _positions(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both sides' anchors (B·P, d), and the image, or the position, that each belongs to (B·P,)."""
+    def _noise(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both sides' noise of this rank (B·P, d), and the image that each belongs to (B·P,)."""
         check_maps(index, None, maps=(z_s_map, z_t_map))
         if z_s_map.shape != z_t_map.shape:
             raise ValueError(
                 f"both maps must have one shape, got {tuple(z_s_map.shape)} and {tuple(z_t_map.shape)}; "
                 "resize the features before the heads"
             )
-        z_s, z_t = positions(z_s_map, self.num_positions), positions(z_t_map, self.num_positions)
-        per_image = len(z_s) // len(index)
-        owner = index.repeat_interleave(per_image)
-        if self.same_image:
-            owner = owner * per_image + torch.arange(per_image, device=index.device).repeat(len(index))
-        return z_s, z_t, owner
+        height, width = z_s_map.shape[2:]
+        rows, columns = grid(height, width, self.num_positions, shift=self.training)
+        z_s, z_t = positions(z_s_map[:, :, rows, columns]), positions(z_t_map[:, :, rows, columns])
+        return z_s, z_t, index.repeat_interleave(len(z_s) // len(index))
 
 
-def grid(height: int, width: int, limit: int | None) -> tuple[slice, slice]:
-    """Rows and columns of at most `limit` positions of a map: every step-th from (step−1)//2 on.
+def grid(height: int, width: int, limit: int | None, *, shift: bool = False) -> tuple[slice, slice]:
+    """Rows and columns of at most `limit` evenly spaced positions of a map.
 
-    `step` is the smallest that meets the limit. No randomness: the same positions in every batch.
+    The grid lies in the middle; with `shift` it lies where torch's CPU generator says, so that in time every
+    position is drawn. The number of positions does not depend on where.
     """
     step = 1
-    while limit is not None and -(-height // step) * -(-width // step) > limit:
+    while limit is not None and max(1, height // step) * max(1, width // step) > limit:
         step += 1
-    start = (step - 1) // 2
-    return slice(min(start, height - 1), None, step), slice(min(start, width - 1), None, step)
+
+    def along(length: int) -> slice:
+        span = (max(1, length // step) - 1) * step
+        places = length - span
+        start = int(torch.randint(places, ())) if shift else (places - 1) // 2
+        return slice(start, start + span + 1, step)
+
+    return along(height), along(width)
 
 
-def positions(z_map: Tensor, limit: int | None) -> Tensor:
-    """The vectors of a map (B, d, H, W) at the positions of `grid`, image after image, (B·P, d)."""
-    rows, columns = grid(z_map.shape[2], z_map.shape[3], limit)
-    return z_map[:, :, rows, columns].flatten(2).movedim(1, 2).flatten(0, 1)
+def positions(z_map: Tensor) -> Tensor:
+    """The vectors of a map (B, d, H, W), image after image, (B·H·W, d)."""
+    return z_map.flatten(2).movedim(1, 2).flatten(0, 1)

@@ -79,14 +79,14 @@ class TransferConfig:
     """Negatives drawn from the memory for `crd` and `crd-local`."""
     momentum: float = 0.5
     """Momentum of the memory's rows."""
-    objective: Literal["nce", "infonce"] = "infonce"
+    objective: Literal["nce", "infonce"] = "nce"
     """Contrastive objective of `crd`, `crd-local` and `crd-dense`."""
     negatives: Literal["uniform", "shared", "all", "batch"] = "all"
     """How `crd` and `crd-local` choose negatives."""
-    queue_size: int = 1024
+    queue_size: int = 512
     """Positions of earlier batches kept as negatives for `crd-dense`."""
-    num_positions: int = 32
-    """Positions sampled from each image for `crd-dense`."""
+    num_positions: int = 24
+    """Positions of each image that serve as negatives for `crd-dense`; every position is an anchor."""
     kd_temperature: float = 1.0
     """Softening of the teacher's class distribution."""
     kd_weight: float = 1.0

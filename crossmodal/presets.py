@@ -39,12 +39,11 @@ PRESETS = {
     ),
     # The same questions for two CPU cores: a ResNet-18 that learned from the RGB labels, 96 x 128 pixels.
     "nyu-small": CrossModalConfig(
-        method=("none", "kd", "at", "fitnet", "crd-local", "crd-dense", "crd-dense+kd"),
         seed=(0, 1, 2),
         precision="bf16",
         data=DataConfig(source="nyu", size=(96, 128), classes=13),
-        teacher=TeacherConfig(train=_sgd(30, 0.05, evaluate_every=10)),
-        transfer=TransferConfig(train=_sgd(20, 0.05), views=4),
-        segment=SegmentConfig(train=_sgd(12, 0.05, evaluate_every=3)),
+        teacher=TeacherConfig(train=_sgd(30, 0.05, batch_size=16, evaluate_every=10)),
+        transfer=TransferConfig(train=_sgd(20, 0.15, batch_size=16), views=4),
+        segment=SegmentConfig(train=_sgd(12, 0.15, batch_size=16, evaluate_every=3)),
     ),
 }

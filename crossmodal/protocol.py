@@ -56,7 +56,10 @@ class Protocol:
         for method in config.method:
             parse_method(method)
         self.config, self.samples, self.accelerator, self.folder = config, samples, accelerator, folder
-        self.facts = {"data": asdict(config.data), "data_digest": digest(samples.train.views)}
+        self.facts = {
+            "data": asdict(replace(config.data, root=None)),
+            "data_digest": digest(samples.train.views),
+        }
         self.teacher_history: list[dict[str, Any]] = []
 
     def runs(self) -> Iterator[MethodRun]:
@@ -78,7 +81,10 @@ class Protocol:
             self.teacher_history = self._train(
                 "teacher", task, self.samples.train.select(data.teacher_view, "label"), config.train,
                 config.seed, evaluate=self._tester(data.teacher_view),
-                facts={"teacher": asdict(config), "initial": digest(teacher.state_dict())},
+                facts={
+                    "teacher": asdict(replace(config, weights=None)),
+                    "initial": digest(teacher.state_dict()),
+                },
             )  # fmt: skip
         return teacher.to(self.accelerator.device)
 
@@ -170,7 +176,10 @@ class Protocol:
         facts: dict[str, Any],
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     ) -> list[dict[str, Any]]:
-        """Train a stage, or take it over finished from this run's folder or from one to reuse."""
+        """Train a stage, or take it over finished from this run's folder or from one to reuse.
+
+        A stage is known by its settings and by what is in the files it reads, not by where they lie.
+        """
         fingerprint = _plain({**self.facts, **facts})
 
         def run(folder: Path) -> list[dict[str, Any]]:
@@ -290,9 +299,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: paths become their last part, for a data set may be moved."""
-    if isinstance(value, Path):
-        return value.name
+    """Tuples as lists and keys as strings, as JSON holds them."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -220,7 +220,6 @@ def _make_crd_local(shapes: Shapes, config: TransferConfig) -> Term:
         temperature=config.temperature,
         momentum=config.momentum,
         objective=config.objective,
-        num_positions=config.num_positions,
     )
     return Term(LocalGlobalProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(1, 3))
 

@@ -10,7 +10,7 @@ benchmarks/results/NAME.json, a copy of a run's results.json. Nothing between th
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,15 @@ def fill(page: str, results: Path) -> str:
 
 
 def section(results: Mapping[str, Any]) -> str:
-    """Table, seeds and provenance of one results file, as Markdown."""
+    """Table and provenance of one results file, as Markdown."""
+    if "benchmark" in results:
+        tables = BENCHMARKS[results["benchmark"]](results)
+        return f"{tables}\n{environment_line(results['environment'])}\n"
+    return accuracy(results)
+
+
+def accuracy(results: Mapping[str, Any]) -> str:
+    """Methods against their metrics, mean and deviation over seeds."""
     summary, preset = results["summary"], results["preset"]
     columns: list[Column] = []
     extra: dict[str, dict[str, str]] = {}
@@ -78,6 +86,53 @@ def section(results: Mapping[str, Any]) -> str:
         sentences.append(f"Labels of the segmentation stage: {fraction:.0%}")
     sentences.append(environment_line(results["environment"]))
     return f"{markdown_table(summary, columns, baseline='none', extra=extra)}\n{'. '.join(sentences)}\n"
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table with numbers to the right of the first column."""
+    lines = [f"| {' | '.join(headings)} |", "|---|" + "---:|" * (len(headings) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)]) + "\n"
+
+
+def contrast(results: Mapping[str, Any]) -> str:
+    """Time and memory of a contrastive step: the headline setting, then the growth."""
+    first, *growth = results["settings"]
+    methods = [name for name in first["methods"] if name != "published"]
+    headline = grid(
+        ["negatives", "ms a step", "times faster", "peak extra MB", "share of the published"],
+        [
+            (name, f"{row['seconds'] * 1e3:.1f}", f"{row['speedup']:.1f}",
+             f"{row['peak_bytes'] / 1e6:.1f}", f"{row['peak_share']:.3f}")
+            for name, row in first["methods"].items()
+        ],
+    )  # fmt: skip
+    rows = [
+        (
+            f"B={s['batch_size']}, M={s['num_samples']:,}, K={s['num_negatives']:,}",
+            f"{s['methods']['published']['seconds'] * 1e3:.1f}",
+            *(f"{s['methods'][name]['speedup']:.1f}" for name in methods),
+        )
+        for s in (first, *growth)
+    ]
+    title = "B={batch_size}, M={num_samples:,}, K={num_negatives:,}, d=128:".format(**first)
+    return (
+        f"{title}\n\n{headline}\nGrowth, times faster than the published formulation:\n\n"
+        f"{grid(['setting', 'published, ms', *methods], rows)}"
+    )
+
+
+def loading(results: Mapping[str, Any]) -> str:
+    """Time of a sample from the official file and from the converted one."""
+    return grid(
+        ["size", "official .mat, ms", "converted, ms", "times faster"],
+        [
+            (f"{case['size'][0]} × {case['size'][1]}", case["official_ms"], case["packed_ms"], case["ratio"])
+            for case in results["cases"]
+        ],
+    )
+
+
+BENCHMARKS = {"contrast": contrast, "loading": loading}
 
 
 def main() -> int:

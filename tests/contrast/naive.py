@@ -4,6 +4,7 @@ Everything is a double loop over Python floats; the ratio form of the critic sta
 """
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -91,23 +92,25 @@ def local_global_pairs(
 def dense_pairs(
     z_map: Tensor,
     other: Tensor,
-    index: Tensor,
-    queue: list[tuple[int, Tensor]],
+    index: Sequence[int] | Tensor,
+    queue: Sequence[tuple[int, Tensor]] = (),
     *,
-    same_image: bool = False,
+    noise: Sequence[tuple[int, int]] | None = None,
 ) -> list[tuple[float, list[float]]]:
-    """Every position against every position of other images: those of the batch, then those of the queue."""
+    """Every position against positions of other images: those of the batch at the places `noise` (all where
+    None), then those of the queue."""
     pairs = []
     batch, _, height, width = z_map.shape
-    places = [(b, h, w) for b in range(batch) for h in range(height) for w in range(width)]
-    for a, h, w in places:
-        anchor = z_map[a, :, h, w]
-        negatives = []
-        for b, k, m in places:
-            other_image = index[b] != index[a]
-            other_place = same_image and (k, m) != (h, w)
-            if other_image or other_place:
-                negatives.append(score(anchor, other[b, :, k, m]))
-        negatives += [score(anchor, vector) for image, vector in queue if image != int(index[a])]
-        pairs.append((score(anchor, other[a, :, h, w]), negatives))
+    places = [(h, w) for h in range(height) for w in range(width)]
+    for a in range(batch):
+        for h, w in places:
+            anchor = z_map[a, :, h, w]
+            negatives = [
+                score(anchor, other[b, :, k, m])
+                for b in range(batch)
+                for k, m in (places if noise is None else noise)
+                if index[b] != index[a]
+            ]
+            negatives += [score(anchor, vector) for image, vector in queue if image != int(index[a])]
+            pairs.append((score(anchor, other[a, :, h, w]), negatives))
     return pairs

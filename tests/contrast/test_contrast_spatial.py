@@ -42,13 +42,12 @@ def test_local_global_equals_naive_loops(
 
 
 @objectives
-@pytest.mark.parametrize("same_image", [False, True])
 def test_dense_equals_naive_loops_with_a_queue_that_holds_the_image(
-    naive: ModuleType, unit: Callable[..., Tensor], objective: str, same_image: bool
+    naive: ModuleType, unit: Callable[..., Tensor], objective: str
 ) -> None:
     """The queue (10 places) has positions of images 8 and 5; those of image 8 are no noise for itself."""
-    contrast = dense(objective, same_image=same_image)
-    early = torch.tensor([8, 5]) if not same_image else torch.tensor([7, 5])
+    contrast = dense(objective)
+    early = torch.tensor([8, 5])
     s_old, t_old = unit(2, D, 2, 2), unit(2, D, 2, 2)
     contrast.update(early, s_old, t_old)
     s_map, t_map = unit(3, D, 2, 2), unit(3, D, 2, 2)
@@ -57,13 +56,41 @@ def test_dense_equals_naive_loops_with_a_queue_that_holds_the_image(
         [(int(early[b]), old[b, :, h, w]) for b in range(2) for h in range(2) for w in range(2)]
         for old in (s_old, t_old)
     ]
-    num_negatives = 12 + 8 - (1 if same_image else 4)
-    rule = {"objective": objective, "temperature": TAU, "num_samples": 1, "num_negatives": num_negatives}
+    rule = {"objective": objective, "temperature": TAU, "num_samples": 1, "num_negatives": 12 + 8 - 4}
     index = INDEX.tolist()
-    expected = naive.direction(
-        naive.dense_pairs(s_map, t_map, index, queues[1], same_image=same_image), **rule
-    ) + naive.direction(naive.dense_pairs(t_map, s_map, index, queues[0], same_image=same_image), **rule)
+    expected = naive.direction(naive.dense_pairs(s_map, t_map, index, queues[1]), **rule) + naive.direction(
+        naive.dense_pairs(t_map, s_map, index, queues[0]), **rule
+    )
     assert value.item() == pytest.approx(expected, rel=1e-6)
+
+
+@objectives
+def test_dense_takes_noise_from_a_grid_and_anchors_from_everywhere(
+    naive: ModuleType, unit: Callable[..., Tensor], objective: str
+) -> None:
+    """Maps of 4 × 4 with 4 positions of an image as noise; those of eval mode are in the middle."""
+    contrast = dense(objective, queue_size=0, num_positions=4).eval()
+    s_map, t_map = unit(3, D, 4, 4), unit(3, D, 4, 4)
+    rule = {"objective": objective, "temperature": TAU, "num_samples": 1, "num_negatives": 8}
+    chosen = [(h, w) for h in (0, 2) for w in (0, 2)]
+    expected = sum(
+        naive.direction(naive.dense_pairs(*maps, INDEX.tolist(), noise=chosen), **rule)
+        for maps in ((s_map, t_map), (t_map, s_map))
+    )
+    assert contrast(s_map, t_map, INDEX).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 16), (2, 40)])
+def test_a_moving_grid_visits_every_position(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    seen = torch.zeros(size, dtype=torch.bool)
+    counts = set()
+    for _ in range(400):
+        rows, columns = grid(*size, 6, shift=True)
+        counts.add(seen[rows, columns].numel())
+        seen[rows, columns] = True
+    assert seen.all()
+    assert len(counts) == 1 and counts.pop() <= 6
 
 
 @objectives
@@ -81,9 +108,8 @@ def test_local_global_gradcheck(unit: Callable[..., Tensor], objective: str, num
 
 
 @objectives
-@pytest.mark.parametrize("same_image", [False, True])
-def test_dense_gradcheck(unit: Callable[..., Tensor], objective: str, same_image: bool) -> None:
-    contrast = dense(objective, same_image=same_image)
+def test_dense_gradcheck(unit: Callable[..., Tensor], objective: str) -> None:
+    contrast = dense(objective)
     contrast.update(torch.tensor([8, 5]), unit(2, D, 2, 1), unit(2, D, 2, 1))
     inputs = unit(3, D, 2, 1), unit(3, D, 2, 1)
     contrast(*inputs, INDEX)
@@ -125,14 +151,18 @@ def test_one_image_alone(unit: Callable[..., Tensor], objective: str) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (15, 20), (2, 40)])
 @pytest.mark.parametrize("limit", [1, 6, 64, None])
 def test_grid_meets_the_limit_and_is_regular(size: tuple[int, int], limit: int | None) -> None:
-    z_map = torch.arange(size[0] * size[1]).reshape(1, 1, *size).expand(2, -1, -1, -1)
-    chosen = positions(z_map, limit).reshape(2, -1)
-    assert torch.equal(chosen[0], chosen[1])
-    assert 1 <= chosen.shape[1] <= (limit or size[0] * size[1])
+    places = torch.arange(size[0] * size[1]).reshape(size)
     rows, columns = grid(*size, limit)
+    chosen = places[rows, columns]
+    assert 1 <= chosen.numel() <= (limit or places.numel())
     assert rows.step == columns.step
     if limit is None:
-        assert chosen[0].tolist() == list(range(size[0] * size[1]))
+        assert torch.equal(chosen, places)
+
+
+def test_positions_are_in_the_order_of_images_rows_and_columns() -> None:
+    z_map = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    assert torch.equal(positions(z_map)[20 + 2 * 5 + 3], z_map[1, :, 2, 3])
 
 
 def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
