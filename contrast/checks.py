@@ -38,9 +38,7 @@ def check_pair(z_s: Tensor, z_t: Tensor, index: Tensor, num_samples: int) -> Non
     check_rows("index", index, num_samples)
 
 
-def check_maps(
-    index: Tensor, num_samples: int | None, *, maps: tuple[Tensor, ...] = (), vectors: tuple[Tensor, ...] = ()
-) -> None:
+def check_maps(index: Tensor, *, maps: tuple[Tensor, ...] = (), vectors: tuple[Tensor, ...] = ()) -> None:
     """Raise where maps (B, d, H, W), vectors (B, d) and index (B,) do not describe one batch."""
     tensors = (*maps, *vectors)
     batch = {(len(x), *x.shape[1:2]) for x in tensors}
@@ -50,4 +48,5 @@ def check_maps(
         raise ValueError(
             f"maps must be (B, d, H, W), vectors (B, d) and index (B,), of one B > 0 and d, got {shapes}"
         )
-    check_rows("index", index, 2**62 if num_samples is None else num_samples)
+    if index.dtype != torch.int64:
+        raise ValueError(f"index must be int64, got {index.dtype}")

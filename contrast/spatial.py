@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from .checks import check_maps, check_positive
 from .critic import Critic
 from .distributed import gather, gather_with_gradient
-from .memory import FeatureQueue, MemoryBank
-from .negatives import draw_shared
+from .memory import FeatureQueue
 
 
 class LocalGlobalContrast(nn.Module):
@@ -21,106 +20,51 @@ class LocalGlobalContrast(nn.Module):
     Each position of the student's map is scored against its image's global teacher vector, the true pair,
     and against other images' global teacher vectors, the noise; and each position of the teacher's map
     against the student's global vectors. The noise is the rest of the batch, over all ranks and with
-    gradients, and `num_negatives` rows of a memory of global vectors: one draw for the batch, or every row
-    once where that is no more than it. A position passes over its own image's row. Each direction is a mean
-    over positions, and both are added. No weights: all state is buffers.
+    gradients, and a queue of global vectors of earlier batches. Each direction is a mean over positions, and
+    both are added. No weights: all state is buffers.
 
     Args:
-        num_samples: M, the length of the data set.
         embed_dim: d.
-        num_negatives: rows of the memory in the noise; 0 for the batch alone, without a memory.
+        queue_size: global vectors that the queue of each side holds; 0 for the batch alone.
         temperature: τ.
-        momentum: of the memory's rows.
         objective: "nce" or "infonce".
     """
 
     def __init__(
         self,
-        num_samples: int,
         embed_dim: int = 128,
         *,
-        num_negatives: int = 1024,
+        queue_size: int = 64,
         temperature: float = 0.07,
-        momentum: float = 0.5,
         objective: str = "nce",
     ) -> None:
         super().__init__()
-        if num_negatives < 0:
-            raise ValueError(f"num_negatives must not be negative, got {num_negatives}")
-        if num_samples < 2:
-            raise ValueError(f"num_samples must be at least 2, got {num_samples}")
-        self.num_samples = num_samples
-        self.num_negatives = min(num_negatives, num_samples)
-        self.critic_student = Critic(num_samples, temperature=temperature, objective=objective)
-        self.critic_teacher = Critic(num_samples, temperature=temperature, objective=objective)
-        self.bank_student: MemoryBank | None = None
-        self.bank_teacher: MemoryBank | None = None
-        if num_negatives > 0:
-            self.bank_student = MemoryBank(num_samples, embed_dim, momentum=momentum)
-            self.bank_teacher = MemoryBank(num_samples, embed_dim, momentum=momentum)
+        self.student = _Direction(embed_dim, queue_size, temperature, objective)
+        self.teacher = _Direction(embed_dim, queue_size, temperature, objective)
 
     def forward(
         self, z_s_map: Tensor, z_s_global: Tensor, z_t_map: Tensor, z_t_global: Tensor, index: Tensor
     ) -> Tensor:
-        """The loss of a batch, a scalar; reads the memory and leaves it as it is (but fixes Z once).
+        """The loss of a batch, a scalar; reads the queues and leaves them as they are (but fixes Z once).
 
         Args:
             z_s_map: the student's positions, unit vectors along dim 1, (B, d, H, W).
             z_s_global: the student's global unit vectors, (B, d).
             z_t_map: the teacher's positions, (B, d, H', W'); the size may differ from the student's.
             z_t_global: the teacher's global unit vectors, (B, d).
-            index: the samples' rows in the data set, (B,) int64 in [0, M).
+            index: the samples' rows in the data set, (B,) int64, not negative.
         """
-        check_maps(index, self.num_samples, maps=(z_s_map, z_t_map), vectors=(z_s_global, z_t_global))
-        owners = gather(index)
-        drawn: Tensor | None = None
-        if 0 < self.num_negatives < self.num_samples:
-            drawn = draw_shared(self.num_negatives, self.num_samples, device=index.device)
-        elif self.bank_student is not None:
-            drawn = torch.arange(self.num_samples, device=index.device)
-        student = self._direction(
-            self.critic_student, z_s_map, z_t_global, index, owners, self.bank_teacher, drawn
-        )
-        teacher = self._direction(
-            self.critic_teacher, z_t_map, z_s_global, index, owners, self.bank_student, drawn
-        )
+        check_maps(index, maps=(z_s_map, z_t_map), vectors=(z_s_global, z_t_global))
+        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), z_t_global, index)
+        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), z_s_global, index)
         return student + teacher
-
-    def _direction(
-        self,
-        critic: Critic,
-        z_map: Tensor,
-        z_global: Tensor,
-        index: Tensor,
-        owners: Tensor,
-        bank: MemoryBank | None,
-        drawn: Tensor | None,
-    ) -> Tensor:
-        anchors = positions(z_map)
-        per_image = len(anchors) // len(index)
-        noise, noise_owner = gather_with_gradient(z_global), owners
-        if bank is not None and drawn is not None:
-            rows = bank.rows.index_select(0, drawn).to(noise.dtype)
-            noise, noise_owner = torch.cat([noise, rows]), torch.cat([owners, drawn])
-        loss: Tensor = critic(
-            anchors,
-            z_global.repeat_interleave(per_image, dim=0),
-            noise,
-            num_negatives=len(owners) - 1 + self.num_negatives,
-            owner=index.repeat_interleave(per_image),
-            noise_owner=noise_owner,
-        )
-        return loss
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s_global: Tensor, z_t_global: Tensor) -> None:
-        """Write the global vectors of all ranks into both memories, the same on every rank."""
-        if self.bank_student is None or self.bank_teacher is None:
-            return
-        check_maps(index, self.num_samples, vectors=(z_s_global, z_t_global))
-        index = gather(index)
-        self.bank_student.update(index, gather(z_s_global))
-        self.bank_teacher.update(index, gather(z_t_global))
+        """Push the global vectors of all ranks into both queues, the same on every rank."""
+        check_maps(index, vectors=(z_s_global, z_t_global))
+        self.student.push(index, z_t_global)
+        self.teacher.push(index, z_s_global)
 
 
 class DenseContrast(nn.Module):
@@ -130,8 +74,7 @@ class DenseContrast(nn.Module):
     other images of the batch, over all ranks and with gradients, and a queue of positions of earlier
     batches, but for those of the same image. Every position is an anchor, while `num_positions` of an image
     serve as noise and enter the queue: anchors carry the signal, noise only estimates a sum. Each direction
-    is a mean over positions, and both are added. For NCE the number of samples cancels out of
-    log Z + log(K/M); it counts as 1. No weights: all state is buffers.
+    is a mean over positions, and both are added. No weights: all state is buffers.
 
     Args:
         embed_dim: d.
@@ -152,16 +95,11 @@ class DenseContrast(nn.Module):
         objective: str = "nce",
     ) -> None:
         super().__init__()
-        check_positive(embed_dim=embed_dim)
-        if queue_size < 0:
-            raise ValueError(f"queue_size must not be negative, got {queue_size}")
         if num_positions is not None:
             check_positive(num_positions=num_positions)
         self.num_positions = num_positions
-        self.critic_student = Critic(1, temperature=temperature, objective=objective)
-        self.critic_teacher = Critic(1, temperature=temperature, objective=objective)
-        self.queue_student = FeatureQueue(queue_size, embed_dim) if queue_size else None
-        self.queue_teacher = FeatureQueue(queue_size, embed_dim) if queue_size else None
+        self.student = _Direction(embed_dim, queue_size, temperature, objective)
+        self.teacher = _Direction(embed_dim, queue_size, temperature, objective)
 
     def forward(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> Tensor:
         """The loss of a batch, a scalar; reads the queues and leaves them as they are (but fixes Z once).
@@ -171,53 +109,21 @@ class DenseContrast(nn.Module):
             z_t_map: the teacher's positions, of the same shape.
             index: the samples' rows in the data set, (B,) int64, not negative.
         """
-        noise_s, noise_t, noise_owner = self._noise(z_s_map, z_t_map, index)
-        z_s, z_t = positions(z_s_map), positions(z_t_map)
-        owner = index.repeat_interleave(len(z_s) // len(index))
-        own = len(noise_s) // len(index)
-        student = self._direction(
-            self.critic_student, z_s, z_t, owner, noise_t, noise_owner, own, self.queue_teacher
-        )
-        teacher = self._direction(
-            self.critic_teacher, z_t, z_s, owner, noise_s, noise_owner, own, self.queue_student
-        )
+        noise_s, noise_t, owner = self._noise(z_s_map, z_t_map, index)
+        student: Tensor = self.student(z_s_map, positions(z_t_map), noise_t, owner)
+        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), noise_s, owner)
         return student + teacher
-
-    def _direction(
-        self,
-        critic: Critic,
-        z: Tensor,
-        positive: Tensor,
-        owner: Tensor,
-        noise: Tensor,
-        noise_owner: Tensor,
-        own: int,
-        queue: FeatureQueue | None,
-    ) -> Tensor:
-        noise, noise_owner = gather_with_gradient(noise), gather(noise_owner)
-        if queue is not None:
-            noise = torch.cat([noise, queue.rows.to(noise.dtype)])
-            noise_owner = torch.cat([noise_owner, queue.owner])
-        # K is what an anchor meets where no image repeats: the queue fills up over the first batches.
-        num_negatives = (noise_owner >= 0).sum() - own
-        loss: Tensor = critic(
-            z, positive, noise, num_negatives=num_negatives, owner=owner, noise_owner=noise_owner
-        )
-        return loss
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s_map: Tensor, z_t_map: Tensor) -> None:
         """Push positions of all ranks into both queues, the same on every rank."""
-        if self.queue_student is None or self.queue_teacher is None:
-            return
         noise_s, noise_t, owner = self._noise(z_s_map, z_t_map, index)
-        owner = gather(owner)
-        self.queue_student.push(owner, gather(noise_s))
-        self.queue_teacher.push(owner, gather(noise_t))
+        self.student.push(owner, noise_t)
+        self.teacher.push(owner, noise_s)
 
     def _noise(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both sides' noise of this rank (B·P, d), and the image that each belongs to (B·P,)."""
-        check_maps(index, None, maps=(z_s_map, z_t_map))
+        check_maps(index, maps=(z_s_map, z_t_map))
         if z_s_map.shape != z_t_map.shape:
             raise ValueError(
                 f"both maps must have one shape, got {tuple(z_s_map.shape)} and {tuple(z_t_map.shape)}; "
@@ -227,6 +133,55 @@ class DenseContrast(nn.Module):
         rows, columns = grid(height, width, self.num_positions, shift=self.training)
         z_s, z_t = positions(z_s_map[:, :, rows, columns]), positions(z_t_map[:, :, rows, columns])
         return z_s, z_t, index.repeat_interleave(len(z_s) // len(index))
+
+
+class _Direction(nn.Module):
+    """The positions of one side against vectors of the other: those of the batch, then those of a queue.
+
+    The queue is short on purpose. A memory with a row per sample is an epoch old; while the heads still
+    turn, age alone tells its rows from the true pairs, and nothing is left to learn. The number of samples
+    cancels out of log Z + log(K/M), and counts as 1.
+    """
+
+    def __init__(self, embed_dim: int, queue_size: int, temperature: float, objective: str) -> None:
+        super().__init__()
+        check_positive(embed_dim=embed_dim)
+        if queue_size < 0:
+            raise ValueError(f"queue_size must not be negative, got {queue_size}")
+        self.critic = Critic(1, temperature=temperature, objective=objective)
+        self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
+
+    def forward(self, z_map: Tensor, positive: Tensor, noise: Tensor, noise_owner: Tensor) -> Tensor:
+        """The mean loss of all positions, a scalar.
+
+        Args:
+            z_map: anchors, (B, d, H, W).
+            positive: their counterparts, (B·H·W, d).
+            noise: the other side's vectors, as many for each image, in the order of the images (B·P, d).
+            noise_owner: the image of each, (B·P,).
+        """
+        batch_size = len(z_map)
+        own = len(noise) // batch_size
+        index = noise_owner[::own]
+        noise, noise_owner = gather_with_gradient(noise), gather(noise_owner)
+        if self.queue is not None:
+            noise = torch.cat([noise, self.queue.rows.to(noise.dtype)])
+            noise_owner = torch.cat([noise_owner, self.queue.owner])
+        loss: Tensor = self.critic(
+            positions(z_map),
+            positive,
+            noise,
+            # K is what an anchor meets where no image repeats: the queue fills up over the first batches.
+            num_negatives=(noise_owner >= 0).sum() - own,
+            owner=index.repeat_interleave(len(positive) // batch_size),
+            noise_owner=noise_owner,
+        )
+        return loss
+
+    def push(self, owner: Tensor, noise: Tensor) -> None:
+        """Add the vectors of all ranks to the queue."""
+        if self.queue is not None:
+            self.queue.push(gather(owner), gather(noise))
 
 
 def grid(height: int, width: int, limit: int | None, *, shift: bool = False) -> tuple[slice, slice]:
@@ -251,3 +206,8 @@ def grid(height: int, width: int, limit: int | None, *, shift: bool = False) -> 
 def positions(z_map: Tensor) -> Tensor:
     """The vectors of a map (B, d, H, W), image after image, (B·H·W, d)."""
     return z_map.flatten(2).movedim(1, 2).flatten(0, 1)
+
+
+def _spread(vectors: Tensor, z_map: Tensor) -> Tensor:
+    """A vector of each image (B, d) for every position of its map, (B·H·W, d)."""
+    return vectors.repeat_interleave(z_map.shape[2] * z_map.shape[3], dim=0)

@@ -76,13 +76,15 @@ class TransferConfig:
     temperature: float = 0.1
     """Temperature of the contrastive critics."""
     num_negatives: int = 512
-    """Negatives drawn from the memory for `crd` and `crd-local`."""
+    """Negatives drawn from the memory for `crd`."""
     momentum: float = 0.5
-    """Momentum of the memory's rows."""
+    """Momentum of the memory's rows, for `crd`."""
     objective: Literal["nce", "infonce"] = "nce"
     """Contrastive objective of `crd`, `crd-local` and `crd-dense`."""
     negatives: Literal["uniform", "shared", "all", "batch"] = "all"
-    """How `crd` and `crd-local` choose negatives."""
+    """How `crd` chooses negatives."""
+    global_queue_size: int = 64
+    """Global vectors of earlier batches kept as negatives for `crd-local`."""
     queue_size: int = 512
     """Positions of earlier batches kept as negatives for `crd-dense`."""
     num_positions: int = 24

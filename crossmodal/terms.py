@@ -214,11 +214,9 @@ def _make_crd(shapes: Shapes, config: TransferConfig) -> Term:
 
 def _make_crd_local(shapes: Shapes, config: TransferConfig) -> Term:
     contrast = LocalGlobalContrast(
-        shapes.num_samples,
         config.embed_dim,
-        num_negatives=config.num_negatives,
+        queue_size=config.global_queue_size,
         temperature=config.temperature,
-        momentum=config.momentum,
         objective=config.objective,
     )
     return Term(LocalGlobalProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(1, 3))

@@ -75,16 +75,16 @@ def batch_pairs(z: Tensor, other: Tensor, index: Tensor) -> list[tuple[float, li
 
 
 def local_global_pairs(
-    z_map: Tensor, z_global: Tensor, index: Tensor, bank: Tensor
+    z_map: Tensor, z_global: Tensor, index: Sequence[int], queue: Sequence[tuple[int, Tensor]] = ()
 ) -> list[tuple[float, list[float]]]:
-    """Every position against the other images' global vectors: of the batch, then of the bank."""
+    """Every position against the other images' global vectors: of the batch, then of the queue."""
     pairs = []
     for a in range(z_map.shape[0]):
         for h in range(z_map.shape[2]):
             for w in range(z_map.shape[3]):
                 anchor = z_map[a, :, h, w]
                 negatives = [score(anchor, z_global[b]) for b in range(len(index)) if index[b] != index[a]]
-                negatives += [score(anchor, bank[j]) for j in range(len(bank)) if j != index[a]]
+                negatives += [score(anchor, vector) for image, vector in queue if image != index[a]]
                 pairs.append((score(anchor, z_global[a]), negatives))
     return pairs
 

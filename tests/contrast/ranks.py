@@ -24,7 +24,7 @@ def build() -> dict[str, nn.Module]:
                 M, D, num_negatives=8, temperature=0.5, objective=objective, negatives=negatives
             )
         losses[f"local-{objective}"] = LocalGlobalContrast(
-            M, D, num_negatives=M, temperature=0.5, objective=objective
+            D, queue_size=10, temperature=0.5, objective=objective
         )
         losses[f"dense-{objective}"] = DenseContrast(D, queue_size=40, temperature=0.5, objective=objective)
     return {name: loss.double() for name, loss in losses.items()}
