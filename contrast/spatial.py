@@ -20,8 +20,12 @@ class LocalGlobalContrast(nn.Module):
     Each position of the student's map is scored against its image's global teacher vector, the true pair,
     and against other images' global teacher vectors, the noise; and each position of the teacher's map
     against the student's global vectors. The noise is the rest of the batch, over all ranks and with
-    gradients, and a queue of global vectors of earlier batches. Each direction is a mean over positions, and
-    both are added. No weights: all state is buffers.
+    gradients, and, where asked for, a queue of global vectors of earlier batches. Each direction is a mean
+    over positions, and both are added. No weights: all state is buffers.
+
+    Beware of a queue that outweighs the batch while the learning rate is high: age alone tells its vectors
+    from the true pairs, so heads that keep turning lower the loss and nothing else is learned. A loss that
+    rises while the learning rate falls is the sign.
 
     Args:
         embed_dim: d.
@@ -34,7 +38,7 @@ class LocalGlobalContrast(nn.Module):
         self,
         embed_dim: int = 128,
         *,
-        queue_size: int = 64,
+        queue_size: int = 0,
         temperature: float = 0.07,
         objective: str = "nce",
     ) -> None:
@@ -138,9 +142,7 @@ class DenseContrast(nn.Module):
 class _Direction(nn.Module):
     """The positions of one side against vectors of the other: those of the batch, then those of a queue.
 
-    The queue is short on purpose. A memory with a row per sample is an epoch old; while the heads still
-    turn, age alone tells its rows from the true pairs, and nothing is left to learn. The number of samples
-    cancels out of log Z + log(K/M), and counts as 1.
+    For NCE the number of samples cancels out of log Z + log(K/M); it counts as 1.
     """
 
     def __init__(self, embed_dim: int, queue_size: int, temperature: float, objective: str) -> None:

@@ -76,15 +76,15 @@ class TransferConfig:
     temperature: float = 0.1
     """Temperature of the contrastive critics."""
     num_negatives: int = 512
-    """Negatives drawn from the memory for `crd`."""
+    """Negatives drawn from the memory for `crd`; not used by `batch`."""
     momentum: float = 0.5
     """Momentum of the memory's rows, for `crd`."""
     objective: Literal["nce", "infonce"] = "nce"
     """Contrastive objective of `crd`, `crd-local` and `crd-dense`."""
-    negatives: Literal["uniform", "shared", "all", "batch"] = "all"
+    negatives: Literal["uniform", "shared", "all", "batch"] = "batch"
     """How `crd` chooses negatives."""
-    global_queue_size: int = 64
-    """Global vectors of earlier batches kept as negatives for `crd-local`."""
+    global_queue_size: int = 0
+    """Global vectors of earlier batches kept as negatives for `crd-local`; 0 for the batch alone."""
     queue_size: int = 512
     """Positions of earlier batches kept as negatives for `crd-dense`."""
     num_positions: int = 24
