@@ -20,7 +20,9 @@ SHAPES = Shapes(
     num_samples=20,
 )
 CLASSIFIER = SHAPES._replace(teacher_logits=(7,))
-CONFIG = TransferConfig(embed_dim=8, num_negatives=6, queue_size=32, num_positions=6, global_queue_size=4)
+CONFIG = TransferConfig(
+    embed_dim=8, num_negatives=6, negatives="all", queue_size=32, num_positions=6, global_queue_size=4
+)
 
 
 def outputs(batch: int) -> Outputs:
