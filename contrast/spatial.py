@@ -24,8 +24,7 @@ class LocalGlobalContrast(nn.Module):
     over positions, and both are added. No weights: all state is buffers.
 
     Beware of a queue that outweighs the batch while the learning rate is high: age alone tells its vectors
-    from the true pairs, so heads that keep turning lower the loss and nothing else is learned. A loss that
-    rises while the learning rate falls is the sign.
+    from the true pairs (docs/contrast.md, Memory).
 
     Args:
         embed_dim: d.

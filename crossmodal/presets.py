@@ -6,10 +6,10 @@ from ..engine.config import TrainConfig
 from .config import CrossModalConfig, DataConfig, SegmentConfig, StudentConfig, TeacherConfig, TransferConfig
 
 
-def _sgd(epochs: int, rate: float, *, batch_size: int = 32, evaluate_every: int = 1) -> TrainConfig:
+def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
     return TrainConfig(
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=16,
         learning_rate=rate,
         weight_decay=1e-4,
         nesterov=True,
@@ -24,9 +24,9 @@ PRESETS = {
     # The embedded default: rendered rooms, a minute or two for the teacher and seconds for each method.
     "synthetic": CrossModalConfig(
         data=DataConfig(source="synthetic", size=(48, 64)),
-        teacher=TeacherConfig(train=_sgd(10, 0.05, evaluate_every=5)),
+        teacher=TeacherConfig(train=_sgd(12, 0.05, evaluate_every=6)),
         transfer=TransferConfig(train=_sgd(10, 0.05), views=2),
-        segment=SegmentConfig(train=_sgd(6, 0.05, evaluate_every=2)),
+        segment=SegmentConfig(train=_sgd(6, 0.15, evaluate_every=2)),
     ),
     # The paper's scenario: an ImageNet ResNet-50 that never saw the labels, 795 pairs, local-global contrast.
     "nyu": CrossModalConfig(
@@ -42,8 +42,8 @@ PRESETS = {
         seed=(0, 1, 2),
         precision="bf16",
         data=DataConfig(source="nyu", size=(96, 128), classes=13),
-        teacher=TeacherConfig(train=_sgd(30, 0.05, batch_size=16, evaluate_every=10)),
-        transfer=TransferConfig(train=_sgd(20, 0.15, batch_size=16), views=4),
-        segment=SegmentConfig(train=_sgd(12, 0.15, batch_size=16, evaluate_every=3)),
+        teacher=TeacherConfig(train=_sgd(30, 0.05, evaluate_every=10)),
+        transfer=TransferConfig(train=_sgd(20, 0.15), views=4),
+        segment=SegmentConfig(train=_sgd(12, 0.15, evaluate_every=3)),
     ),
 }
