@@ -117,7 +117,7 @@ def test_the_command_line(nyu_root: Path, tmp_path: Path) -> None:
         "6",
         "8",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "wrote" in done.stdout
     assert PackedPairs(out, "test")[0]["rgb"].shape == (3, 6, 8)
@@ -125,7 +125,7 @@ def test_the_command_line(nyu_root: Path, tmp_path: Path) -> None:
         [*command[:4], str(tmp_path / "x"), str(tmp_path / "y.h5")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=900,
     )
     assert missing.returncode == 2
     assert "Traceback" not in missing.stderr and "splits.mat" in missing.stderr

@@ -31,7 +31,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def kill_in(stage: Path, folder: Path, *arguments: str) -> None:
         command(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 900
         while not list(stage.glob("checkpoints/*/manifest.json")):
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline
