@@ -67,13 +67,14 @@ def section(results: Mapping[str, Any]) -> str:
 def accuracy(results: Mapping[str, Any]) -> str:
     """Methods against their metrics, mean and deviation over seeds."""
     summary, preset = results["summary"], results["preset"]
+    fraction = results.get("config", {}).get("segment", {}).get("label_fraction")
     columns: list[Column] = []
     extra: dict[str, dict[str, str]] = {}
     sentences = ["Mean ± sample standard deviation over n seeds"]
     if results["task"] == "crossmodal":
         columns += SEGMENTATION_COLUMNS
         sentences[0] += ", percent; in brackets the difference from `none`"
-        if preset.startswith("nyu"):
+        if preset.startswith("nyu") and fraction in (None, 1.0):
             extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
             extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
     else:
@@ -81,7 +82,6 @@ def accuracy(results: Mapping[str, Any]) -> str:
         columns += [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]
     seeds = sorted({run["seed"] for run in results["runs"]})
     sentences.append(f"Preset `{preset}`, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
-    fraction = results.get("config", {}).get("segment", {}).get("label_fraction")
     if fraction is not None:
         sentences.append(f"Labels of the segmentation stage: {fraction:.0%}")
     sentences.append(environment_line(results["environment"]))

@@ -223,7 +223,7 @@ def docs() -> ModuleType:
 
 
 def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path: Path) -> None:
-    config = {"segment": {"label_fraction": 0.1}}
+    config = {"segment": {"label_fraction": 1.0}}
     write_results(
         tmp_path, task="crossmodal", preset="nyu-small", runs=RUNS, environment=ENVIRONMENT, config=config
     )
@@ -232,7 +232,7 @@ def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path:
     filled = docs.fill(page, tmp_path)
     assert filled.startswith("Before.\n<!-- begin") and filled.endswith("-->\nAfter.\n")
     assert "| none | 52.0 ± 2.0 | 21.0 ± 1.0 | 56.4 | 35.8 | 3 |" in filled
-    assert "seeds 0, 1, 2. Labels of the segmentation stage: 10%. 2 cores" in filled and "old" not in filled
+    assert "seeds 0, 1, 2. Labels of the segmentation stage: 100%. 2 cores" in filled and "old" not in filled
     assert docs.fill(filled, tmp_path) == filled
 
 
