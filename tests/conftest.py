@@ -1,6 +1,7 @@
 """Settings and fixtures of the whole test suite."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+
+
+def pytest_configure() -> None:
+    """Give Ctrl-C back its meaning: a shell that starts pytest in the background has it ignored, for all
+    children too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
