@@ -14,27 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from dying_saves import die_at_every_operation, filled, tensors
+from torch import nn
 
 from crdkit.engine import CheckpointError, CheckpointStore, NonFiniteError, files
 from crdkit.engine.checkpoint import flatten_optimizer, restore_optimizer
 from crdkit.engine.rng import isolated_rng, restore_rng, rng_state
 
 CPU = torch.device("cpu")
-
-
-def tensors(number: int) -> dict[str, dict[str, Tensor]]:
-    return {
-        "model": {"weight": torch.full((3, 2), float(number)), "count": torch.tensor(number)},
-        "memory": {},
-    }
-
-
-def filled(folder: Path, count: int) -> CheckpointStore:
-    store = CheckpointStore(folder)
-    for number in range(1, count + 1):
-        store.save(tensors(number), {"step": number})
-    return store
 
 
 def is_whole(folder: Path, number: int) -> bool:
@@ -54,40 +41,6 @@ def test_the_two_newest_are_kept(tmp_path: Path) -> None:
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
     assert CheckpointStore(tmp_path / "absent").newest_whole() == 0
-
-
-def save_and_die(folder: Path, operation: int) -> None:
-    """Save a third checkpoint, killed before one of the operations on the file system."""
-    count = 0
-
-    def dying(function: Callable[..., object]) -> Callable[..., object]:
-        def called(*arguments: object, **options: object) -> object:
-            nonlocal count
-            if count == operation:
-                os.kill(os.getpid(), signal.SIGKILL)
-            count += 1
-            return function(*arguments, **options)
-
-        return called
-
-    for name in ("fsync", "rename", "replace", "unlink", "mkdir"):
-        setattr(os, name, dying(getattr(os, name)))
-    store = CheckpointStore(folder)
-    store.newest_whole()
-    store.save(tensors(3), {"step": 3})
-
-
-def die_at_every_operation(folder: Path) -> None:
-    """In folders named 0, 1, 2, ...; until a save comes to its end."""
-    for operation in range(100):
-        filled(folder / str(operation), 2)
-        child = os.fork()
-        if child == 0:
-            save_and_die(folder / str(operation), operation)
-            os._exit(0)
-        if os.waitpid(child, 0)[1] == 0:
-            return
-    raise AssertionError("the save has more operations than were tried")
 
 
 def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_checkpoint(

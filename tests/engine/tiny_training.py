@@ -7,6 +7,7 @@ step reads and writes, and a frozen teacher.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from pathlib import Path
@@ -115,3 +116,15 @@ def run_and_save(folder: Path, slow: float = 0.0) -> None:
     """For a process of its own: train, then leave the result in the folder. Never on more than one thread."""
     torch.set_num_threads(1)
     torch.save(run(folder, task=TinyTask(slow=slow)), folder / "result.pt")
+
+
+def launch(folder: Path) -> None:
+    """Stands for a launcher that starts a rank and does not forward signals."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+    rank = os.fork()
+    if rank == 0:
+        os.setsid()
+        run_and_save(folder, 0.05)
+        os._exit(0)
+    (folder / "rank.pid").write_text(str(rank))
+    os.waitpid(rank, 0)
