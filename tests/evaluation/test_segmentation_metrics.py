@@ -1,27 +1,16 @@
 """Segmentation metrics over a data set, against scikit-learn, and the evaluator around them."""
 
 import math
-from multiprocessing.connection import Connection
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from counting import rank, scene
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from crdkit.evaluation import ConfusionMatrix, segment
 from crdkit.models import DepthCNN, Outputs, Segmenter
-
-
-def scene(seed: int = 0, classes: int = 5) -> tuple[Tensor, Tensor]:
-    """Predictions and labels (6, 8, 9) with ignored pixels; images differ in the classes they show."""
-    generator = torch.Generator().manual_seed(seed)
-    label = torch.randint(0, classes, (6, 8, 9), generator=generator)
-    label[:3] %= 2
-    wrong = torch.rand(label.shape, generator=generator) < 0.3
-    prediction = torch.where(wrong, torch.randint(0, classes, label.shape, generator=generator), label)
-    label[torch.rand(label.shape, generator=generator) < 0.1] = 255
-    return prediction, label
 
 
 def test_agrees_with_scikit_learn() -> None:
@@ -101,16 +90,6 @@ def test_values_out_of_range_are_told() -> None:
         ConfusionMatrix(3, ignore=2)
 
 
-def rank(number: int, store: str, result: Connection) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2)
-    prediction, label = scene()
-    matrix = ConfusionMatrix(5)
-    matrix.update(prediction[number::2], label[number::2])
-    matrix.reduce()
-    result.send(matrix.counts.tolist())
-    torch.distributed.destroy_process_group()
-
-
 def test_two_ranks_add_up_to_the_whole(tmp_path) -> None:
     context = mp.get_context("spawn")
     receivers, processes = [], []
@@ -120,9 +99,9 @@ def test_two_ranks_add_up_to_the_whole(tmp_path) -> None:
         process.start()
         receivers.append(receiver)
         processes.append(process)
-    counts = [receiver.recv() if receiver.poll(60) else None for receiver in receivers]
+    counts = [receiver.recv() if receiver.poll(900) else None for receiver in receivers]
     for process in processes:
-        process.join(10)
+        process.join()
     prediction, label = scene()
     whole = ConfusionMatrix(5)
     whole.update(prediction, label)
