@@ -19,13 +19,16 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
-def check_rows(name: str, rows: Tensor, num_samples: int) -> None:
-    """Raise where rows are no int64 or, on a CPU, out of range."""
+def check_rows(name: str, rows: Tensor, num_samples: int | None) -> None:
+    """Raise where rows are no int64 or, on a CPU, negative or not below `num_samples`, where it is known."""
     if rows.dtype != torch.int64:
         raise ValueError(f"{name} must be int64, got {rows.dtype}")
     if rows.device.type == "cpu" and rows.numel():
         low, high = (int(x) for x in rows.aminmax())
-        if low < 0 or high >= num_samples:
+        if num_samples is None:
+            if low < 0:
+                raise IndexError(f"{name} must not be negative, got {low}")
+        elif low < 0 or high >= num_samples:
             bad = low if low < 0 else high
             raise IndexError(f"{name} must be in [0, {num_samples}), the number of samples, got {bad}")
 
@@ -48,5 +51,4 @@ def check_maps(index: Tensor, *, maps: tuple[Tensor, ...] = (), vectors: tuple[T
         raise ValueError(
             f"maps must be (B, d, H, W), vectors (B, d) and index (B,), of one B > 0 and d, got {shapes}"
         )
-    if index.dtype != torch.int64:
-        raise ValueError(f"index must be int64, got {index.dtype}")
+    check_rows("index", index, None)

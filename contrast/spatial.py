@@ -58,16 +58,18 @@ class LocalGlobalContrast(nn.Module):
             index: the samples' rows in the data set, (B,) int64, not negative.
         """
         check_maps(index, maps=(z_s_map, z_t_map), vectors=(z_s_global, z_t_global))
-        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), z_t_global, index)
-        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), z_s_global, index)
+        owners = gather(index)
+        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), index, z_t_global, owners)
+        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), index, z_s_global, owners)
         return student + teacher
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s_global: Tensor, z_t_global: Tensor) -> None:
         """Push the global vectors of all ranks into both queues, the same on every rank."""
         check_maps(index, vectors=(z_s_global, z_t_global))
-        self.student.push(index, z_t_global)
-        self.teacher.push(index, z_s_global)
+        owners = gather(index)
+        self.student.push(owners, z_t_global)
+        self.teacher.push(owners, z_s_global)
 
 
 class DenseContrast(nn.Module):
@@ -112,20 +114,20 @@ class DenseContrast(nn.Module):
             z_t_map: the teacher's positions, of the same shape.
             index: the samples' rows in the data set, (B,) int64, not negative.
         """
-        noise_s, noise_t, owner = self._noise(z_s_map, z_t_map, index)
-        student: Tensor = self.student(z_s_map, positions(z_t_map), noise_t, owner)
-        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), noise_s, owner)
+        noise_s, noise_t, owners = self._noise(z_s_map, z_t_map, index)
+        student: Tensor = self.student(z_s_map, positions(z_t_map), index, noise_t, owners)
+        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), index, noise_s, owners)
         return student + teacher
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s_map: Tensor, z_t_map: Tensor) -> None:
         """Push positions of all ranks into both queues, the same on every rank."""
-        noise_s, noise_t, owner = self._noise(z_s_map, z_t_map, index)
-        self.student.push(owner, noise_t)
-        self.teacher.push(owner, noise_s)
+        noise_s, noise_t, owners = self._noise(z_s_map, z_t_map, index)
+        self.student.push(owners, noise_t)
+        self.teacher.push(owners, noise_s)
 
     def _noise(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both sides' noise of this rank (B·P, d), and the image that each belongs to (B·P,)."""
+        """Both sides' noise of this rank (B·P, d), and the images of the noise of all ranks."""
         check_maps(index, maps=(z_s_map, z_t_map))
         if z_s_map.shape != z_t_map.shape:
             raise ValueError(
@@ -135,7 +137,7 @@ class DenseContrast(nn.Module):
         height, width = z_s_map.shape[2:]
         rows, columns = grid(height, width, self.num_positions, shift=self.training)
         z_s, z_t = positions(z_s_map[:, :, rows, columns]), positions(z_t_map[:, :, rows, columns])
-        return z_s, z_t, index.repeat_interleave(len(z_s) // len(index))
+        return z_s, z_t, gather(index.repeat_interleave(len(z_s) // len(index)))
 
 
 class _Direction(nn.Module):
@@ -152,19 +154,20 @@ class _Direction(nn.Module):
         self.critic = Critic(1, temperature=temperature, objective=objective)
         self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
 
-    def forward(self, z_map: Tensor, positive: Tensor, noise: Tensor, noise_owner: Tensor) -> Tensor:
+    def forward(
+        self, z_map: Tensor, positive: Tensor, index: Tensor, noise: Tensor, noise_owner: Tensor
+    ) -> Tensor:
         """The mean loss of all positions, a scalar.
 
         Args:
             z_map: anchors, (B, d, H, W).
             positive: their counterparts, (B·H·W, d).
-            noise: the other side's vectors, as many for each image, in the order of the images (B·P, d).
-            noise_owner: the image of each, (B·P,).
+            index: the image of each map, (B,).
+            noise: the other side's vectors on this rank, as many for each image, (B·P, d).
+            noise_owner: the image of each such vector, over all ranks.
         """
-        batch_size = len(z_map)
-        own = len(noise) // batch_size
-        index = noise_owner[::own]
-        noise, noise_owner = gather_with_gradient(noise), gather(noise_owner)
+        batch_size, own = len(index), len(noise) // len(index)
+        noise = gather_with_gradient(noise)
         if self.queue is not None:
             noise = torch.cat([noise, self.queue.rows.to(noise.dtype)])
             noise_owner = torch.cat([noise_owner, self.queue.owner])
@@ -179,10 +182,10 @@ class _Direction(nn.Module):
         )
         return loss
 
-    def push(self, owner: Tensor, noise: Tensor) -> None:
-        """Add the vectors of all ranks to the queue."""
+    def push(self, owners: Tensor, noise: Tensor) -> None:
+        """Add the vectors of all ranks to the queue: `owners` of all ranks, `noise` of this one."""
         if self.queue is not None:
-            self.queue.push(gather(owner), gather(noise))
+            self.queue.push(owners, gather(noise))
 
 
 def grid(height: int, width: int, limit: int | None, *, shift: bool = False) -> tuple[slice, slice]:

@@ -173,6 +173,8 @@ def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
         LocalGlobalContrast(D, queue_size=-5)
     with pytest.raises(ValueError, match=r"one shape, got \(3, 4, 2, 2\) and \(3, 4, 1, 1\)"):
         dense("nce")(unit(3, D, 2, 2), unit(3, D, 1, 1), INDEX)
+    with pytest.raises(IndexError, match="index must not be negative, got -1"):
+        dense("nce")(unit(1, D, 1, 1), unit(1, D, 1, 1), torch.tensor([-1]))
     with pytest.raises(ValueError, match=r"index must be int64, got torch.int32"):
         local_global("nce")(unit(1, D, 1, 1), unit(1, D), unit(1, D, 1, 1), unit(1, D), INDEX[:1].int())
     with pytest.raises(ValueError, match="maps must be"):

@@ -236,6 +236,17 @@ def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path:
     assert docs.fill(filled, tmp_path) == filled
 
 
+def test_documentation_leaves_the_published_figures_out_where_labels_are_fewer(
+    docs: ModuleType, tmp_path: Path
+) -> None:
+    config = {"segment": {"label_fraction": 0.1}}
+    path = write_results(
+        tmp_path, task="crossmodal", preset="nyu-small", runs=RUNS, environment=ENVIRONMENT, config=config
+    )
+    section = docs.section(json.loads(path.read_text()))
+    assert "Labels of the segmentation stage: 10%. 2 cores" in section and "paper" not in section
+
+
 def test_documentation_shows_every_metric_of_another_task(docs: ModuleType, tmp_path: Path) -> None:
     runs = [run("resnet18", 0, 0.5, top_1=81.25)]
     path = write_results(tmp_path, task="teacher", preset="p", runs=runs, environment=ENVIRONMENT)
