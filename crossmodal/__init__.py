@@ -1,23 +1,5 @@
 """Cross-modal transfer: a network of one modality teaches a network of another, from paired samples."""
 
-from .config import CrossModalConfig, DataConfig, SegmentConfig, StudentConfig, TeacherConfig, TransferConfig
-from .presets import PRESETS
-from .protocol import MethodRun, Protocol
-from .samples import Samples, load_samples
-from .terms import TERMS, parse_method
+import lazy_loader
 
-__all__ = [
-    "PRESETS",
-    "TERMS",
-    "CrossModalConfig",
-    "DataConfig",
-    "MethodRun",
-    "Protocol",
-    "Samples",
-    "SegmentConfig",
-    "StudentConfig",
-    "TeacherConfig",
-    "TransferConfig",
-    "load_samples",
-    "parse_method",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,34 +1,5 @@
 """Data sets and paired views; every batch carries the stable index of its samples."""
 
-from .augment import AugmentConfig, ImageAugment, ImageAugmentConfig, PairedAugment, augment_images
-from .batch import IGNORE, Batch, DataError, Sample, collate
-from .classification import PackedImages
-from .folder import FolderPairs
-from .nyu import NYUDepth
-from .packed import PackedPairs
-from .paired import PairedDataset
-from .statistics import Normalise, Statistics
-from .synthetic import SyntheticRooms
-from .tensors import PairedTensors
+import lazy_loader
 
-__all__ = [
-    "IGNORE",
-    "AugmentConfig",
-    "Batch",
-    "DataError",
-    "FolderPairs",
-    "ImageAugment",
-    "ImageAugmentConfig",
-    "NYUDepth",
-    "Normalise",
-    "PackedImages",
-    "PackedPairs",
-    "PairedAugment",
-    "PairedDataset",
-    "PairedTensors",
-    "Sample",
-    "Statistics",
-    "SyntheticRooms",
-    "augment_images",
-    "collate",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,83 +1,13 @@
 """Augmentation of whole batches on their own device: paired views, and images for classification."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .batch import Batch
+from .config import AugmentConfig, ImageAugmentConfig
 from .geometry import maps_of, random_crop, warp_bilinear, warp_nearest, warp_views
 from .photometry import random_colour
-
-
-def _check_range(name: str, value: tuple[float, float], *, below: float = float("inf")) -> None:
-    low, high = value
-    if not 0 < low <= high <= below:
-        limit = "" if below == float("inf") else f", at most {below:g}"
-        raise ValueError(f"{name} must be two rising positive numbers{limit}, got {value}")
-
-
-def _check_shares(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must be between 0 and 1, got {value}")
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Strengths of the augmentation of paired views. `AugmentConfig.none()` changes nothing."""
-
-    crop_scale: tuple[float, float] = (0.4, 1.0)
-    """Area of the crop, as a share of the image's."""
-    crop_ratio: tuple[float, float] = (0.8, 1.25)
-    """Aspect of the crop, relative to the image's own."""
-    flip: float = 0.5
-    """Probability of mirroring left and right."""
-    brightness: float = 0.4
-    """RGB: the factor is within 1 ± this."""
-    contrast: float = 0.4
-    """RGB: the factor is within 1 ± this, about the image's mean luma."""
-    saturation: float = 0.4
-    """RGB: the factor is within 1 ± this."""
-    hue: float = 0.1
-    """RGB: the turn is within ± this part of a full circle."""
-    jitter: float = 0.8
-    """RGB: probability of the four above."""
-    grayscale: float = 0.1
-    """RGB: probability of losing all colour."""
-    depth_scale: float = 0.05
-    """Depth: readings are multiplied by one factor an image within 1 ± this (a camera's calibration)."""
-    depth_dropout: float = 0.05
-    """Depth: share of the readings lost, in blocks, drawn for each block."""
-    depth_block: int = 8
-    """Depth: side of a lost block in pixels."""
-
-    def __post_init__(self) -> None:
-        _check_range("crop_scale", self.crop_scale, below=1.0)
-        _check_range("crop_ratio", self.crop_ratio)
-        shares = ("flip", "brightness", "contrast", "saturation", "jitter", "grayscale")
-        _check_shares(self, *shares, "depth_dropout")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must be between 0 and 0.5, got {self.hue}")
-        if not 0 <= self.depth_scale < 1:
-            raise ValueError(f"depth_scale must be at least 0 and below 1, got {self.depth_scale}")
-        if self.depth_block < 1:
-            raise ValueError(f"depth_block must be at least 1, got {self.depth_block}")
-
-    @classmethod
-    def none(cls) -> "AugmentConfig":
-        """Every strength at zero."""
-        return cls(
-            crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, jitter=0.0, grayscale=0.0,
-            depth_scale=0.0, depth_dropout=0.0,
-        )  # fmt: skip
-
-    @property
-    def moves(self) -> bool:
-        """Whether pixels change place."""
-        return self.crop_scale != (1.0, 1.0) or self.crop_ratio != (1.0, 1.0) or self.flip > 0
 
 
 class PairedAugment(nn.Module):
@@ -139,45 +69,6 @@ class PairedAugment(nn.Module):
             kept = functional.interpolate(kept, scale_factor=c.depth_block, mode="nearest")
             depth = depth * kept[..., :height, :width]
         return depth
-
-
-@dataclass(frozen=True)
-class ImageAugmentConfig:
-    """Strengths of the augmentation of images for classification."""
-
-    crop: str = "resized"
-    """`resized`: a box of random area and aspect, as on ImageNet; `padded`: a shift, as on CIFAR."""
-    crop_scale: tuple[float, float] = (0.35, 1.0)
-    """`resized`: area of the crop, as a share of the image's."""
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
-    """`resized`: aspect of the crop, relative to the image's own."""
-    padding: int = 4
-    """`padded`: largest shift in pixels along each axis; zeros come in."""
-    flip: float = 0.5
-    """Probability of mirroring left and right."""
-    brightness: float = 0.4
-    """The factor is within 1 ± this."""
-    contrast: float = 0.4
-    """The factor is within 1 ± this, about the image's mean luma."""
-    saturation: float = 0.4
-    """The factor is within 1 ± this."""
-    hue: float = 0.1
-    """The turn is within ± this part of a full circle."""
-    jitter: float = 0.8
-    """Probability of the four above."""
-    grayscale: float = 0.1
-    """Probability of losing all colour."""
-
-    def __post_init__(self) -> None:
-        if self.crop not in ("resized", "padded"):
-            raise ValueError(f"crop must be 'resized' or 'padded', got {self.crop!r}")
-        _check_range("crop_scale", self.crop_scale, below=1.0)
-        _check_range("crop_ratio", self.crop_ratio)
-        _check_shares(self, "flip", "brightness", "contrast", "saturation", "jitter", "grayscale")
-        if self.padding < 0:
-            raise ValueError(f"padding must not be negative, got {self.padding}")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must be between 0 and 0.5, got {self.hue}")
 
 
 class ImageAugment(nn.Module):

@@ -3,49 +3,6 @@
 The only room that knows accelerate.
 """
 
-from .checkpoint import Checkpoint, CheckpointStore
-from .config import TrainConfig, make_optimizer
-from .errors import (
-    CheckpointError,
-    CrdkitError,
-    FrozenError,
-    Interrupted,
-    NonFiniteError,
-    OutputError,
-    ResumeError,
-    TaskError,
-    WorkerError,
-)
-from .launch import Accelerator, make_accelerator
-from .loop import Evaluate, train
-from .rng import derive_seed, seed_all
-from .sampler import BatchSource, ShardedBatchSampler, collate
-from .schedule import lr_factor
-from .task import Task
+import lazy_loader
 
-__all__ = [
-    "Accelerator",
-    "BatchSource",
-    "Checkpoint",
-    "CheckpointError",
-    "CheckpointStore",
-    "CrdkitError",
-    "Evaluate",
-    "FrozenError",
-    "Interrupted",
-    "NonFiniteError",
-    "OutputError",
-    "ResumeError",
-    "ShardedBatchSampler",
-    "Task",
-    "TaskError",
-    "TrainConfig",
-    "WorkerError",
-    "collate",
-    "derive_seed",
-    "lr_factor",
-    "make_accelerator",
-    "make_optimizer",
-    "seed_all",
-    "train",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

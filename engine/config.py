@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
-
-import torch
-from torch import nn
 
 # Fields that change neither weights nor history, so that a run may be resumed with other values.
 FREE_ON_RESUME = ("num_workers", "log_every", "checkpoint_every")
@@ -89,17 +85,3 @@ class TrainConfig:
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
-
-
-def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of the configuration over the parameters that require a gradient."""
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        trainable,
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-    )

@@ -14,12 +14,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .config import TrainConfig, make_optimizer
+from .config import TrainConfig
 from .errors import Interrupted, TaskError, WorkerError
 from .files import prepare_folder
 from .fingerprint import make_fingerprint
 from .finished import CHECKPOINTS, read_finished
 from .guards import FrozenGuard
+from .optimizer import make_optimizer
 from .peers import Peers
 from .rng import derive_seed, isolated_rng, seed_all
 from .sampler import BatchSource

@@ -225,7 +225,7 @@ def write_report(
 def environment_line(environment: Mapping[str, Any]) -> str:
     """One sentence of provenance: hardware, versions, commit, date."""
     hardware = environment["hardware"]
-    machine = ", ".join(hardware["gpus"]) or f"{hardware['cores']} cores of {hardware['cpu']}"
+    machine = ", ".join(hardware["gpus"]) or f"{hardware['cores']} core{'s' * (hardware['cores'] != 1)} of {hardware['cpu']}"
     packages = environment["packages"]
     commit = environment["commit"]
     revision = "no commit known" if commit is None else f"commit {commit[:10]}"

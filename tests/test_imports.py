@@ -46,7 +46,7 @@ def imported_modules(source: str, package: tuple[str, ...]) -> Iterator[str]:
 
 
 def sources(room: str) -> list[Path]:
-    return sorted((ROOT / room).rglob("*.py"))
+    return sorted(path for path in (ROOT / room).rglob("*.py*") if path.suffix in (".py", ".pyi"))
 
 
 @pytest.mark.parametrize("room", [room for room in MAY_IMPORT if (ROOT / room).is_dir()])

@@ -1,6 +1,8 @@
 """The distribution: what is packaged, what the README promises, and what no file may hold."""
 
+import ast
 import configparser
+import importlib
 import os
 import re
 import shutil
@@ -41,6 +43,12 @@ def packages(setup: configparser.ConfigParser) -> set[str]:
     return set(setup["options"]["packages"].split())
 
 
+def rooms_of(stub: Path) -> set[str]:
+    """The sub-packages that a stub names."""
+    nodes = [node for node in ast.walk(ast.parse(stub.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {alias.name for node in nodes if node.module is None for alias in node.names}
+
+
 def tracked_files() -> list[Path]:
     """Every file that is, or would be, committed."""
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -59,7 +67,7 @@ def test_every_room_is_packaged(setup: configparser.ConfigParser) -> None:
 def test_mypy_and_the_lazy_names_know_every_room(setup: configparser.ConfigParser, pyproject: dict) -> None:
     rooms = packages(setup) - {"crdkit"}
     assert set(pyproject["tool"]["mypy"]["packages"]) == rooms
-    assert {f"crdkit.{room}" for room in crdkit._ROOMS} == rooms
+    assert {f"crdkit.{room}" for room in rooms_of(ROOT / "__init__.pyi")} == rooms
 
 
 def test_version_is_the_same_everywhere() -> None:
@@ -68,13 +76,32 @@ def test_version_is_the_same_everywhere() -> None:
     assert f"## [{crdkit.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_public_names_are_those_of_their_rooms() -> None:
-    for name in set(crdkit.__all__) - {"__version__"}:
-        room = getattr(crdkit, crdkit._ROOM_OF[name])
-        assert getattr(crdkit, name) is getattr(room, name)
-        assert name in dir(crdkit)
-    with pytest.raises(AttributeError, match="no_such_name"):
-        crdkit.no_such_name  # noqa: B018
+def test_every_lazy_name_is_packaged_and_loads(setup: configparser.ConfigParser) -> None:
+    stubs = {path.parent for path in ROOT.glob("**/__init__.pyi") if path.parent.name[0] != "."}
+    packaged = setup["options.package_data"]
+    names = {".".join(["crdkit", *stub.relative_to(ROOT).parts]): stub for stub in stubs}
+    assert {name for name in packaged if "__init__.pyi" in packaged[name]} == set(names)
+    for name in names:
+        module = importlib.import_module(name)
+        assert module.__all__ == sorted(set(module.__all__))
+        for public in module.__all__:
+            assert getattr(module, public) is not None
+            assert public in dir(module)
+        with pytest.raises(AttributeError, match="no_such_name"):
+            module.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("script", ["crossmodal.py", "teacher.py"])
+def test_help_does_not_wait_for_torch(script: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as stop: sys.exit(stop.code or 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", f"import sys; sys.argv = ['experiments/{script}', '--help']\n{code}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--train" in result.stdout.replace("--teacher.train", "--train")
 
 
 def test_import_is_cheap_and_works_from_any_folder(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+from . import contrast, crossmodal, data, distillers, engine, evaluation, experiments, models
+from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
+from .models import Outputs
+
+__version__: str
+
+__all__ = [
+    "CRDLoss",
+    "CriticHeads",
+    "DenseContrast",
+    "InstanceContrast",
+    "LocalGlobalContrast",
+    "Outputs",
+    "__version__",
+    "contrast",
+    "crossmodal",
+    "data",
+    "distillers",
+    "engine",
+    "evaluation",
+    "experiments",
+    "models",
+]

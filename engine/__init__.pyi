@@ -1,0 +1,47 @@
+from .checkpoint import Checkpoint, CheckpointStore
+from .config import TrainConfig
+from .errors import (
+    CheckpointError,
+    CrdkitError,
+    FrozenError,
+    Interrupted,
+    NonFiniteError,
+    OutputError,
+    ResumeError,
+    TaskError,
+    WorkerError,
+)
+from .launch import Accelerator, make_accelerator
+from .loop import Evaluate, train
+from .optimizer import make_optimizer
+from .rng import derive_seed, seed_all
+from .sampler import BatchSource, ShardedBatchSampler, collate
+from .schedule import lr_factor
+from .task import Task
+
+__all__ = [
+    "Accelerator",
+    "BatchSource",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointStore",
+    "CrdkitError",
+    "Evaluate",
+    "FrozenError",
+    "Interrupted",
+    "NonFiniteError",
+    "OutputError",
+    "ResumeError",
+    "ShardedBatchSampler",
+    "Task",
+    "TaskError",
+    "TrainConfig",
+    "WorkerError",
+    "collate",
+    "derive_seed",
+    "lr_factor",
+    "make_accelerator",
+    "make_optimizer",
+    "seed_all",
+    "train",
+]
