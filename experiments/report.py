@@ -225,7 +225,8 @@ def write_report(
 def environment_line(environment: Mapping[str, Any]) -> str:
     """One sentence of provenance: hardware, versions, commit, date."""
     hardware = environment["hardware"]
-    machine = ", ".join(hardware["gpus"]) or f"{hardware['cores']} core{'s' * (hardware['cores'] != 1)} of {hardware['cpu']}"
+    cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
+    machine = ", ".join(hardware["gpus"]) or f"{cores} of {hardware['cpu']}"
     packages = environment["packages"]
     commit = environment["commit"]
     revision = "no commit known" if commit is None else f"commit {commit[:10]}"
