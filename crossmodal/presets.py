@@ -43,7 +43,7 @@ PRESETS = {
         precision="bf16",
         data=DataConfig(source="nyu", size=(96, 128), classes=13),
         teacher=TeacherConfig(train=_sgd(30, 0.05, evaluate_every=10)),
-        transfer=TransferConfig(train=_sgd(20, 0.15), views=4),
+        transfer=TransferConfig(train=_sgd(40, 0.15), views=4),
         segment=SegmentConfig(train=_sgd(12, 0.15, evaluate_every=3)),
     ),
 }
