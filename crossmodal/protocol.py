@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..data import AugmentConfig, Batch, PairedAugment
-from ..engine import Accelerator, ResumeError, Task, TrainConfig, train
+from ..engine import Accelerator, Stages, TrainConfig, digest, seeded
 from ..evaluation import SegmentationMetrics, segment
 from ..models import Frozen, Normalised, Segmenter, measure
 from .config import CrossModalConfig
@@ -24,7 +22,7 @@ from .networks import TeacherTargets, make_student, make_teacher
 from .samples import Samples
 from .tasks import SegmentTask, TransferTask
 from .terms import Shapes, build_terms, parse_method
-from .views import CachedViews, LiveViews, Rows, compute_views, digest
+from .views import CachedViews, LiveViews, Rows, compute_views
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,16 @@ class Protocol:
     ) -> None:
         for method in config.method:
             parse_method(method)
-        self.config, self.samples, self.accelerator, self.folder = config, samples, accelerator, folder
-        self.facts = {
-            "data": asdict(replace(config.data, root=None)),
-            "data_digest": digest(samples.train.views),
-        }
+        self.config, self.samples, self.accelerator = config, samples, accelerator
+        self.stages = Stages(
+            folder,
+            accelerator,
+            reuse=config.reuse,
+            facts={
+                "data": asdict(replace(config.data, root=None)),
+                "data_digest": digest(samples.train.views),
+            },
+        )
         self.teacher_history: list[dict[str, Any]] = []
 
     def runs(self) -> Iterator[MethodRun]:
@@ -74,11 +77,11 @@ class Protocol:
     def teacher(self) -> Normalised:
         """Stage 1: the teacher, trained on its view's labels or taken as its weights are."""
         config, data = self.config.teacher, self.config.data
-        with _seeded(config.seed):
+        with seeded(config.seed):
             teacher = make_teacher(config, data, self.samples.statistics, self.samples.num_classes)
         if config.labels:
             task = SegmentTask(teacher, PairedAugment(data.augment), data.teacher_view)
-            self.teacher_history = self._train(
+            self.teacher_history = self.stages.train(
                 "teacher", task, self.samples.train.select(data.teacher_view, "label"), config.train,
                 config.seed, evaluate=self._tester(data.teacher_view),
                 facts={
@@ -91,7 +94,7 @@ class Protocol:
     def transfer(self, method: str, seed: int) -> Normalised:
         """Stage 2: the student's encoder, taught by a method on the paired samples without their labels."""
         config, data = self.config.transfer, self.config.data
-        with _seeded(seed):
+        with seeded(seed):
             student = make_student(self.config.student, data, self.samples.statistics)
             if not parse_method(method):
                 return student
@@ -103,7 +106,7 @@ class Protocol:
         task = TransferTask(
             student, terms, views, PairedAugment(disturbance(data.augment)), data.student_view, self._targets
         )
-        self._train(
+        self.stages.train(
             f"runs/{method}/seed-{seed}/transfer", task, dataset, config.train, seed,
             facts={
                 "transfer": asdict(config),
@@ -118,7 +121,7 @@ class Protocol:
         """Stage 3: the student learns to segment from its own view and is tested on the test split."""
         config, data = self.config.segment, self.config.data
         facts = {"segment": asdict(config), "student": digest(student.state_dict())}
-        with _seeded(seed):
+        with seeded(seed):
             channels = len(self.samples.statistics.mean[data.student_view])
             segmenter = Segmenter(
                 student.cpu(),
@@ -128,7 +131,7 @@ class Protocol:
             )
         segmenter.to(memory_format=torch.channels_last)
         labelled = self.samples.labelled(config.label_fraction, seed)
-        history = self._train(
+        history = self.stages.train(
             f"runs/{method}/seed-{seed}/segment",
             SegmentTask(segmenter, PairedAugment(data.augment), data.student_view),
             labelled.select(data.student_view, "label"),
@@ -164,46 +167,6 @@ class Protocol:
             return {name: metrics[name] for name in ("pixel_accuracy", "mean_iou")}
 
         return evaluate
-
-    def _train(
-        self,
-        stage: str,
-        task: Task,
-        dataset: Dataset[Any],
-        config: TrainConfig,
-        seed: int,
-        *,
-        facts: dict[str, Any],
-        evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    ) -> list[dict[str, Any]]:
-        """Train a stage, or take it over finished from this run's folder or from one to reuse.
-
-        A stage is known by its settings and by what is in the files it reads, not by where they lie.
-        """
-        fingerprint = _plain({**self.facts, **facts})
-
-        def run(folder: Path) -> list[dict[str, Any]]:
-            return train(
-                task, dataset, config, folder, accelerator=self.accelerator, seed=seed, evaluate=evaluate,
-                label=stage, fingerprint=fingerprint,
-            )  # fmt: skip
-
-        own = self.folder / stage
-        for other in () if own.exists() else self.config.reuse:
-            if (other / stage / "history.json").exists():
-                try:
-                    history = run(other / stage)
-                except ResumeError as error:
-                    self.accelerator.print(f"{stage} of {other} is not reused. {error}")
-                    continue
-                if self.accelerator.is_main_process:
-                    part = own.with_name(f".tmp-{own.name}")
-                    shutil.rmtree(part, ignore_errors=True)
-                    shutil.copytree(other / stage, part)
-                    part.replace(own)
-                self.accelerator.wait_for_everyone()
-                return history
-        return run(own)
 
     def _shapes(self, student: nn.Module) -> Shapes:
         data, statistics = self.config.data, self.samples.statistics
@@ -288,18 +251,3 @@ def same_steps(config: TrainConfig, labelled: int, whole: int) -> TrainConfig:
         evaluate_every=max(1, round(config.evaluate_every * factor)),
         checkpoint_every=config.checkpoint_every * factor,
     )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Weights drawn inside depend on `seed` alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists and keys as strings, as JSON holds them."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

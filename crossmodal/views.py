@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -102,12 +101,3 @@ def compute_views(
                     stores[name][v, row : row + len(kept)] = kept
                 row += len(view)
     return stores
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over named tensors, by which a stage knows the data and the networks it was made from."""
-    total = hashlib.sha256()
-    for name, tensor in tensors.items():
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()

@@ -17,6 +17,7 @@ from .optimizer import make_optimizer
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler, collate
 from .schedule import lr_factor
+from .stages import Stages, digest, seeded
 from .task import Task
 
 __all__ = [
@@ -33,15 +34,18 @@ __all__ = [
     "OutputError",
     "ResumeError",
     "ShardedBatchSampler",
+    "Stages",
     "Task",
     "TaskError",
     "TrainConfig",
     "WorkerError",
     "collate",
     "derive_seed",
+    "digest",
     "lr_factor",
     "make_accelerator",
     "make_optimizer",
     "seed_all",
+    "seeded",
     "train",
 ]

@@ -188,7 +188,7 @@ def train(
                     with contextlib.nullcontext() if synchronise else accelerator.no_sync(module):
                         with accelerator.autocast():
                             terms, extra = task.terms(module, batch)
-                        loss = weighted_sum(terms, task.weights)
+                        loss = weighted_sum(terms, task.weights_at(state.epoch))
                         state.watch(terms, loss, number)
                         accelerator.backward(loss * (source.size(number) / samples))
                     extras.append(extra)

@@ -44,6 +44,10 @@ class Task(ABC):
             whatever `update` needs.
         """
 
+    def weights_at(self, epoch: int) -> dict[str, float]:
+        """The weight of each term in an epoch, from 0; `weights` unless a task raises them gradually."""
+        return self.weights
+
     def update(self, batch: dict[str, Tensor], extra: Any) -> None:  # noqa: B027 - optional for a task
         """Write the memory. Called without gradients after the optimizer's step, once for each batch."""
 

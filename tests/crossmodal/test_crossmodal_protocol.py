@@ -17,9 +17,8 @@ from crdkit.crossmodal import (
     load_samples,
 )
 from crdkit.crossmodal.protocol import same_steps
-from crdkit.crossmodal.views import digest
 from crdkit.data import DataError
-from crdkit.engine import ResumeError, TrainConfig, make_accelerator
+from crdkit.engine import ResumeError, TrainConfig, digest, make_accelerator
 
 BRIEF = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02, schedule="cosine")
 TINY = CrossModalConfig(
