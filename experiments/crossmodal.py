@@ -10,11 +10,8 @@ interrupted run goes on with the same command and `--output DIR --resume`.
 
 from __future__ import annotations
 
-import difflib
-import json
 import sys
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +25,12 @@ def run(config: CrossModalConfig, preset: str) -> Path:
 
     from crdkit.crossmodal import Protocol, load_samples
     from crdkit.engine import make_accelerator
+    from crdkit.experiments.command import run_folder, write_config
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import SEGMENTATION_COLUMNS, Run, summarise, terminal_table, write_results
 
-    folder, provenance = run_folder(config, preset), environment()
+    folder = run_folder(config.output, config.resume, f"crossmodal-{preset}")
+    provenance = environment()
     accelerator = make_accelerator(
         precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
     )
@@ -111,59 +110,17 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
     )  # fmt: skip
 
 
-def run_folder(config: CrossModalConfig, preset: str) -> Path:
-    """The run's folder. Raises `FileExistsError` where a run is in it already and not to be resumed."""
-    if config.output is None:
-        if config.resume:
-            raise ValueError("--resume needs --output, the folder of the run to continue")
-        return Path("runs") / f"crossmodal-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
-    if config.output.exists() and any(config.output.iterdir()) and not config.resume:
-        raise FileExistsError(
-            f"{config.output} holds a run already: continue it with --resume, or name another --output"
-        )
-    return config.output
-
-
-def write_config(config: CrossModalConfig, folder: Path) -> None:
-    """config.yaml, the resolved configuration."""
-    import yaml
-
-    folder.mkdir(parents=True, exist_ok=True)
-    plain = json.loads(json.dumps(asdict(config), default=str))
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
-
-
-def parse(arguments: list[str]) -> tuple[str, CrossModalConfig]:
-    """Preset and configuration of a command line. Exits with the nearest name where a preset is unknown."""
-    import tyro
-
-    from crdkit.crossmodal import PRESETS
-
-    preset, rest = "synthetic", arguments
-    if arguments and not arguments[0].startswith("-"):
-        preset, *rest = arguments
-    if preset not in PRESETS:
-        near = difflib.get_close_matches(preset, PRESETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(PRESETS)
-        raise SystemExit(f"crossmodal.py: unknown preset {preset!r}; {hint}")
-    config = tyro.cli(
-        type(PRESETS[preset]),
-        default=PRESETS[preset],
-        args=rest,
-        prog=f"crossmodal.py {preset}",
-        description=__doc__,
-    )
-    return preset, config
-
-
 def main() -> None:
     """Entry point of the command line."""
-    try:
-        preset, config = parse(sys.argv[1:])
-        from crdkit.data import DataError
-        from crdkit.engine import CrdkitError
-    except ValueError as error:
-        raise SystemExit(f"crossmodal.py: {error}") from None
+    from crdkit.crossmodal import PRESETS
+    from crdkit.experiments.command import parse
+
+    preset, config = parse(
+        "crossmodal.py", sys.argv[1:], PRESETS, default="synthetic", description=__doc__ or ""
+    )
+    from crdkit.data import DataError
+    from crdkit.engine import CrdkitError
+
     try:
         run(config, preset)
     except (CrdkitError, DataError, OSError, ValueError) as error:

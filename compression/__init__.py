@@ -1,0 +1,5 @@
+"""One teacher into one small student: the published benchmark, and what came after it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,18 @@
+from .config import CompressionConfig, ImagesConfig, TeacherConfig
+from .images import Images, load
+from .presets import PAIRS, PRESETS
+from .protocol import MethodRun, Protocol
+from .tasks import ClassifyTask
+
+__all__ = [
+    "PAIRS",
+    "PRESETS",
+    "ClassifyTask",
+    "CompressionConfig",
+    "Images",
+    "ImagesConfig",
+    "MethodRun",
+    "Protocol",
+    "TeacherConfig",
+    "load",
+]

@@ -1,0 +1,57 @@
+"""The images of a run: both splits, and the statistics of the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data import ImageAugment, PairedTensors, Statistics, load_images
+from ..engine import digest
+from .config import ImagesConfig
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the stages train and test on."""
+
+    train: Any
+    """A data set of `rgb` and `label`, with `labels` (M,)."""
+    test: Any
+    statistics: Statistics
+    augment: nn.Module
+    """batch -> batch, on the batch's device."""
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return int(self.train.num_classes)
+
+    def digest(self) -> str:
+        """By which a stage knows the images: of all pixels where they are in memory, else of the labels."""
+        if isinstance(self.train, PairedTensors):
+            return digest(self.train.views)
+        return digest({"labels": self.train.labels})
+
+
+def load(config: ImagesConfig, device: torch.device) -> Images:
+    """Read the images of a configuration; those that fit into memory are put on the device.
+
+    Raises:
+        DataError, ValueError: no root, files missing or damaged; the message says what to do.
+    """
+    train, test = (
+        load_images(config.source, config.root, split, size=config.size, classes=config.classes)
+        for split in ("train", "test")
+    )
+    if config.mean is not None and config.std is not None:
+        statistics = Statistics(mean={"rgb": config.mean}, std={"rgb": config.std})
+    else:
+        statistics = Statistics.measure(test if config.source == "folder" else train)
+    augment: nn.Module = nn.Identity()  # a folder's images are augmented by the loader's workers
+    if isinstance(train, PairedTensors):
+        train, test = train.to(device), test.to(device)
+        augment = ImageAugment(config.augment)
+    return Images(train, test, statistics, augment)

@@ -1,0 +1,69 @@
+"""Named configurations of the compression pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..data import ImageAugmentConfig
+from ..engine import TrainConfig
+from .config import CompressionConfig, ImagesConfig, TeacherConfig
+
+PAIRS = {
+    "wrn40-2-wrn16-2": ("wrn_40_2", "wrn_16_2"),
+    "wrn40-2-wrn40-1": ("wrn_40_2", "wrn_40_1"),
+    "r56-r20": ("resnet56", "resnet20"),
+    "r110-r20": ("resnet110", "resnet20"),
+    "r110-r32": ("resnet110", "resnet32"),
+    "r32x4-r8x4": ("resnet32x4", "resnet8x4"),
+    "vgg13-vgg8": ("vgg13", "vgg8"),
+    "vgg13-mobilenetv2": ("vgg13", "MobileNetV2"),
+    "r50-mobilenetv2": ("ResNet50", "MobileNetV2"),
+    "r50-vgg8": ("ResNet50", "vgg8"),
+    "r32x4-shufflev1": ("resnet32x4", "ShuffleV1"),
+    "r32x4-shufflev2": ("resnet32x4", "ShuffleV2"),
+    "wrn40-2-shufflev1": ("wrn_40_2", "ShuffleV1"),
+}
+"""The 13 pairs of the published benchmark: teacher and student."""
+
+_CIFAR100 = ImagesConfig(
+    source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761)
+)
+_RECIPE = TrainConfig(evaluate_every=5)
+
+
+def _pair(teacher: str, student: str) -> CompressionConfig:
+    return CompressionConfig(
+        data=_CIFAR100, teacher=TeacherConfig(architecture=teacher), student=student,
+    )  # fmt: skip
+
+
+def _short(epochs: int, **changes: object) -> TrainConfig:
+    return TrainConfig(
+        epochs=epochs, schedule="cosine", warmup_epochs=1, nesterov=True, evaluate_every=max(1, epochs // 5),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+_IMAGENET = TrainConfig(
+    epochs=100, batch_size=256, learning_rate=0.1, weight_decay=1e-4, milestones=(30, 60, 90), num_workers=8
+)
+
+PRESETS = {
+    # The embedded default: scikit-learn's digits, teacher included, in minutes on two CPU cores.
+    "digits": CompressionConfig(
+        data=ImagesConfig(source="digits", augment=replace(ImageAugmentConfig.cifar(), flip=0.0)),
+        teacher=TeacherConfig(architecture="resnet20", train=_short(8)),
+        student="resnet8",
+        train=_short(6),
+    ),
+    **{name: _pair(*pair) for name, pair in PAIRS.items()},
+    # The published recipe of ImageNet; start it on all GPUs of a machine with `accelerate launch --multi_gpu`.
+    "imagenet-r34-r18": CompressionConfig(
+        data=ImagesConfig(
+            source="folder", size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+        ),
+        teacher=TeacherConfig(architecture="resnet34", weights="imagenet"),
+        student="resnet18",
+        train=_IMAGENET,
+    ),
+}

@@ -1,0 +1,209 @@
+"""The protocol of a compression run: a teacher, then every method with every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Normalise
+from ..distillers import METHODS, Initialise, Pair, Term, build_terms, parse_method
+from ..engine import Accelerator, Stages, TransferTask, digest, seeded
+from ..evaluation import ClassificationMetrics, classify
+from ..models import Frozen, Normalised, create, measure, save_weights
+from .config import CompressionConfig
+from .images import Images
+from .tasks import ClassifyTask, InitialiseTask, TaughtViews
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """One method with one seed, done."""
+
+    method: str
+    seed: int
+    metrics: dict[str, Any]
+    """top1 of the last epoch, best_top1 of the best, and what `classify` finds beside the teacher."""
+    history: list[dict[str, Any]]
+    network: nn.Module
+    """The student as it is deployed, with its normalisation."""
+    found: ClassificationMetrics
+    """All that `classify` found, correlation matrices too."""
+
+
+class Protocol:
+    """All stages of a configuration over one set of images.
+
+    Args:
+        config: the run's settings.
+        images: both splits and their statistics.
+        accelerator: device, processes and precision.
+        folder: the run folder; each stage has its own folder inside.
+    """
+
+    def __init__(
+        self, config: CompressionConfig, images: Images, accelerator: Accelerator, folder: Path
+    ) -> None:
+        for method in config.method:
+            parse_method(method, METHODS)
+        self.settings = parse_settings(config.setting)
+        self.config, self.images, self.accelerator = config, images, accelerator
+        self.stages = Stages(
+            folder,
+            accelerator,
+            reuse=config.reuse,
+            facts={"data": asdict(replace(config.data, root=None)), "data_digest": images.digest()},
+        )
+        self.teacher_history: list[dict[str, Any]] = []
+
+    def runs(self) -> Iterator[MethodRun]:
+        """Every method with every seed, as each is done; the teacher first."""
+        _ = self.teacher
+        for seed in self.config.seed:
+            for method in self.config.method:
+                yield self.distil(method, seed)
+
+    @cached_property
+    def teacher(self) -> Normalised:
+        """Stage 1: the teacher, trained on the labels or read from its file."""
+        config = self.config.teacher
+        with seeded(config.seed):
+            teacher = self._network(config.architecture, weights=config.weights)
+        if config.weights is None:
+            self.teacher_history = self.stages.train(
+                "teacher", ClassifyTask(teacher, self.images.augment),
+                self.images.train, config.train, config.seed, evaluate=self._tester(lambda module: module),
+                facts={"architecture": config.architecture},
+            )  # fmt: skip
+        return teacher.to(self.accelerator.device)
+
+    def distil(self, method: str, seed: int) -> MethodRun:
+        """Stage 2: the student, taught by a method; the same first weights for every method of a seed."""
+        config, folder = self.config, f"runs/{method}/seed-{seed}"
+        with seeded(seed):
+            student = self._network(config.student)
+            terms = build_terms(method, self._pair(student), self.settings)
+        train = replace(config.train, learning_rate=config.learning_rate)
+        facts = {
+            "student": config.student,
+            "method": method,
+            "settings": self.settings,
+            "teacher": digest(self.teacher.state_dict()) if terms else None,
+        }
+        teacher = Frozen(self.teacher) if terms else None
+        views = TaughtViews(self.images.augment, teacher)
+        for name, term in terms.items():
+            if term.initialise is not None:
+                self._initialise(f"{folder}/initialise-{name}", student, term.initialise, views, seed, facts)
+        kept = {name: term for name, term in terms.items() if term.weight}
+        task_weight = min((term.task_weight for term in terms.values()), default=1.0)
+        deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
+        task = TransferTask(
+            student, kept, views,
+            task_weight=task_weight if config.task_weight is None else config.task_weight,
+            frozen=() if teacher is None else (teacher,),
+        )  # fmt: skip
+        history = self.stages.train(
+            f"{folder}/distil", task, self.images.train, train, seed,
+            evaluate=self._tester(lambda module: deploy(module.student)), facts=facts,
+        )  # fmt: skip
+        network = deploy(student).to(self.accelerator.device)
+        if self.accelerator.is_main_process:
+            save_weights(student.network, self.stages.folder / folder / "student.safetensors")
+        scores = [row["top1"] for row in history if "top1" in row]
+        found = self.compare(network)
+        metrics = {"best_top1": max(scores), **{n: v for n, v in found.items() if not isinstance(v, Tensor)}}
+        return MethodRun(method, seed, metrics, history, network, found)
+
+    def compare(self, network: nn.Module) -> ClassificationMetrics:
+        """A network's metrics over the whole test split, beside the teacher."""
+        with self.accelerator.autocast():
+            return classify(
+                network, self.images.test, self.images.num_classes, teacher=self.teacher, view="rgb",
+                device=self.accelerator.device,
+            )  # fmt: skip
+
+    def _initialise(
+        self,
+        stage: str,
+        student: Normalised,
+        initialise: Initialise,
+        views: TaughtViews,
+        seed: int,
+        facts: Mapping[str, Any],
+    ) -> None:
+        """The training that some methods put before the distillation, at a constant learning rate."""
+        if not initialise.epochs:
+            return
+        rate = initialise.learning_rate or self.config.learning_rate
+        train = replace(
+            self.config.train, epochs=initialise.epochs, learning_rate=rate, schedule="constant",
+            warmup_epochs=0.0,
+        )  # fmt: skip
+        # The classifier takes no part: without a gradient DDP would wait for it, with one it would decay.
+        classifier = classifier_of(student)
+        for parameter in [] if classifier is None else classifier.parameters():
+            parameter.requires_grad_(False)
+        self.stages.train(
+            stage, InitialiseTask(student, initialise, views), self.images.train, train, seed, facts=facts
+        )
+        for parameter in [] if classifier is None else classifier.parameters():
+            parameter.requires_grad_(True)
+        initialise.finish()
+
+    def _network(self, name: str, weights: str | None = None) -> Normalised:
+        network = create(name, num_classes=self.images.num_classes, weights=weights)
+        # Channels last halves the time of a step on a CPU.
+        return Normalised(Normalise(self.images.statistics, "rgb"), network).to(
+            memory_format=torch.channels_last
+        )
+
+    def _pair(self, student: Normalised) -> Pair:
+        size = self.images.train[0]["rgb"].shape
+        return Pair(
+            student=measure(student, tuple(size)),
+            teacher=measure(self.teacher, tuple(size)),
+            num_samples=len(self.images.train),
+            labels=self.images.train.labels,
+            teacher_classifier=classifier_of(self.teacher),
+        )
+
+    def _tester(self, deployed: Callable[[Any], nn.Module]) -> Callable[[nn.Module], dict[str, float]]:
+        def evaluate(module: nn.Module) -> dict[str, float]:
+            with self.accelerator.autocast():
+                metrics = classify(
+                    deployed(module), self.images.test, self.images.num_classes, view="rgb",
+                    device=self.accelerator.device,
+                )  # fmt: skip
+            return {"top1": metrics["top1"]}
+
+        return evaluate
+
+
+def classifier_of(network: nn.Module) -> nn.Linear | None:
+    """A network's last linear layer, which makes logits of the embedding."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    return layers[-1] if layers else None
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; values as in YAML, so `none` and `true` have a meaning.
+
+    Raises:
+        ValueError: for another form.
+    """
+    import yaml
+
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        method, dot, field = name.partition(".")
+        if not (equals and dot and method and field and value):
+            raise ValueError(f"a setting is METHOD.NAME=VALUE, such as kd.temperature=2; got {setting!r}")
+        found.setdefault(method, {})[field] = None if value == "none" else yaml.safe_load(value)
+    return found

@@ -1,0 +1,87 @@
+"""The one transfer step, which compression, ensembles and cross-modal transfer share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..distillers import Context, Term
+from ..models import Outputs
+from .task import Task
+
+
+class TransferModule(nn.Module):
+    """The student and the projectors of its terms: all that trains in a transfer.
+
+    Returns the student's `Outputs` and, for each term, the tensors that its objective compares.
+    """
+
+    def __init__(self, student: nn.Module, projectors: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.student = student
+        self.projectors = nn.ModuleDict(projectors)
+
+    def forward(self, view: Tensor, targets: Any) -> tuple[Outputs, dict[str, tuple[Any, ...]]]:
+        outputs = self.student(view)
+        return outputs, {name: project(outputs, targets) for name, project in self.projectors.items()}
+
+
+class TransferTask(Task):
+    """Targets without gradients, outputs, terms; the memory is written last.
+
+    Args:
+        student: the network that learns, returning `Outputs`.
+        terms: the method's terms by name.
+        views: batch -> (student's view, targets), without gradients; what the targets are is between it
+            and the terms' projectors.
+        task_weight: of the cross-entropy with the batch's labels, the term `task`; None for a transfer that
+            sees no label.
+        frozen: the teachers, where `views` runs them; kept from training.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        terms: Mapping[str, Term],
+        views: nn.Module,
+        *,
+        task_weight: float | None = None,
+        frozen: tuple[nn.Module, ...] = (),
+    ) -> None:
+        self.student = student
+        self.parts = dict(terms)
+        self.views = views
+        self.task_weight = task_weight
+        self.module = TransferModule(student, {name: term.projector for name, term in terms.items()})
+        self.memory = nn.ModuleDict({name: term.objective for name, term in terms.items()})
+        self.frozen = frozen
+        self.weights = {name: term.weight for name, term in terms.items()}
+        if task_weight is not None:
+            self.weights = {"task": task_weight, **self.weights}
+
+    def weights_at(self, epoch: int) -> dict[str, float]:
+        """A term with a warm-up has weight·(epoch + 1)/warm-up until it is over, as published."""
+        weights = dict(self.weights)
+        for name, term in self.parts.items():
+            if epoch + 1 < term.warmup_epochs:
+                weights[name] *= (epoch + 1) / term.warmup_epochs
+        return weights
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        view, targets = self.views(batch)
+        outputs, projected = module(view, targets)
+        context = Context(batch["index"], batch.get("label"))
+        terms = {name: term.loss(projected[name], context) for name, term in self.parts.items()}
+        if self.task_weight is not None:
+            terms = {"task": F.cross_entropy(outputs.logits.float(), batch["label"]), **terms}
+        return terms, projected
+
+    @torch.no_grad()
+    def update(self, batch: dict[str, Tensor], extra: Any) -> None:
+        context = Context(batch["index"], batch.get("label"))
+        for name, term in self.parts.items():
+            term.update(extra[name], context)

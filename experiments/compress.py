@@ -1,0 +1,118 @@
+"""Distil one teacher into a small student, with any of the benchmark's methods beside each other.
+
+    accelerate launch experiments/compress.py                                  handwritten digits, minutes
+    accelerate launch experiments/compress.py r32x4-r8x4 --data.root DIR       CIFAR-100, the published recipe
+    accelerate launch experiments/compress.py tiny32-small --data.root FILE    20 classes, for two CPU cores
+
+The run folder gets config.yaml, results.json, report.md with pictures, and a folder for each stage with its
+student.safetensors. An interrupted run goes on with the same command and `--output DIR --resume`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crdkit.compression import CompressionConfig, MethodRun, Protocol
+
+
+def run(config: CompressionConfig, preset: str) -> Path:
+    """All methods and seeds of a configuration, then the report; returns the run folder."""
+    from rich.console import Console
+
+    from crdkit.compression import Protocol, load
+    from crdkit.engine import make_accelerator
+    from crdkit.experiments.command import run_folder, write_config
+    from crdkit.experiments.provenance import environment
+    from crdkit.experiments.report import CLASSIFICATION_COLUMNS, Run, summarise, terminal_table, write_results
+
+    folder = run_folder(config.output, config.resume, f"compress-{preset}")
+    provenance = environment()
+    accelerator = make_accelerator(
+        precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
+    )
+    try:
+        images = load(config.data, accelerator.device)
+        protocol = Protocol(config, images, accelerator, folder)
+        if accelerator.is_main_process:
+            write_config(config, folder)
+            images.statistics.save(folder / "statistics.json")
+        runs = []
+        for done in protocol.runs():
+            runs.append(done)
+            accelerator.print(f"{done.method}, seed {done.seed}: top-1 {100 * done.metrics['top1']:.2f}")
+        if accelerator.is_main_process:
+            results: list[Run] = [
+                {"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in runs
+            ]
+            write_results(
+                folder, task="compression", preset=preset, runs=results, environment=provenance,
+                config=asdict(config),
+            )  # fmt: skip
+            report(protocol, runs, preset, folder)
+            baseline = "none" if "none" in config.method else None
+            Console().print(terminal_table(summarise(results), CLASSIFICATION_COLUMNS, baseline=baseline))
+            print(f"report: {folder / 'report.md'}")
+    finally:
+        accelerator.end_training()
+    return folder
+
+
+def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
+    """report.md: the table, learning curves, correlations of the classes, and on demand t-SNE."""
+    from crdkit.experiments import pictures
+    from crdkit.experiments.report import CLASSIFICATION_COLUMNS, write_report
+
+    config = protocol.config
+    first = [done for done in runs if done.seed == config.seed[0]]
+    drawn = {}
+    differences = {
+        done.method: done.found["correlation"] - done.found["teacher_correlation"] for done in first
+    }
+    pictures.matrix_picture(folder / "pictures" / "correlation.png", differences)
+    drawn["Correlation of the classes' logits, the student's less the teacher's"] = "correlation.png"
+    if config.tsne:
+        from crdkit.evaluation import extract_features
+
+        for done in first:
+            features = extract_features(done.network, protocol.images.test, view="rgb")
+            name = f"tsne-{done.method}.png"
+            pictures.embedding_picture(folder / "pictures" / name, features)
+            drawn[f"Test embeddings of {done.method}, t-SNE"] = name
+    histories: dict[str, list[list[dict[str, float]]]] = {}
+    for done in runs:
+        histories.setdefault(done.method, []).append(done.history)
+    teacher = protocol.compare(protocol.teacher)
+    notes = (
+        f"Teacher {config.teacher.architecture}, top-1 {100 * teacher['top1']:.2f}; "
+        f"student {config.student}."
+    )
+    write_report(
+        folder, CLASSIFICATION_COLUMNS, title=f"{config.teacher.architecture} to {config.student}: {preset}",
+        baseline="none" if "none" in config.method else None, histories=histories,
+        curves=CLASSIFICATION_COLUMNS[:1], pictures=drawn, notes=notes,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Entry point of the command line."""
+    from crdkit.compression import PRESETS
+    from crdkit.experiments.command import parse
+
+    preset, config = parse(
+        "compress.py", sys.argv[1:], PRESETS, default="digits", description=__doc__ or ""
+    )
+    from crdkit.data import DataError
+    from crdkit.engine import CrdkitError
+
+    try:
+        run(config, preset)
+    except (CrdkitError, DataError, OSError, ValueError) as error:
+        raise SystemExit(f"compress.py: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
