@@ -15,8 +15,11 @@ class Outputs(NamedTuple):
         maps: feature maps from the stem to the last stage, each (B, C_i, H_i, W_i).
         embedding: one vector for each image, (B, D); the average of the last map unless the network says
             otherwise.
+        preactivations: the maps before their last ReLU, as many as `maps` and shaped alike; empty where the
+            network does not tell.
     """
 
     logits: Tensor | None
     maps: tuple[Tensor, ...]
     embedding: Tensor
+    preactivations: tuple[Tensor, ...] = ()
