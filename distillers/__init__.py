@@ -1,6 +1,72 @@
-"""Transfer objectives other than contrast: pure functions, and modules where they have weights."""
+"""Transfer objectives: pure functions, modules where they have weights, both together as terms."""
 
-from .functional import attention, fitnet, kd, pixel_kd
+from .activation_boundary import Connectors
+from .correlation import Embeddings
+from .factor import Paraphraser, Translator
+from .functional import (
+    activation_boundary,
+    attention,
+    attention_map,
+    correlation,
+    dist,
+    dkd,
+    factor,
+    fitnet,
+    fsp,
+    hcl,
+    kd,
+    nst,
+    pixel_kd,
+    pkt,
+    rkd,
+    similarity,
+    standardise_logits,
+    vid,
+)
+from .methods import METHODS, build_terms, parse_method, settings_of
 from .regressor import FitNetRegressor
+from .review import Fusion, Review
+from .simkd import Reused, SimKDProjector
+from .term import Context, Function, Initialise, Pair, Read, Term
+from .vid import VID
 
-__all__ = ["FitNetRegressor", "attention", "fitnet", "kd", "pixel_kd"]
+__all__ = [
+    "METHODS",
+    "VID",
+    "Connectors",
+    "Context",
+    "Embeddings",
+    "FitNetRegressor",
+    "Function",
+    "Fusion",
+    "Initialise",
+    "Pair",
+    "Paraphraser",
+    "Read",
+    "Reused",
+    "Review",
+    "SimKDProjector",
+    "Term",
+    "Translator",
+    "activation_boundary",
+    "attention",
+    "attention_map",
+    "build_terms",
+    "correlation",
+    "dist",
+    "dkd",
+    "factor",
+    "fitnet",
+    "fsp",
+    "hcl",
+    "kd",
+    "nst",
+    "parse_method",
+    "pixel_kd",
+    "pkt",
+    "rkd",
+    "settings_of",
+    "similarity",
+    "standardise_logits",
+    "vid",
+]

@@ -1,4 +1,4 @@
-"""The layer that brings a student's map to the shape of the teacher's, for hints."""
+"""The layer that brings a student's map to the shape of the teacher's, for hints and boundaries."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ __all__ = ["FitNetRegressor"]
 
 
 class FitNetRegressor(nn.Module):
-    """A convolution to the teacher's channels and size, then batch norm and ReLU.
+    """A convolution to the teacher's channels and size, then batch norm and, for hints, ReLU.
 
     The forms of the published benchmark (RepDistiller, after Romero et al., 2015), chosen by the teacher's
     size along both axes: half the student's (rounded up), a 3x3 convolution of stride 2; twice, a transposed
@@ -19,6 +19,7 @@ class FitNetRegressor(nn.Module):
     Args:
         student_shape: (C, H, W) of the student's map.
         teacher_shape: (C, H, W) of the teacher's map.
+        relu: whether a ReLU comes last; not where maps before their ReLU are compared.
 
     Shapes:
         (B, *student_shape) to (B, *teacher_shape). Trains with the student's optimizer.
@@ -27,8 +28,11 @@ class FitNetRegressor(nn.Module):
         ValueError: for a shape that is not three positive numbers.
     """
 
-    def __init__(self, student_shape: tuple[int, int, int], teacher_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, student_shape: tuple[int, int, int], teacher_shape: tuple[int, int, int], *, relu: bool = True
+    ) -> None:
         super().__init__()
+        self.relu = relu
         for side, shape in (("student_shape", student_shape), ("teacher_shape", teacher_shape)):
             if len(shape) != 3 or any(size < 1 for size in shape):
                 raise ValueError(f"{side} must be (C, H, W), all positive, got {tuple(shape)}")
@@ -50,7 +54,8 @@ class FitNetRegressor(nn.Module):
         """The student's map in the teacher's shape."""
         if self.resize is not None:
             student_map = _resized(student_map, self.resize)
-        return F.relu(self.norm(self.conv(student_map)))
+        regressed: Tensor = self.norm(self.conv(student_map))
+        return F.relu(regressed) if self.relu else regressed
 
 
 def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from ..models import Dimensions, Outputs
 
-__all__ = ["Context", "Function", "Pair", "Read", "Term"]
+__all__ = ["Context", "Function", "Initialise", "Pair", "Read", "Term"]
 
 
 class Pair(NamedTuple):
@@ -27,7 +28,8 @@ class Pair(NamedTuple):
     """The teacher's last layer, where it has one: embedding -> logits."""
 
 
-class Context(NamedTuple):
+@dataclass(frozen=True)
+class Context:
     """What an objective may know of a batch beside the projected tensors."""
 
     index: Tensor
@@ -71,7 +73,10 @@ class Term:
     objective: nn.Module
     """(*projected, context=Context) -> scalar. All its state is buffers; one with a memory has `update`."""
     weight: float
-    """The published weight of the term."""
+    """The published weight of the term, where it stands alone beside the cross-entropy. A term of weight 0
+    (a method that ends with its initialisation) is not computed, and its projector is not trained."""
+    weight_in_sum: float | None = None
+    """The published weight beside other terms, where that is another."""
     task_weight: float = 1.0
     """The published weight of the cross-entropy, where this term stands alone beside it."""
     warmup_epochs: float = 0.0
@@ -82,6 +87,12 @@ class Term:
     """A training before the distillation, where the method has one."""
     deploy: Callable[[nn.Module], nn.Module] | None = None
     """student -> the network to test and to keep, where that is more than the student (SimKD)."""
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "weight_in_sum", "task_weight", "warmup_epochs"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
 
     def loss(self, projected: tuple[Any, ...], context: Context) -> Tensor:
         """The unweighted term, a scalar."""
@@ -98,15 +109,37 @@ class Term:
 
 @dataclass(frozen=True)
 class Initialise:
-    """The training that comes before the distillation: AB and FSP train the student, FT its paraphraser."""
+    """The training that comes before the distillation: AB and FSP train the student, FT its paraphraser.
+
+    The student's classifier takes no part: no gradient reaches it.
+    """
 
     projector: nn.Module
     """As a term's. What it shares with the term's own projector is kept."""
     objective: nn.Module
-    """As a term's."""
-    weight: float = 1.0
-    """Of this loss, which stands alone."""
+    """As a term's. Its loss stands alone, unweighted."""
     epochs: int = 30
     """Published length."""
     trains_student: bool = True
-    """Whether the student's weights are trained too, or the projector's alone."""
+    """Whether the student's weights are trained too. Else the projector's alone, which reads the teacher
+    only and is frozen afterwards."""
+    learning_rate: float | None = None
+    """Where it is not the distillation's. It stays constant, as published."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ValueError(f"epochs must not be negative, got {self.epochs}")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+
+    def loss(self, projected: tuple[Any, ...], context: Context) -> Tensor:
+        """The loss of this training, a scalar."""
+        result: Tensor = self.objective(*projected, context=context)
+        return result
+
+    def finish(self) -> None:
+        """Freezes what trained alone; to be called when this training is over, and on resuming after it."""
+        if not self.trains_student:
+            self.projector.requires_grad_(False)
+            # An optimizer steps on a gradient that is left over, whatever `requires_grad` says.
+            self.projector.zero_grad(set_to_none=True)

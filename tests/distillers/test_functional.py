@@ -1,39 +1,12 @@
-"""The transfer functions against published figures, plain loops, derivatives and identities."""
+"""KD, hints and attention against plain loops, derivatives and identities."""
 
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from crdkit.distillers import attention, fitnet, kd, pixel_kd
-
-PUBLISHED = np.load(Path(__file__).parents[1] / "reference" / "losses.npz")
-
-
-def published(name: str, side: str) -> list[Tensor]:
-    keys = sorted(key for key in PUBLISHED.files if key.startswith(f"{name}/{side}_"))
-    return [torch.from_numpy(PUBLISHED[key]) for key in keys]
-
-
-@pytest.mark.parametrize(
-    ("name", "loss"),
-    [
-        ("kd", lambda s, t: kd(s[0], t[0], temperature=float(PUBLISHED["kd/temperature"]))),
-        ("fitnet", lambda s, t: fitnet(s[0], t[0])),
-        ("at", attention),
-    ],
-)
-def test_agrees_with_the_published_code(name: str, loss) -> None:
-    students = [s.requires_grad_() for s in published(name, "student")]
-    value = loss(students, published(name, "teacher"))
-    value.backward()
-    torch.testing.assert_close(value.detach(), torch.from_numpy(PUBLISHED[f"{name}/loss"]), rtol=1e-5, atol=0)
-    for student, expected in zip(students, published(name, "grad"), strict=True):
-        assert student.grad is not None
-        torch.testing.assert_close(student.grad, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
 def loop_kd(student: list[float], teacher: list[float], temperature: float) -> float:

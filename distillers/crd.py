@@ -1,0 +1,81 @@
+"""Contrastive representation distillation as a term: the heads project, the contrast remembers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..contrast import CriticHeads, InstanceContrast
+from ..models import Outputs
+from .term import Context, Pair, Term
+
+__all__ = ["make_crd"]
+
+
+class _Heads(nn.Module):
+    """Embeddings of both sides in the critic's space."""
+
+    def __init__(self, pair: Pair, embed_dim: int, head: str) -> None:
+        super().__init__()
+        self.heads = CriticHeads(pair.student.embedding, pair.teacher.embedding, embed_dim, kind=head)
+
+    def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
+        z_s, z_t = self.heads(student.embedding, teacher.embedding)
+        return z_s, z_t
+
+
+class _Contrast(nn.Module):
+    """`InstanceContrast` at the rows of the batch."""
+
+    def __init__(self, num_samples: int, embed_dim: int, **settings: Any) -> None:
+        super().__init__()
+        self.contrast = InstanceContrast(num_samples, embed_dim, **settings)
+
+    def forward(self, z_s: Tensor, z_t: Tensor, *, context: Context) -> Tensor:
+        loss: Tensor = self.contrast(z_s, z_t, context.index)
+        return loss
+
+    def update(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
+        self.contrast.update(index, z_s, z_t)
+
+
+def make_crd(
+    pair: Pair,
+    *,
+    weight: float = 0.8,
+    embed_dim: int = 128,
+    num_negatives: int = 16384,
+    temperature: float = 0.07,
+    momentum: float = 0.5,
+    objective: str = "nce",
+    negatives: str | None = None,
+    head: str = "linear",
+) -> Term:
+    """Contrastive representation distillation of the embeddings (Tian et al., 2020).
+
+    Args:
+        pair: two networks; with labels for negatives of other classes.
+        weight: published.
+        embed_dim: d of the shared space.
+        num_negatives: K.
+        temperature: τ.
+        momentum: of the memory's rows.
+        objective: "nce" or "infonce".
+        negatives: as in `InstanceContrast`. None for the published ones: "other_class" where there are
+            labels, else "uniform".
+        head: "linear" or "mlp".
+    """
+    if negatives is None:
+        negatives = "uniform" if pair.labels is None else "other_class"
+    contrast = _Contrast(
+        pair.num_samples,
+        embed_dim,
+        num_negatives=num_negatives,
+        temperature=temperature,
+        momentum=momentum,
+        objective=objective,
+        negatives=negatives,
+        labels=pair.labels,
+    )
+    return Term(_Heads(pair, embed_dim, head), contrast, weight=weight, written=(0, 1))

@@ -1,0 +1,126 @@
+"""Knowledge distillation: the teacher's softened predictions as targets."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..contrast.checks import check_positive
+from .shapes import classes
+from .tensors import check_same, full_precision, unit
+from .term import Function, Pair, Read, Term
+
+__all__ = ["kd", "make_kd", "pixel_kd", "standardise_logits"]
+
+
+@full_precision
+def kd(
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0, standardise: bool = False
+) -> Tensor:
+    """Knowledge distillation: KL(teacher || student) of softened predictions.
+
+    L = T² · mean_b Σ_c p_t log(p_t / p_s), with p = softmax(logits / T); T² keeps the size of the gradient
+    independent of the temperature. Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
+
+    Args:
+        student_logits: (B, C).
+        teacher_logits: (B, C).
+        temperature: T, positive.
+        standardise: put `standardise_logits` of both in the place of the logits.
+
+    Raises:
+        ValueError: for shapes that are not the same (B, C), or a temperature that is not positive.
+    """
+    check_same(student_logits, teacher_logits, ndim=2, axes="(B, C)")
+    if standardise:
+        student_logits, teacher_logits = (
+            standardise_logits(student_logits),
+            standardise_logits(teacher_logits),
+        )
+    return _softened_kl(student_logits, teacher_logits, temperature).mean()
+
+
+@full_precision
+def pixel_kd(
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0, mask: Tensor | None = None
+) -> Tensor:
+    """`kd` at each position of a segmentation, averaged over the positions of all images.
+
+    Args:
+        student_logits: (B, C, H, W).
+        teacher_logits: (B, C, H, W); resize one side before, where resolutions differ.
+        temperature: T, positive.
+        mask: (B, H, W) bool, True where a position counts; what the others hold, NaN included, has no
+            influence. With none True the loss is 0.
+
+    Raises:
+        ValueError: for shapes that do not agree, or a temperature that is not positive.
+    """
+    check_same(student_logits, teacher_logits, ndim=4, axes="(B, C, H, W)")
+    if mask is None:
+        return _softened_kl(student_logits, teacher_logits, temperature).mean()
+    batch, _, height, width = student_logits.shape
+    if mask.shape != (batch, height, width) or mask.dtype != torch.bool:
+        raise ValueError(
+            f"mask must be bool of shape {(batch, height, width)}, got {mask.dtype} {tuple(mask.shape)}"
+        )
+    # Hidden before the softmax, not after: a NaN there would come back through the gradient, as 0 · NaN.
+    hidden = ~mask[:, None]
+    student, teacher = student_logits.masked_fill(hidden, 0), teacher_logits.masked_fill(hidden, 0)
+    return _softened_kl(student, teacher, temperature).sum() / mask.sum().clamp(min=1)
+
+
+@full_precision
+def standardise_logits(logits: Tensor) -> Tensor:
+    """The z-score of each sample's logits: mean 0 and standard deviation 1 over the classes.
+
+    The student then learns the shape of the teacher's logits and not their size. Sun et al., Logit
+    Standardization in Knowledge Distillation, 2024, Eq. 13; the deviation is the unbiased one, as published.
+    Logits that are all equal become 0.
+
+    Args:
+        logits: (B, C).
+
+    Returns:
+        (B, C), fp32 or wider.
+    """
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    return math.sqrt(max(logits.shape[1] - 1, 1)) * unit(centred)
+
+
+def make_kd(
+    pair: Pair, *, weight: float | None = None, temperature: float | None = None, standardise: bool = False
+) -> Term:
+    """Knowledge distillation (`kd`) of the logits.
+
+    Args:
+        pair: two classifiers of the same classes.
+        weight: None for the published one: 0.9 beside a cross-entropy of 0.1; 1 beside other terms and a
+            whole cross-entropy; with `standardise` 9, beside other terms too.
+        temperature: None for the published one: 4; with `standardise` 2.
+        standardise: compare the logits' z-scores (Sun et al., 2024). They are small and bounded: the loss is
+            weak at the plain method's temperature and weight, so it has its own.
+    """
+    classes(pair, "kd")
+    if temperature is None:
+        temperature = 2.0 if standardise else 4.0
+    check_positive(temperature=temperature)
+    return Term(
+        Read(lambda student, teacher: (student.logits, teacher.logits)),
+        Function(partial(kd, temperature=temperature, standardise=standardise)),
+        weight=(9.0 if standardise else 0.9) if weight is None else weight,
+        weight_in_sum=1.0 if weight is None and not standardise else None,
+        task_weight=0.1,
+    )
+
+
+def _softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """T² · KL over dim 1, without that dim."""
+    check_positive(temperature=temperature)
+    log_student = F.log_softmax(student_logits / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher_logits / temperature, dim=1)
+    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1) * temperature**2

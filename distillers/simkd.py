@@ -1,0 +1,126 @@
+"""SimKD: the teacher's classifier reused on the student's projected map."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+from torch import Tensor, nn
+
+from ..contrast.checks import check_positive
+from ..models import Outputs
+from .fitnet import fitnet
+from .shapes import Shape, last_maps, refusal
+from .tensors import pooled
+from .term import Function, Pair, Term
+
+__all__ = ["Reused", "SimKDProjector", "make_simkd"]
+
+
+class SimKDProjector(nn.Module):
+    """The student's map in the teacher's channels: 1×1, 3×3 and 1×1 convolutions with batch norm and ReLU.
+
+    The inner width is the teacher's channels divided by `reduction`. Of two maps of different H or W the
+    larger is average-pooled to the smaller, along each axis. Chen et al., Knowledge Distillation with the
+    Reused Teacher Classifier, 2022.
+
+    Args:
+        student_shape: (C, H, W) of the student's map.
+        teacher_shape: (C', H', W') of the teacher's map.
+        reduction: of the bottleneck.
+    """
+
+    def __init__(self, student_shape: Shape, teacher_shape: Shape, *, reduction: int = 2) -> None:
+        super().__init__()
+        channels, inner = teacher_shape[0], teacher_shape[0] // reduction if reduction > 0 else 0
+        if inner < 1:
+            raise ValueError(
+                f"reduction must be from 1 to the teacher's {channels} channels, got {reduction}"
+            )
+        self.size = (min(student_shape[1], teacher_shape[1]), min(student_shape[2], teacher_shape[2]))
+        self.transfer = nn.Sequential(
+            *_convolution(student_shape[0], inner, 1),
+            *_convolution(inner, inner, 3),
+            *_convolution(inner, channels, 1),
+        )
+
+    def project(self, student_map: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', *the smaller size)."""
+        projected: Tensor = self.transfer(pooled(student_map, self.size))
+        return projected
+
+    def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
+        """The student's projected last map and the teacher's, of one shape."""
+        return self.project(student.maps[-1]), pooled(teacher.maps[-1], self.size)
+
+
+def _convolution(before: int, after: int, kernel: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+    )
+
+
+class Reused(nn.Module):
+    """Student, projector and the teacher's classifier as one network, that returns `Outputs`.
+
+    The projected map is appended to the student's maps; the embedding is its average, the logits are the
+    teacher's classifier's of that. It shares the student and the projector, and has a frozen copy of the
+    classifier, on the student's device.
+
+    Args:
+        student: returns `Outputs`.
+        projector: as trained.
+        classifier: the teacher's, embedding -> logits.
+    """
+
+    def __init__(self, student: nn.Module, projector: SimKDProjector, classifier: nn.Linear) -> None:
+        super().__init__()
+        self.student = student
+        self.projector = projector
+        self.classifier = copy.deepcopy(classifier).requires_grad_(False)
+        self.classifier.to(projector.transfer[0].weight.device)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Outputs:
+        """`Outputs` of images, (B, 3, H, W)."""
+        outputs: Outputs = self.student(images)
+        projected = self.projector.project(outputs.maps[-1])
+        embedding = projected.mean(dim=(2, 3))
+        return Outputs(self.classifier(embedding), (*outputs.maps, projected), embedding)
+
+
+def make_simkd(pair: Pair, *, weight: float = 1.0, reduction: int = 2) -> Term:
+    """SimKD: the mean squared difference (`fitnet`) of the last maps through a `SimKDProjector`, alone.
+
+    The cross-entropy has no part in it (task weight 0), and the student's own classifier is not used: the
+    network to test is what `deploy` returns, with the teacher's classifier.
+
+    Args:
+        pair: with the teacher's classifier, which must read the average of the teacher's last map.
+        weight: published.
+        reduction: of the projector's bottleneck.
+
+    Raises:
+        ValueError: for a teacher without a linear classifier, or one that reads something else.
+    """
+    student, teacher = last_maps(pair, "simkd")
+    check_positive(reduction=reduction)
+    classifier = pair.teacher_classifier
+    if classifier is None:
+        raise refusal(pair, "simkd", "it reuses the teacher's linear classifier, and none is known")
+    if classifier.in_features != teacher[0]:
+        mismatch = f"reads {classifier.in_features} channels and its last map has {teacher[0]}"
+        raise refusal(pair, "simkd", f"the teacher's classifier {mismatch}")
+    projector = SimKDProjector(student, teacher, reduction=reduction)
+    return Term(
+        projector,
+        Function(fitnet),
+        weight=weight,
+        task_weight=0.0,
+        deploy=partial(_deploy, projector, classifier),
+    )
+
+
+def _deploy(projector: SimKDProjector, classifier: nn.Linear, student: nn.Module) -> nn.Module:
+    return Reused(student, projector, classifier)

@@ -1,0 +1,261 @@
+"""The pure functions against plain loops, derivatives, identities, half precision and bad arguments."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from crdkit.distillers import functional as D
+
+
+def wide(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def close(value: Tensor, expected: float, rel: float = 1e-9) -> bool:
+    return value.item() == pytest.approx(expected, rel=rel)
+
+
+def test_similarity_correlation_rkd_and_pkt_are_their_formulas(naive: ModuleType) -> None:
+    student, teacher, other = wide(5, 4), wide(5, 4), wide(5, 7)
+    lists = student.tolist(), other.tolist()
+    assert close(D.similarity(student, other), naive.similarity(*lists))
+    assert close(D.correlation(student, teacher), naive.correlation(student.tolist(), teacher.tolist()))
+    assert close(D.rkd(student, other), naive.rkd(*lists, 25, 50))
+    assert close(D.rkd(student, other, distance_weight=0, angle_weight=1), naive.rkd(*lists, 0, 1))
+    assert close(D.pkt(student, other), naive.pkt(*lists), rel=1e-5)  # the published floor of 1e-7
+
+
+def test_dkd_dist_and_standardised_kd_are_their_formulas(naive: ModuleType) -> None:
+    student, teacher, label = wide(4, 6), wide(4, 6), torch.tensor([0, 5, 2, 2])
+    rows = list(zip(student.tolist(), teacher.tolist(), label.tolist(), strict=True))
+    parts = [naive.decoupled(s, t, y, 2.0) for s, t, y in rows]
+    expected = 4 * sum(0.5 * tckd + 3 * nckd for tckd, nckd, _ in parts) / 4
+    assert close(D.dkd(student, teacher, label, alpha=0.5, beta=3, temperature=2), expected)
+    assert close(
+        D.dist(student, teacher, beta=0.5, gamma=3, temperature=2),
+        naive.dist(student.tolist(), teacher.tolist(), 0.5, 3, 2),
+        rel=1e-5,  # the published floor of 1e-8
+    )
+    scores = [(naive.softmax(naive.z_score(s), 2), naive.softmax(naive.z_score(t), 2)) for s, t, _ in rows]
+    expected = 4 * sum(naive.divergence(t, s) for s, t in scores) / 4
+    assert close(D.kd(student, teacher, temperature=2, standardise=True), expected)
+
+
+def test_losses_of_maps_are_their_formulas(naive: ModuleType) -> None:
+    student, teacher, other = wide(2, 3, 4, 4), wide(2, 3, 4, 4), wide(2, 5, 4, 4)
+    lists = student.tolist(), other.tolist()
+    assert close(D.factor(student, other), naive.factor(*lists))
+    assert close(D.nst([student], [other]), naive.nst(*lists))
+    large, larger = wide(2, 9, 2, 2), wide(2, 7, 2, 2)  # more channels than places
+    assert close(D.nst([large], [larger]), naive.nst(large.tolist(), larger.tolist()))
+    flows = list(zip(*lists, strict=True)), list(zip(teacher.tolist(), lists[1], strict=True))
+    assert close(D.fsp([student, other], [teacher, other]), naive.fsp(*flows))
+    assert close(D.hcl([student], [teacher]), naive.context(lists[0], teacher.tolist(), (2, 1)))
+    tall, taller = wide(2, 3, 8, 8), wide(2, 3, 8, 8)
+    assert close(D.hcl([tall], [taller]), naive.context(tall.tolist(), taller.tolist(), (4, 2, 1)))
+    variance = torch.tensor([0.5, 1.0, 4.0], dtype=torch.float64)
+    assert close(
+        D.vid([student], [teacher], [variance]),
+        naive.gaussian(lists[0], teacher.tolist(), variance.tolist()),
+    )
+
+
+def test_activation_boundary_weighs_its_maps(naive: ModuleType) -> None:
+    maps = [(2 * wide(3, 2, 4, 4), wide(3, 2, 4, 4)), (2 * wide(3, 4, 2, 2), wide(3, 4, 2, 2))]
+    sums = [naive.boundary(s.flatten().tolist(), t.flatten().tolist(), 0.7) for s, t in maps]
+    expected = (sums[0] / 2 + sums[1]) * 3 / 1000 / 3
+    assert close(D.activation_boundary(*zip(*maps, strict=True), margin=0.7), expected)
+    # beyond the margin nothing is left to do
+    teacher = maps[0][1]
+    assert D.activation_boundary([teacher.sign() * 1.01], [teacher]).item() == 0
+
+
+LABEL = torch.tensor([0, 3, 1, 3])
+VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "kd": D.kd,
+    "standardised kd": lambda s, t: D.kd(s, t, standardise=True),
+    "dkd": lambda s, t: D.dkd(s, t, LABEL),
+    "standardised dkd": lambda s, t: D.dkd(s, t, LABEL, standardise=True),
+    "dist": D.dist,
+    "correlation": D.correlation,
+    "similarity": D.similarity,
+    "rkd": D.rkd,
+    "pkt": D.pkt,
+}
+MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "fitnet": D.fitnet,
+    "attention": lambda s, t: D.attention([s], [t]),
+    "nst": lambda s, t: D.nst([s], [t]),
+    "similarity": D.similarity,
+    "factor": D.factor,
+    "fsp": lambda s, t: D.fsp([s, s[..., ::2, ::2]], [t, t[..., ::2, ::2]]),
+    "hcl": lambda s, t: D.hcl([s], [t]),
+    "activation_boundary": lambda s, t: D.activation_boundary([s], [t]),
+    "vid": lambda s, t: D.vid([s], [t], [s.new_full((s.shape[1],), 2.0)]),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_derivatives_for_vectors(name: str) -> None:
+    student, teacher = wide(4, 5).requires_grad_(), wide(4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(VECTORS[name], (student, teacher))
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_derivatives_for_maps(name: str) -> None:
+    student = wide(2, 2, 4, 4).requires_grad_()
+    teacher = wide(2, 2, 4, 4)
+    assert torch.autograd.gradcheck(lambda s: MAPS[name](s, teacher), (student,))
+
+
+@pytest.mark.parametrize(
+    "name", [*VECTORS, *(name for name in MAPS if name not in ("vid", "activation_boundary"))]
+)
+def test_a_copy_of_the_teacher_costs_nothing(name: str) -> None:
+    loss, x = (VECTORS[name], wide(4, 5)) if name in VECTORS else (MAPS[name], wide(4, 2, 4, 4))
+    # dist has a floor of 1e-8 under its norms
+    assert loss(x, x).item() == pytest.approx(0, abs=1e-3 if name == "dist" else 1e-12)
+    assert loss(x, torch.randn_like(x)).item() > 1e-3
+
+
+@pytest.mark.parametrize("name", [*VECTORS, *MAPS])
+def test_the_order_of_the_batch(name: str) -> None:
+    loss, shape = (VECTORS[name], (4, 5)) if name in VECTORS else (MAPS[name], (4, 2, 4, 4))
+    student, teacher = wide(*shape), wide(*shape)
+    order = torch.tensor([3, 1, 2, 0])  # keeps the labels
+    if "dkd" in name:
+        order = torch.tensor([0, 3, 2, 1])
+    permuted = loss(student[order], teacher[order])
+    if name == "correlation":  # alone depends on who is whose neighbour
+        assert not torch.isclose(permuted, loss(student, teacher))
+        torch.testing.assert_close(loss(student.flip(0), teacher.flip(0)), loss(student, teacher))
+    else:
+        torch.testing.assert_close(permuted, loss(student, teacher))
+
+
+def test_kd_is_what_dkd_takes_apart() -> None:
+    student, teacher, label = wide(1, 6), wide(1, 6), torch.tensor([4])
+    target = teacher.div(4).softmax(1)[0, 4].item()
+    whole = D.dkd(student, teacher, label, alpha=1, beta=1 - target)
+    torch.testing.assert_close(whole, D.kd(student, teacher))
+
+
+def test_what_relations_do_not_see() -> None:
+    student, teacher = wide(6, 5), wide(6, 5)
+    rotation = torch.linalg.qr(wide(5, 5)).Q
+    channels = torch.randperm(5)
+    moved = 3 * student @ rotation + wide(5)
+    torch.testing.assert_close(D.rkd(moved, teacher), D.rkd(student, teacher))
+    torch.testing.assert_close(D.rkd(student, moved), torch.zeros((), dtype=torch.float64), atol=1e-9, rtol=0)
+    for loss in (D.pkt, D.similarity, D.rkd):
+        torch.testing.assert_close(loss(student[:, channels], teacher), loss(student, teacher))
+    torch.testing.assert_close(D.pkt(student * wide(6, 1).abs(), teacher), D.pkt(student, teacher))
+    torch.testing.assert_close(D.similarity(3 * student, teacher), D.similarity(student, teacher))
+    m, n = wide(2, 3, 4, 4), wide(2, 5, 4, 4)
+    torch.testing.assert_close(D.nst([7 * m.flip(1)], [n]), D.nst([m], [n]))
+    torch.testing.assert_close(D.factor(7 * m.flip(1), n), D.factor(m, n))
+
+
+def test_what_predictions_do_not_see() -> None:
+    student, teacher, label = wide(4, 6), wide(4, 6), torch.tensor([0, 3, 5, 1])
+    moved = student * wide(4, 1).exp() + wide(4, 1)
+    for loss in (D.kd, lambda s, t, **how: D.dkd(s, t, label, **how)):
+        torch.testing.assert_close(
+            loss(moved, teacher, standardise=True), loss(student, teacher, standardise=True)
+        )
+        assert not torch.isclose(loss(moved, teacher), loss(student, teacher))
+    for loss in (D.kd, D.dist):
+        torch.testing.assert_close(loss(student + wide(4, 1), teacher), loss(student, teacher))
+    # dist: a linear relation costs nothing (but for its floor), as when all predictions move to uniform ones
+    p = student.softmax(1)
+    softened = (0.3 * p + 0.7 / 6).log()
+    assert D.dist(p.log(), softened, temperature=1).item() == pytest.approx(0, abs=1e-4)
+    uneven = (p * wide(4, 1).sigmoid() + 0.1).log()  # an affine map of its own for each row
+    uneven = uneven - uneven.logsumexp(1, keepdim=True)
+    assert D.dist(p.log(), uneven, temperature=1, gamma=0).item() == pytest.approx(0, abs=1e-4)
+    assert D.dist(p.log(), uneven, temperature=1, beta=0).item() > 1e-2
+
+
+def test_the_standard_score() -> None:
+    logits = 5 * wide(3, 7) + 2
+    scores = D.standardise_logits(logits)
+    torch.testing.assert_close(scores.mean(1), torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(scores.std(1), torch.ones(3, dtype=torch.float64))
+    assert D.standardise_logits(torch.full((2, 4), 3.0)).abs().max() == 0
+
+
+def test_degenerate_batches_stay_finite() -> None:
+    for name, loss in {**VECTORS, **MAPS}.items():
+        shape = (4, 5) if name in VECTORS and name != "similarity" else (4, 2, 4, 4)
+        student = torch.zeros(shape, requires_grad=True)  # all samples alike, no direction
+        value = loss(student, torch.randn(shape))
+        value.backward()
+        assert torch.isfinite(value) and student.grad is not None, name
+        assert student.grad.abs().max() < 1e3, name
+    for loss in (D.correlation, D.rkd, D.pkt, D.similarity):
+        one = torch.randn(1, 5, requires_grad=True)
+        loss(one, torch.randn(1, 5)).backward()
+        assert one.grad is not None and one.grad.abs().max() < 1e-5
+    sure = torch.tensor([[1e4, -1e4, 0.0], [0.0, 1e4, -1e4]], requires_grad=True)
+    value = D.dkd(sure, -sure.detach(), torch.tensor([0, 1]), temperature=1.0)
+    value.backward()
+    assert torch.isfinite(value) and sure.grad is not None and torch.isfinite(sure.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", [*VECTORS, *MAPS])
+def test_half_precision_is_computed_in_full(name: str, dtype: torch.dtype) -> None:
+    loss, shape = (VECTORS[name], (4, 5)) if name in VECTORS else (MAPS[name], (4, 2, 4, 4))
+    big, other = (300 * torch.randn(shape)).to(dtype), torch.randn(shape).to(dtype)
+    expected = loss(big.float(), other.float())
+    assert loss(big, other).dtype == torch.float32
+    torch.testing.assert_close(loss(big, other), expected)
+    with torch.autocast("cpu", dtype=dtype):
+        torch.testing.assert_close(loss(big.float(), other.float()), expected)
+
+
+def test_larger_maps_are_pooled() -> None:
+    wide_map, high_map = torch.randn(2, 3, 2, 8), torch.randn(2, 4, 6, 4)
+    pooled_wide = torch.stack([wide_map[..., 2 * j : 2 * j + 2].mean(-1) for j in range(4)], -1)
+    pooled_high = torch.stack([high_map[:, :, 3 * i : 3 * i + 3].mean(2) for i in range(2)], 2)
+    for loss in (lambda s, t: D.nst([s], [t]), D.factor):
+        torch.testing.assert_close(loss(wide_map, high_map), loss(pooled_wide, pooled_high))
+    a, b = torch.randn(2, 3, 2, 4), torch.randn(2, 4, 2, 4)
+    torch.testing.assert_close(D.fsp([wide_map, high_map], [a, b]), D.fsp([pooled_wide, pooled_high], [a, b]))
+
+
+def test_bad_arguments_are_named() -> None:
+    x, m = torch.randn(4, 5), torch.randn(4, 2, 4, 4)
+    with pytest.raises(ValueError, match=r"the same shape \(B, D\), got \(4, 5\) and \(4, 2\)"):
+        D.correlation(x, x[:, :2])
+    for loss in (D.rkd, D.pkt):
+        with pytest.raises(ValueError, match=r"\(B, D\) with the same B, got \(4, 5\) and \(3, 5\)"):
+            loss(x, x[:3])
+    with pytest.raises(ValueError, match=r"\(B, …\) with the same B, got \(4, 5\) and \(3, 5\)"):
+        D.similarity(x, x[:3])
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\) with the same B, got \(4, 5\)"):
+        D.factor(x, m)
+    with pytest.raises(ValueError, match=r"at least 2, got 1 and 1"):
+        D.fsp([m], [m])
+    with pytest.raises(ValueError, match=r"same channels, got \[2, 2\] and \[2, 1\]"):
+        D.fsp([m, m], [m, m[:, :1]])
+    with pytest.raises(ValueError, match="student_maps must be a sequence of maps, got one tensor"):
+        D.nst(m, [m])
+    with pytest.raises(ValueError, match=r"margin must be positive, got 0"):
+        D.activation_boundary([m], [m], margin=0)
+    with pytest.raises(ValueError, match=r"got \(4, 2, 4, 4\) and \(4, 1, 4, 4\)"):
+        D.activation_boundary([m], [m[:, :1]])
+    with pytest.raises(ValueError, match=r"variances be \(C,\), got .*\(3,\)"):
+        D.vid([m], [m], [torch.ones(3)])
+    with pytest.raises(ValueError, match=r"got \(4, 2, 4, 4\) and \(4, 2, 2, 2\)"):
+        D.hcl([m], [m[..., :2, :2]])
+    for loss in (D.dist, lambda s, t, temperature: D.dkd(s, t, LABEL, temperature=temperature)):
+        with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+            loss(x, x, temperature=0)
+    with pytest.raises(ValueError, match=r"label must be int64 of shape \(4,\), got torch\.int64 \(3,\)"):
+        D.dkd(x, x, LABEL[:3])
+    with pytest.raises(ValueError, match="at least two classes"):
+        D.dkd(x[:, :1], x[:, :1], LABEL)

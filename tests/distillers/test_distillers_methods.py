@@ -1,0 +1,81 @@
+"""Methods by name: what they are called, their settings, and the weights of a sum."""
+
+import pytest
+
+from crdkit.distillers import METHODS, build_terms, parse_method, settings_of
+
+
+def test_a_method_is_a_sum() -> None:
+    assert parse_method("none") == {}
+    assert parse_method("crd+0.5*kd") == {"crd": 1.0, "kd": 0.5}
+    assert parse_method("crd-dense", known=("crd-dense",)) == {"crd-dense": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("crt", "unknown method 'crt' in 'crt': did you mean crd"),
+        ("kd+fitnets", "unknown method 'fitnets' in 'kd\\+fitnets': did you mean fitnet"),
+        ("zzzzzz", "unknown method 'zzzzzz' in 'zzzzzz': known: none, kd, fitnet, at"),
+        ("none+kd", "unknown method 'none'"),
+        ("kd+kd", "'kd' stands twice"),
+        ("x*kd", "the factor 'x' in 'x\\*kd' is not a number"),
+        ("-1*kd", "must be positive, got -1"),
+        ("inf*kd", "must be positive, got inf"),
+    ],
+)
+def test_bad_methods_are_named(method: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_method(method)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_has_a_type_and_a_published_value(name: str) -> None:
+    settings = settings_of(METHODS[name])
+    assert "weight" in settings
+    for setting in settings.values():
+        assert setting.annotation in (float, int, bool, str, float | None, str | None), setting
+        assert setting.default is not setting.empty
+        assert setting.default is None or isinstance(setting.default, setting.annotation), setting
+
+
+def test_weights_alone_and_in_a_sum(zoo) -> None:
+    pair = zoo.pair("resnet20", "resnet56")
+    alone = build_terms("kd", pair)["kd"]
+    assert (alone.weight, alone.task_weight) == (0.9, 0.1)
+    assert build_terms("0.5*kd", pair)["kd"].weight == 0.45
+    both = build_terms("crd+kd", pair)
+    assert {name: (term.weight, term.task_weight) for name, term in both.items()} == {
+        "crd": (0.8, 1.0),
+        "kd": (1.0, 1.0),
+    }
+    assert build_terms("crd+0.5*kd", pair)["kd"].weight == 0.5
+    given = build_terms("crd+kd", pair, {"kd": {"weight": 0.9, "temperature": None}})
+    assert given["kd"].weight == 0.9
+    assert build_terms("none", pair) == {}
+
+
+def test_settings_reach_the_terms(zoo) -> None:
+    pair = zoo.pair("resnet20", "resnet56")
+    settings = {"crd": {"embed_dim": 16, "num_negatives": 4, "weight": 1}, "kd": {"temperature": 2.0}}
+    terms = build_terms("crd", pair, settings)
+    assert set(terms) == {"crd"} and terms["crd"].weight == 1
+    assert terms["crd"].objective.contrast.bank_student.rows.shape == (20, 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kd": {"temperatur": 2.0}}, "kd has no setting 'temperatur': did you mean temperature"),
+        ({"at": {"zzz": 2.0}}, "at has no setting 'zzz': known: weight"),
+        ({"crdd": {}}, "settings for an unknown method 'crdd': did you mean crd"),
+        ({"kd": {"temperature": "hot"}}, "kd.temperature must be float or none, got 'hot'"),
+        ({"dkd": {"standardise": 1}}, "dkd.standardise must be bool, got 1"),
+        ({"ab": {"epochs": 1.5}}, "ab.epochs must be int, got 1.5"),
+        ({"crd": {"negatives": 3}}, "crd.negatives must be str or none, got 3"),
+        ({"cc": {"embed_dim": True}}, "cc.embed_dim must be int, got True"),
+    ],
+)
+def test_bad_settings_are_named(settings, message: str, zoo) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_terms("kd", zoo.pair("resnet20", "resnet56"), settings)

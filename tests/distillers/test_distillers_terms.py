@@ -1,0 +1,236 @@
+"""Every method on every pair of the published benchmark: what it reads, trains and refuses."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from crdkit.distillers import METHODS, Context, Term, build_terms
+from crdkit.models import Dimensions, Outputs
+
+# Student and teacher; resnet56→20, 110→20 and 110→32 have the same shapes.
+PAIRS = [
+    ("wrn_16_2", "wrn_40_2"),
+    ("wrn_40_1", "wrn_40_2"),
+    ("resnet20", "resnet56"),
+    ("resnet20", "resnet110"),
+    ("resnet32", "resnet110"),
+    ("resnet8x4", "resnet32x4"),
+    ("vgg8", "vgg13"),
+    ("MobileNetV2", "vgg13"),
+    ("MobileNetV2", "ResNet50"),
+    ("vgg8", "ResNet50"),
+    ("ShuffleV1", "resnet32x4"),
+    ("ShuffleV2", "resnet32x4"),
+    ("ShuffleV1", "wrn_40_2"),
+]
+FSP = [0, 2, 3, 4, 5, 6]
+SAME_AS_BEFORE = [3, 4]
+
+READS = {
+    **dict.fromkeys(("kd", "dkd", "dist"), "logits"),
+    "fitnet": "maps[2]",
+    **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
+    **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
+    **dict.fromkeys(("cc", "rkd", "pkt", "crd"), "embedding"),
+    "fsp": "maps",
+    "ab": "preactivations[1:]",
+    "reviewkd": "maps[1:] + embedding",
+}
+WEIGHTS = {
+    "kd": 0.9,
+    "fitnet": 100,
+    "at": 1000,
+    "sp": 3000,
+    "cc": 0.02,
+    "vid": 1,
+    "rkd": 1,
+    "pkt": 30000,
+    "ab": 0,
+    "ft": 200,
+    "fsp": 0,
+    "nst": 50,
+    "crd": 0.8,
+    "dkd": 1,
+    "dist": 1,
+    "simkd": 1,
+    "reviewkd": 5,
+}
+
+
+def named(outputs: Outputs) -> dict[str, torch.Tensor]:
+    """The tensors of outputs by the words of READS."""
+    return {
+        "logits": outputs.logits,
+        "embedding": outputs.embedding,
+        **{f"maps[{i}]": x for i, x in enumerate(outputs.maps)},
+        **{f"preactivations[{i}]": x for i, x in enumerate(outputs.preactivations)},
+    }
+
+
+def read_names(method: str, count: int) -> set[str]:
+    names = {
+        "maps": {f"maps[{i}]" for i in range(count)},
+        "maps[1:]": {f"maps[{i}]" for i in range(1, count)},
+        "maps[-1]": {f"maps[{count - 1}]"},
+        "preactivations[1:]": {f"preactivations[{i}]" for i in range(1, count)},
+    }
+    return set().union(*(names.get(part, {part}) for part in READS[method].split(" + ")))
+
+
+def test_the_published_weights(zoo) -> None:
+    for name, weight in WEIGHTS.items():
+        term = METHODS[name](zoo.pair("resnet20", "resnet56"))
+        assert term.weight == weight, name
+        assert term.task_weight == {"kd": 0.1, "simkd": 0}.get(name, 1), name
+        assert term.warmup_epochs == (20 if name in ("dkd", "reviewkd") else 0), name
+        assert (term.initialise is not None) == (name in ("ab", "ft", "fsp")), name
+        assert (term.deploy is not None) == (name == "simkd"), name
+    assert set(WEIGHTS) == set(METHODS) == set(READS)
+
+
+@pytest.mark.parametrize("number", [n for n in range(len(PAIRS)) if n not in SAME_AS_BEFORE])
+@pytest.mark.parametrize("method", METHODS)
+def test_one_step_of_every_method_on_every_pair(method: str, number: int, zoo) -> None:
+    pair = zoo.pair(*PAIRS[number])
+    settings = {"crd": {"num_negatives": 8, "embed_dim": 16}}
+    if method == "fsp" and number not in FSP:
+        with pytest.raises(ValueError, match=r"fsp cannot compare .* channels.*Student: maps \d+x\d+x\d+"):
+            build_terms(method, pair)
+        return
+    term = build_terms(method, pair, settings)[method]
+    student, teacher = zoo.outputs(pair.student, grad=True), zoo.outputs(pair.teacher)
+    context = Context(index=torch.tensor([3, 1, 7, 12]), label=torch.tensor([0, 2, 2, 5]))
+    projected = term.projector(student, teacher)
+    loss = term.loss(projected, context)
+    assert loss.shape == () and loss.dtype == torch.float32 and torch.isfinite(loss)
+    loss.backward()
+    reached = {name for name, x in named(student).items() if x.grad is not None and x.grad.any()}
+    assert reached == read_names(method, len(pair.student.maps))
+    frozen = "encoder." if method == "ft" else "nothing"
+    for name, weight in term.projector.named_parameters():
+        assert (weight.grad is None) == name.startswith(frozen), name
+    assert not list(term.objective.parameters())
+    term.update(projected, context)
+
+
+def state(term: Term) -> dict[str, torch.Tensor]:
+    return {key: x.clone() for key, x in term.objective.state_dict().items()}
+
+
+def test_crd_remembers_the_rows_of_the_batch(zoo) -> None:
+    pair = zoo.pair("resnet20", "resnet56")
+    term = METHODS["crd"](pair, num_negatives=8)
+    context = Context(torch.tensor([3, 1, 7, 12]), None)
+    projected = term.projector(zoo.outputs(pair.student), zoo.outputs(pair.teacher))
+    term.loss(projected, context)
+    before = state(term)
+    term.update(projected, context)
+    for side in ("student", "teacher"):
+        key = f"contrast.bank_{side}.rows"
+        changed = (state(term)[key] != before[key]).any(dim=1).nonzero().flatten()
+        assert changed.tolist() == [1, 3, 7, 12]
+
+
+def test_crd_takes_negatives_of_other_classes_where_there_are_labels(zoo) -> None:
+    pair = zoo.pair("resnet20", "resnet56")
+    assert METHODS["crd"](pair).objective.contrast.negatives == "other_class"
+    assert METHODS["crd"](pair._replace(labels=None)).objective.contrast.negatives == "uniform"
+    assert METHODS["crd"](pair, negatives="all").objective.contrast.negatives == "all"
+
+
+def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
+    fewer, more = zoo.pair("resnet20", "vgg13"), zoo.pair("resnet20", "resnet56")
+    for method in ("ab", "reviewkd"):
+        with pytest.raises(
+            ValueError, match=rf"{method} .* equally many maps, got 4 and 5\. Student: maps 16x32"
+        ):
+            METHODS[method](fewer)
+    with pytest.raises(ValueError, match=r"fitnet .* it reads map 7, which one of them does not have"):
+        METHODS["fitnet"](more, hint=7)
+    bare = more._replace(student=Dimensions((), 64, (10,)))
+    for method in ("sp", "ft", "simkd", "at", "vid", "nst", "fsp"):
+        with pytest.raises(ValueError, match=rf"{method} cannot compare.*Student: maps none, embedding 64"):
+            METHODS[method](bare)
+    for logits in (None, (7,)):
+        other = more._replace(student=Dimensions(more.student.maps, 64, logits))
+        for method in ("kd", "dkd", "dist"):
+            wanted = re.escape(f"got a student with {logits} and a teacher with (10,)")
+            with pytest.raises(ValueError, match=f"{method} compares the logits.*{wanted}"):
+                METHODS[method](other)
+    with pytest.raises(ValueError, match="teacher's linear classifier, and none is known"):
+        METHODS["simkd"](more._replace(teacher_classifier=None))
+    with pytest.raises(ValueError, match="reads 1280 channels and its last map has 160"):
+        METHODS["simkd"](zoo.pair("resnet20", "MobileNetV2"))
+
+
+def test_lists_of_different_length_are_paired_from_the_first_stage_on(zoo) -> None:
+    pair = zoo.pair("resnet8x4", "vgg13")
+    student, teacher = zoo.outputs(pair.student), zoo.outputs(pair.teacher)
+    context = Context(torch.arange(4), None)
+    for method in ("at", "nst", "vid"):
+        term = METHODS[method](pair)
+        whole = term.loss(term.projector(student, teacher), context)
+        cut = teacher._replace(maps=teacher.maps[:4])
+        torch.testing.assert_close(term.loss(term.projector(student, cut), context), whole)
+
+
+def test_bad_settings_are_named_at_construction(zoo) -> None:
+    pair = zoo.pair("resnet20", "resnet56")
+    for method, settings, message in [
+        ("kd", {"temperature": 0.0}, "temperature must be positive, got 0"),
+        ("dkd", {"temperature": -1.0}, "temperature must be positive, got -1"),
+        ("dist", {"temperature": 0.0}, "temperature must be positive, got 0"),
+        ("kd", {"weight": float("nan")}, "weight must be finite and not negative, got nan"),
+        ("at", {"weight": -1.0}, "weight must be finite and not negative, got -1"),
+        ("dkd", {"warmup_epochs": -1.0}, "warmup_epochs must be finite and not negative, got -1"),
+        ("cc", {"embed_dim": 0}, "embed_dim must be positive, got 0"),
+        ("vid", {"initial_variance": 0.0}, "initial_variance must be above eps, 1e-05, got 0"),
+        ("ab", {"margin": 0.0}, "margin must be positive, got 0"),
+        ("ab", {"epochs": -1}, "epochs must not be negative, got -1"),
+        ("ft", {"rate": 0.001}, "rate must leave at least one of 64 channels, got 0.001"),
+        ("ft", {"paraphraser_learning_rate": 0.0}, "learning_rate must be positive, got 0"),
+        ("crd", {"negatives": "most"}, "negatives must be one of .*, got 'most'"),
+        ("simkd", {"reduction": 0}, "reduction must be positive, got 0"),
+        ("simkd", {"reduction": 65}, "reduction must be from 1 to the teacher's 64 channels, got 65"),
+        ("reviewkd", {"max_width": 0}, "width must be positive, got 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            METHODS[method](pair, **settings)
+
+
+def test_data_without_labels_or_networks_without_preactivations(zoo) -> None:
+    pair = zoo.pair("resnet20", "resnet56")
+    student, teacher = zoo.outputs(pair.student), zoo.outputs(pair.teacher)
+    term = METHODS["dkd"](pair)
+    with pytest.raises(ValueError, match="dkd needs the class of every sample"):
+        term.loss(term.projector(student, teacher), Context(torch.arange(4), None))
+    with pytest.raises(ValueError, match=r"ab .* the teacher gives none"):
+        METHODS["ab"](pair).projector(student, teacher._replace(preactivations=()))
+
+
+def test_standardisation_brings_its_own_temperature_and_weight(zoo) -> None:
+    pair = zoo.pair("resnet20", "resnet56")
+    student, teacher = zoo.outputs(pair.student), zoo.outputs(pair.teacher)
+    context = Context(torch.arange(4), torch.tensor([0, 1, 2, 3]))
+    for name in ("kd", "dkd"):
+        term = METHODS[name](pair, standardise=True)
+        assert term.weight == 9
+        same = METHODS[name](pair, standardise=True, temperature=2.0)
+        plain = METHODS[name](pair, temperature=2.0)
+        values = [t.loss(t.projector(student, teacher), context) for t in (term, same, plain)]
+        assert values[0] == values[1] != values[2]
+        assert METHODS[name](pair, standardise=True, weight=3.0).weight == 3
+
+
+def test_function_names_survive_the_files_of_the_same_name() -> None:
+    import crdkit.distillers as room
+    from crdkit.distillers import functional
+
+    files = {path.stem for path in Path(room.__file__).parent.glob("*.py")}
+    assert {"kd", "rkd", "factor"} <= files & set(functional.__all__)
+    for name in functional.__all__:
+        assert getattr(room, name) is getattr(functional, name)
+        assert not isinstance(getattr(room, name), nn.Module)
