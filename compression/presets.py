@@ -25,9 +25,7 @@ PAIRS = {
 }
 """The 13 pairs of the published benchmark: teacher and student."""
 
-_CIFAR100 = ImagesConfig(
-    source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761)
-)
+_CIFAR100 = ImagesConfig(source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761))
 _RECIPE = TrainConfig(evaluate_every=5)
 
 
@@ -39,7 +37,11 @@ def _pair(teacher: str, student: str) -> CompressionConfig:
 
 def _short(epochs: int, **changes: object) -> TrainConfig:
     return TrainConfig(
-        epochs=epochs, schedule="cosine", warmup_epochs=1, nesterov=True, evaluate_every=max(1, epochs // 5),
+        epochs=epochs,
+        schedule="cosine",
+        warmup_epochs=1,
+        nesterov=True,
+        evaluate_every=max(1, epochs // 5),
         **changes,  # type: ignore[arg-type]
     )
 
@@ -57,11 +59,9 @@ PRESETS = {
         train=_short(6),
     ),
     **{name: _pair(*pair) for name, pair in PAIRS.items()},
-    # The published recipe of ImageNet; start it on all GPUs of a machine with `accelerate launch --multi_gpu`.
+    # The published recipe of ImageNet, for all GPUs of a machine: `accelerate launch --multi_gpu`.
     "imagenet-r34-r18": CompressionConfig(
-        data=ImagesConfig(
-            source="folder", size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-        ),
+        data=ImagesConfig(source="folder", size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
         teacher=TeacherConfig(architecture="resnet34", weights="imagenet"),
         student="resnet18",
         train=_IMAGENET,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Normalise
-from ..distillers import METHODS, Initialise, Pair, Term, build_terms, parse_method
+from ..distillers import METHODS, Initialise, Pair, build_terms, parse_method
 from ..engine import Accelerator, Stages, TransferTask, digest, seeded
 from ..evaluation import ClassificationMetrics, classify
 from ..models import Frozen, Normalised, create, measure, save_weights
@@ -192,7 +192,7 @@ def classifier_of(network: nn.Module) -> nn.Linear | None:
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; values as in YAML, so `none` and `true` have a meaning.
+    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; a value is read as YAML does, `none` as nothing.
 
     Raises:
         ValueError: for another form.

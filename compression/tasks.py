@@ -69,7 +69,7 @@ class InitialiseTask(Task):
         self.module = stage.projector
         if stage.trains_student:
             self.module = TransferModule(student, {"initialise": stage.projector})
-        self.weights = {"initialise": stage.weight}
+        self.weights = {"initialise": 1.0}
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
         images, targets = self.views(batch)
@@ -78,7 +78,7 @@ class InitialiseTask(Task):
         else:
             projected = module(None, targets)
         context = Context(batch["index"], batch["label"])
-        return {"initialise": self.stage.objective(*projected, context=context)}, None
+        return {"initialise": self.stage.loss(projected, context)}, None
 
 
 def augmented(batch: Batch, augment: nn.Module) -> Tensor:

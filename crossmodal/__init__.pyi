@@ -2,7 +2,7 @@ from .config import CrossModalConfig, DataConfig, SegmentConfig, StudentConfig, 
 from .presets import PRESETS
 from .protocol import MethodRun, Protocol
 from .samples import Samples, load_samples
-from .terms import TERMS, parse_method
+from .terms import TERMS
 
 __all__ = [
     "PRESETS",
@@ -17,5 +17,4 @@ __all__ = [
     "TeacherConfig",
     "TransferConfig",
     "load_samples",
-    "parse_method",
 ]

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..data import AugmentConfig, Batch, PairedAugment
-from ..engine import Accelerator, Stages, TrainConfig, digest, seeded
+from ..distillers import parse_method
+from ..engine import Accelerator, Stages, TrainConfig, TransferTask, digest, seeded
 from ..evaluation import SegmentationMetrics, segment
 from ..models import Frozen, Normalised, Segmenter, measure
 from .config import CrossModalConfig
 from .networks import TeacherTargets, make_student, make_teacher
 from .samples import Samples
-from .tasks import SegmentTask, TransferTask
-from .terms import Shapes, build_terms, parse_method
-from .views import CachedViews, LiveViews, Rows, compute_views
+from .tasks import SegmentTask
+from .terms import TERMS, Shapes, build_terms
+from .views import CachedViews, DisturbedViews, LiveViews, Rows, compute_views
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Protocol:
         self, config: CrossModalConfig, samples: Samples, accelerator: Accelerator, folder: Path
     ) -> None:
         for method in config.method:
-            parse_method(method)
+            parse_method(method, TERMS)
         self.config, self.samples, self.accelerator = config, samples, accelerator
         self.stages = Stages(
             folder,
@@ -67,7 +68,7 @@ class Protocol:
 
     def runs(self) -> Iterator[MethodRun]:
         """Every method with every seed, as each is done; the teacher first, where a method has one."""
-        if any(parse_method(method) for method in self.config.method):
+        if any(parse_method(method, TERMS) for method in self.config.method):
             _ = self.teacher
         for seed in self.config.seed:
             for method in self.config.method:
@@ -96,16 +97,15 @@ class Protocol:
         config, data = self.config.transfer, self.config.data
         with seeded(seed):
             student = make_student(self.config.student, data, self.samples.statistics)
-            if not parse_method(method):
+            if not parse_method(method, TERMS):
                 return student
             terms = build_terms(method, self._shapes(student), config)
         dataset: Dataset[Any] = self.samples.train.select(data.teacher_view, data.student_view)
         views: nn.Module = self._live_views
         if config.views:
             dataset, views = Rows(len(self.samples.train)), CachedViews(lambda: self._stored_views)
-        task = TransferTask(
-            student, terms, views, PairedAugment(disturbance(data.augment)), data.student_view, self._targets
-        )
+        views = DisturbedViews(views, PairedAugment(disturbance(data.augment)), data.student_view)
+        task = TransferTask(student, terms, views, frozen=(self._targets,))
         self.stages.train(
             f"runs/{method}/seed-{seed}/transfer", task, dataset, config.train, seed,
             facts={

@@ -1,22 +1,20 @@
 """The transfer terms of the cross-modal pipeline: what each method compares, and with which objective.
 
-A term is two halves. Its projector holds the weights and runs inside the module that is trained (and
-wrapped by DDP); its objective holds the memory, if any, and stays outside.
+They are `distillers.Term`s whose projectors read the teacher's named targets in the place of its `Outputs`:
+targets can be computed once and kept.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from ..contrast import CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
-from ..distillers import FitNetRegressor
+from ..distillers import Contrast, FitNetRegressor, Function, Term, parse_method
 from ..distillers import functional as D
 from ..models import Outputs
 from .config import TransferConfig
@@ -44,42 +42,6 @@ class Shapes(NamedTuple):
     """(1, H, W) of the teacher's attention maps."""
     num_samples: int
     """Rows of the training set, M."""
-
-
-class Objective(nn.Module):
-    """A pure function as a term's objective; it has no memory and needs no index."""
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *projected: Tensor) -> Tensor:
-        *tensors, _ = projected
-        return self.function(*tensors)
-
-
-@dataclass(frozen=True)
-class Term:
-    """One transfer objective."""
-
-    projector: nn.Module
-    """(student's Outputs, targets) -> the tensors that the objective reads."""
-    objective: nn.Module
-    """(*tensors, index) -> scalar. All its state is buffers; one with a memory also has `update`."""
-    weight: float
-    written: tuple[int, ...] = ()
-    """Which of the projected tensors go to the memory after the step."""
-
-    def loss(self, projected: tuple[Tensor, ...], index: Tensor) -> Tensor:
-        """The unweighted term, a scalar."""
-        result: Tensor = self.objective(*projected, index)
-        return result
-
-    def update(self, projected: tuple[Tensor, ...], index: Tensor) -> None:
-        """Write the memory, where there is one."""
-        if self.written:
-            update: Callable[..., None] = self.objective.update  # type: ignore[assignment]
-            update(index, *(projected[i].detach() for i in self.written))
 
 
 class KDProjector(nn.Module):
@@ -187,16 +149,16 @@ def _kd(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
 
 def _make_kd(shapes: Shapes, config: TransferConfig) -> Term:
     return Term(
-        KDProjector(shapes), Objective(partial(_kd, temperature=config.kd_temperature)), config.kd_weight
+        KDProjector(shapes), Function(partial(_kd, temperature=config.kd_temperature)), config.kd_weight
     )
 
 
 def _make_at(shapes: Shapes, config: TransferConfig) -> Term:
-    return Term(ATProjector(shapes), Objective(_attention), config.at_weight)
+    return Term(ATProjector(shapes), Function(_attention), config.at_weight)
 
 
 def _make_fitnet(shapes: Shapes, config: TransferConfig) -> Term:
-    return Term(FitNetProjector(shapes), Objective(D.fitnet), config.fitnet_weight)
+    return Term(FitNetProjector(shapes), Function(D.fitnet), config.fitnet_weight)
 
 
 def _make_crd(shapes: Shapes, config: TransferConfig) -> Term:
@@ -209,7 +171,9 @@ def _make_crd(shapes: Shapes, config: TransferConfig) -> Term:
         objective=config.objective,
         negatives=config.negatives,
     )
-    return Term(GlobalProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(0, 1))
+    return Term(
+        GlobalProjector(shapes, config.embed_dim), Contrast(contrast), config.crd_weight, written=(0, 1)
+    )
 
 
 def _make_crd_local(shapes: Shapes, config: TransferConfig) -> Term:
@@ -219,7 +183,9 @@ def _make_crd_local(shapes: Shapes, config: TransferConfig) -> Term:
         temperature=config.temperature,
         objective=config.objective,
     )
-    return Term(LocalGlobalProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(1, 3))
+    return Term(
+        LocalGlobalProjector(shapes, config.embed_dim), Contrast(contrast), config.crd_weight, written=(1, 3)
+    )
 
 
 def _make_crd_dense(shapes: Shapes, config: TransferConfig) -> Term:
@@ -230,7 +196,9 @@ def _make_crd_dense(shapes: Shapes, config: TransferConfig) -> Term:
         temperature=config.temperature,
         objective=config.objective,
     )
-    return Term(DenseProjector(shapes, config.embed_dim), contrast, config.crd_weight, written=(0, 1))
+    return Term(
+        DenseProjector(shapes, config.embed_dim), Contrast(contrast), config.crd_weight, written=(0, 1)
+    )
 
 
 TERMS: dict[str, Callable[[Shapes, TransferConfig], Term]] = {
@@ -243,37 +211,10 @@ TERMS: dict[str, Callable[[Shapes, TransferConfig], Term]] = {
 }
 
 
-def parse_method(method: str) -> dict[str, float]:
-    """`crd-dense+0.5*kd` -> {"crd-dense": 1.0, "kd": 0.5}; `none` -> {}.
-
-    Raises:
-        ValueError: for an unknown term (the nearest names are suggested), one named twice, or a factor
-            that is not a positive number.
-    """
-    if method == "none":
-        return {}
-    factors: dict[str, float] = {}
-    for part in method.split("+"):
-        factor, star, name = part.rpartition("*")
-        if name not in TERMS:
-            near = difflib.get_close_matches(name, [*TERMS, "none"], n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known: none, {', '.join(TERMS)}"
-            raise ValueError(f"unknown method {name!r} in {method!r}: {hint}")
-        if name in factors:
-            raise ValueError(f"{name!r} stands twice in {method!r}")
-        try:
-            factors[name] = float(factor) if star else 1.0
-        except ValueError:
-            raise ValueError(f"the factor {factor!r} in {method!r} is not a number") from None
-        if not (math.isfinite(factors[name]) and factors[name] > 0):
-            raise ValueError(f"the factor of {name!r} in {method!r} must be positive, got {factor}")
-    return factors
-
-
 def build_terms(method: str, shapes: Shapes, config: TransferConfig) -> dict[str, Term]:
     """The terms of a method, with their weights."""
     terms = {}
-    for name, factor in parse_method(method).items():
+    for name, factor in parse_method(method, TERMS).items():
         term = TERMS[name](shapes, config)
-        terms[name] = Term(term.projector, term.objective, factor * term.weight, term.written)
+        terms[name] = replace(term, weight=factor * term.weight)
     return terms

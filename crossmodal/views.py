@@ -53,6 +53,27 @@ class CachedViews(nn.Module):
         return view[drawn, index], targets
 
 
+class DisturbedViews(nn.Module):
+    """Views of which the student's is disturbed once more, anew at every step.
+
+    Args:
+        views: batch -> (student's view, targets).
+        disturb: batch -> batch.
+        view: the name of the student's view.
+    """
+
+    def __init__(self, views: nn.Module, disturb: nn.Module, view: str) -> None:
+        super().__init__()
+        self.views = views
+        self.disturb = disturb
+        self.view = view
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Pair:
+        view, targets = self.views(batch)
+        return self.disturb({self.view: view})[self.view], targets
+
+
 class Rows(Dataset[dict[str, Tensor]]):
     """A data set of bare indices, for when everything else is cached."""
 

@@ -27,7 +27,7 @@ from .methods import METHODS, build_terms, parse_method, settings_of
 from .regressor import FitNetRegressor
 from .review import Fusion, Review
 from .simkd import Reused, SimKDProjector
-from .term import Context, Function, Initialise, Pair, Read, Term
+from .term import Context, Contrast, Function, Initialise, Pair, Read, Term
 from .vid import VID
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "VID",
     "Connectors",
     "Context",
+    "Contrast",
     "Embeddings",
     "FitNetRegressor",
     "Function",

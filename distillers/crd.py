@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
-from .term import Context, Pair, Term
+from .term import Contrast, Pair, Term
 
 __all__ = ["make_crd"]
 
@@ -23,21 +21,6 @@ class _Heads(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         z_s, z_t = self.heads(student.embedding, teacher.embedding)
         return z_s, z_t
-
-
-class _Contrast(nn.Module):
-    """`InstanceContrast` at the rows of the batch."""
-
-    def __init__(self, num_samples: int, embed_dim: int, **settings: Any) -> None:
-        super().__init__()
-        self.contrast = InstanceContrast(num_samples, embed_dim, **settings)
-
-    def forward(self, z_s: Tensor, z_t: Tensor, *, context: Context) -> Tensor:
-        loss: Tensor = self.contrast(z_s, z_t, context.index)
-        return loss
-
-    def update(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
-        self.contrast.update(index, z_s, z_t)
 
 
 def make_crd(
@@ -68,7 +51,7 @@ def make_crd(
     """
     if negatives is None:
         negatives = "uniform" if pair.labels is None else "other_class"
-    contrast = _Contrast(
+    contrast = InstanceContrast(
         pair.num_samples,
         embed_dim,
         num_negatives=num_negatives,
@@ -78,4 +61,4 @@ def make_crd(
         negatives=negatives,
         labels=pair.labels,
     )
-    return Term(_Heads(pair, embed_dim, head), contrast, weight=weight, written=(0, 1))
+    return Term(_Heads(pair, embed_dim, head), Contrast(contrast), weight=weight, written=(0, 1))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..models import Dimensions, Outputs
 
-__all__ = ["Context", "Function", "Initialise", "Pair", "Read", "Term"]
+__all__ = ["Context", "Contrast", "Function", "Initialise", "Pair", "Read", "Term"]
 
 
 class Pair(NamedTuple):
@@ -47,6 +47,27 @@ class Function(nn.Module):
 
     def forward(self, *projected: Any, context: Context) -> Tensor:
         return self.function(*projected)
+
+
+class Contrast(nn.Module):
+    """A contrast with its memory as an objective: it is asked, and written, at the rows of the batch.
+
+    Args:
+        contrast: `forward(*tensors, index) -> scalar` and `update(index, *tensors)`; no weights.
+    """
+
+    def __init__(self, contrast: nn.Module) -> None:
+        super().__init__()
+        self.contrast = contrast
+
+    def forward(self, *projected: Tensor, context: Context) -> Tensor:
+        loss: Tensor = self.contrast(*projected, context.index)
+        return loss
+
+    def update(self, index: Tensor, *projected: Tensor) -> None:
+        """Write the batch's vectors into the memory."""
+        update: Callable[..., None] = self.contrast.update  # type: ignore[assignment]
+        update(index, *projected)
 
 
 class Read(nn.Module):

@@ -19,6 +19,7 @@ from .sampler import BatchSource, ShardedBatchSampler, collate
 from .schedule import lr_factor
 from .stages import Stages, digest, seeded
 from .task import Task
+from .transfer import TransferModule, TransferTask
 
 __all__ = [
     "Accelerator",
@@ -38,6 +39,8 @@ __all__ = [
     "Task",
     "TaskError",
     "TrainConfig",
+    "TransferModule",
+    "TransferTask",
     "WorkerError",
     "collate",
     "derive_seed",

@@ -27,7 +27,13 @@ def run(config: CompressionConfig, preset: str) -> Path:
     from crdkit.engine import make_accelerator
     from crdkit.experiments.command import run_folder, write_config
     from crdkit.experiments.provenance import environment
-    from crdkit.experiments.report import CLASSIFICATION_COLUMNS, Run, summarise, terminal_table, write_results
+    from crdkit.experiments.report import (
+        CLASSIFICATION_COLUMNS,
+        Run,
+        summarise,
+        terminal_table,
+        write_results,
+    )
 
     folder = run_folder(config.output, config.resume, f"compress-{preset}")
     provenance = environment()
@@ -87,13 +93,12 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
         histories.setdefault(done.method, []).append(done.history)
     teacher = protocol.compare(protocol.teacher)
     notes = (
-        f"Teacher {config.teacher.architecture}, top-1 {100 * teacher['top1']:.2f}; "
-        f"student {config.student}."
+        f"Teacher {config.teacher.architecture}, top-1 {100 * teacher['top1']:.2f}; student {config.student}."
     )
     write_report(
         folder, CLASSIFICATION_COLUMNS, title=f"{config.teacher.architecture} to {config.student}: {preset}",
         baseline="none" if "none" in config.method else None, histories=histories,
-        curves=CLASSIFICATION_COLUMNS[:1], pictures=drawn, notes=notes,
+        curves=CLASSIFICATION_COLUMNS[:1], drawn=drawn, notes=notes,
     )  # fmt: skip
 
 
@@ -102,9 +107,7 @@ def main() -> None:
     from crdkit.compression import PRESETS
     from crdkit.experiments.command import parse
 
-    preset, config = parse(
-        "compress.py", sys.argv[1:], PRESETS, default="digits", description=__doc__ or ""
-    )
+    preset, config = parse("compress.py", sys.argv[1:], PRESETS, default="digits", description=__doc__ or "")
     from crdkit.data import DataError
     from crdkit.engine import CrdkitError
 

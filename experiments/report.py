@@ -60,6 +60,15 @@ SEGMENTATION_COLUMNS = (
     Column("best_mean_iou", "best mean IoU"),
 )
 
+CLASSIFICATION_COLUMNS = (
+    Column("top1", "top-1", digits=2),
+    Column("best_top1", "best top-1", digits=2),
+    Column("top5", "top-5", digits=2),
+    Column("agreement", "agreement with teacher"),
+    Column("divergence", "KL from teacher", scale=1.0, digits=3),
+    Column("correlation_difference", "correlation difference", scale=1.0, digits=3),
+)
+
 
 def summarise(runs: Iterable[Run]) -> Summary:
     """Mean, sample std and n of every scalar metric of every method, methods in order of appearance.
@@ -181,6 +190,7 @@ def write_report(
     curves: Sequence[Column] = (),
     panel: "Sequence[PanelRow]" = (),
     class_names: Sequence[str] | None = None,
+    drawn: Mapping[str, str] | None = None,
     notes: str = "",
 ) -> Path:
     """Write ``folder/report.md`` and its ``pictures/`` from ``folder/results.json``; return its path.
@@ -191,6 +201,7 @@ def write_report(
             metrics in ``curves``.
         panel: samples to show as a picture each: RGB, depth, truth and predictions side by side.
         class_names: for the panel's legend.
+        drawn: further pictures that the caller has put into ``pictures/``: heading → file name.
         notes: Markdown placed under the title.
     """
     from . import pictures
@@ -212,6 +223,8 @@ def write_report(
     if histories and curves:
         pictures.learning_curves(charts / "curves.png", histories, curves)
         parts.append("## Learning curves\n\n![Learning curves](pictures/curves.png)\n")
+
+    parts += [f"## {heading}\n\n![{heading}](pictures/{name})\n" for heading, name in (drawn or {}).items()]
 
     if "config" in results:
         import yaml

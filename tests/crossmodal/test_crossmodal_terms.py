@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from crdkit.crossmodal.config import TransferConfig
 from crdkit.crossmodal.networks import TeacherTargets
-from crdkit.crossmodal.terms import TERMS, Shapes, build_terms, pair_by_resolution, parse_method
+from crdkit.crossmodal.terms import TERMS, Shapes, build_terms, pair_by_resolution
+from crdkit.distillers import Context, parse_method
 from crdkit.distillers import functional as D
 from crdkit.models import Outputs
 
@@ -40,8 +41,8 @@ def targets(batch: int, shapes: Shapes) -> dict[str, Tensor]:
 
 
 def test_methods_are_sums_with_factors() -> None:
-    assert parse_method("none") == {}
-    assert parse_method("crd-dense+0.5*kd") == {"crd-dense": 1.0, "kd": 0.5}
+    assert parse_method("none", TERMS) == {}
+    assert parse_method("crd-dense+0.5*kd", TERMS) == {"crd-dense": 1.0, "kd": 0.5}
     terms = build_terms("crd-dense+0.5*kd", SHAPES, TransferConfig(kd_weight=4.0, crd_weight=0.8))
     assert {name: term.weight for name, term in terms.items()} == {"crd-dense": 0.8, "kd": 2.0}
 
@@ -60,16 +61,17 @@ def test_methods_are_sums_with_factors() -> None:
 )
 def test_bad_methods_are_explained(method: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_method(method)
+        parse_method(method, TERMS)
 
 
 @pytest.mark.parametrize("shapes", [SHAPES, CLASSIFIER], ids=["segmenter", "classifier"])
 @pytest.mark.parametrize("name", TERMS)
 def test_every_term_learns_and_writes_its_memory(name: str, shapes: Shapes) -> None:
     term = build_terms(name, shapes, CONFIG)[name]
-    student, said, index = outputs(6), targets(6, shapes), torch.tensor([3, 1, 4, 15, 9, 2])
+    student, said = outputs(6), targets(6, shapes)
+    context = Context(torch.tensor([3, 1, 4, 15, 9, 2]), None)
     projected = term.projector(student, said)
-    term.loss(projected, index).backward()
+    term.loss(projected, context).backward()
     assert student.maps[-1].grad is not None and student.maps[-1].grad.abs().sum() > 0
     weights = list(term.projector.parameters())
     assert all(weight.grad is not None for weight in weights)
@@ -77,7 +79,7 @@ def test_every_term_learns_and_writes_its_memory(name: str, shapes: Shapes) -> N
     memory = dict(term.objective.named_buffers())
     before = {key: value.clone() for key, value in memory.items()}
     with torch.no_grad():
-        term.update(projected, index)
+        term.update(projected, context)
     changed = {key for key, value in memory.items() if not torch.equal(value, before[key])}
     assert bool(changed) == name.startswith("crd")
 
@@ -88,7 +90,8 @@ def test_kd_of_a_classifier_reads_the_embedding_and_of_a_segmenter_the_pixels() 
         student, teacher = term.projector(outputs(3), targets(3, shapes))
         assert student.shape == teacher.shape == (3, *shapes.teacher_logits)
         torch.testing.assert_close(
-            term.loss((student, teacher), torch.arange(3)), function(student, teacher, temperature=1.0)
+            term.loss((student, teacher), Context(torch.arange(3), None)),
+            function(student, teacher, temperature=1.0),
         )
 
 
