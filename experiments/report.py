@@ -51,6 +51,8 @@ class Column:
     """Factor from the stored value to the shown one; 100 shows a fraction in percent."""
     digits: int = 1
     """Decimals."""
+    lower: bool = False
+    """Whether less is better."""
 
 
 SEGMENTATION_COLUMNS = (
@@ -65,8 +67,8 @@ CLASSIFICATION_COLUMNS = (
     Column("best_top1", "best top-1", digits=2),
     Column("top5", "top-5", digits=2),
     Column("agreement", "agreement with teacher"),
-    Column("divergence", "KL from teacher", scale=1.0, digits=3),
-    Column("correlation_difference", "correlation difference", scale=1.0, digits=3),
+    Column("divergence", "KL from teacher", scale=1.0, digits=3, lower=True),
+    Column("correlation_difference", "correlation difference", scale=1.0, digits=3, lower=True),
 )
 
 
@@ -267,7 +269,7 @@ def _best(summary: Summary, column: Column) -> str | None:
         for method, metrics in summary.items()
         if column.metric in metrics
     }
-    return max(means, key=means.__getitem__) if len(means) > 1 else None
+    return (min if column.lower else max)(means, key=means.__getitem__) if len(means) > 1 else None
 
 
 def _seeds(summary: Summary, method: str) -> int:
