@@ -15,8 +15,11 @@ class Outputs(NamedTuple):
         maps: feature maps from the stem to the last stage, each (B, C_i, H_i, W_i).
         embedding: one vector for each image, (B, D); the average of the last map unless the network says
             otherwise.
+        preactivations: what activation-boundary distillation reads: the stages' maps before their last ReLU,
+            one for each map and as large; the stem's is its map as it is. Empty where a network gives none.
     """
 
     logits: Tensor | None
     maps: tuple[Tensor, ...]
     embedding: Tensor
+    preactivations: tuple[Tensor, ...] = ()
