@@ -106,7 +106,7 @@ def run(config: TeacherRun) -> dict[str, Any]:
         scores = [row["top1"] for row in history if "top1" in row]
         metrics = {"top1": scores[-1], "best_top1": max(scores)}
         if accelerator.is_main_process:
-            save_weights(classifier.network, config.output / "model.safetensors")
+            save_weights(classifier, config.output / "model.safetensors")
             write_results(
                 config.output, task="teacher", preset=config.data.stem,
                 runs=[{"method": config.architecture, "seed": config.seed, "metrics": metrics}],

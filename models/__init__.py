@@ -8,6 +8,7 @@ from .frozen import Frozen
 from .measure import Dimensions, measure
 from .normalised import Normalised
 from .outputs import Outputs
+from .repdistiller import load_repdistiller
 from .segmentation import PyramidSegmenter, SegmentationHead, Segmenter
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Segmenter",
     "Tapped",
     "create",
+    "load_repdistiller",
     "load_state",
     "load_weights",
     "measure",

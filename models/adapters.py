@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +10,33 @@ from torch.utils.hooks import RemovableHandle
 
 from .outputs import Outputs
 
-__all__ = ["Tapped", "tap"]
+__all__ = ["Tapped", "Wrapper", "tap"]
 
 
-class Tapped(nn.Module):
+class Wrapper(nn.Module):
+    """A module around another one that is saved and loaded under the names of that one.
+
+    A `state_dict` with this module's own names, "network." before the others, loads as well.
+
+    Args:
+        network: the module; kept, not copied, as `self.network`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The inner module's."""
+        return self.network.state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        names = [name for name in self.network.state_dict() if prefix + name in state_dict]
+        state_dict.update({f"{prefix}network.{name}": state_dict.pop(prefix + name) for name in names})
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class Tapped(Wrapper):
     """A module observed at named layers; see `tap`.
 
     The forward hooks live only as long as one forward call. Nothing stays behind on the module, so copies,
@@ -35,14 +59,13 @@ class Tapped(nn.Module):
         *,
         accept_overwritten: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(network)
         if isinstance(maps, str) or not maps:
             raise ValueError(f"maps must be a list of at least one layer name, got {maps!r}")
         known = dict(network.named_modules())
         for name in (*maps, embedding, logits):
             if name is not None and name not in known:
                 raise ValueError(_no_layer(name, [k for k in known if k]))
-        self.network = network
         self.map_names = tuple(maps)
         self.embedding_name = embedding
         self.logits_name = logits

@@ -1,5 +1,6 @@
 """Weights to and from files, without ever running what a file holds."""
 
+import argparse
 import os
 import pickle
 import tempfile
@@ -99,7 +100,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             raise ValueError(f"{path} is no whole safetensors file: {error}") from error
     else:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # Training scripts put their arguments beside the weights: attributes and no code.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             # The first line says what was found; the rest advises to switch the check off.
             found = str(error).splitlines()[0]

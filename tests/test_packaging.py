@@ -65,7 +65,8 @@ def test_every_room_is_packaged(setup: configparser.ConfigParser) -> None:
 
 
 def test_mypy_and_the_lazy_names_know_every_room(setup: configparser.ConfigParser, pyproject: dict) -> None:
-    rooms = packages(setup) - {"crdkit"}
+    # mypy goes down into a room's folders by itself, and refuses to be told of them twice.
+    rooms = {room for room in packages(setup) if room.count(".") == 1}
     assert set(pyproject["tool"]["mypy"]["packages"]) == rooms
     assert {f"crdkit.{room}" for room in rooms_of(ROOT / "__init__.pyi")} == rooms
 

@@ -4,8 +4,9 @@ import urllib.request
 
 import pytest
 import torch
+from torch import nn
 
-from crdkit.models import create, load_weights, measure, save_weights
+from crdkit.models import create, load_weights, measure, read_weights, save_weights
 
 SIZE = 64
 
@@ -22,13 +23,14 @@ SIZE = 64
 def test_outputs_run_from_stem_to_last_stage(name: str, channels: tuple[int, ...]) -> None:
     network = create(name, num_classes=7).eval()
     x = torch.randn(2, 3, SIZE, SIZE)
-    logits, maps, embedding = network(x)
+    logits, maps, embedding, preactivations = network(x)
     assert logits is not None and logits.shape == (2, 7)
     assert tuple(m.shape[1] for m in maps) == channels
     sizes = [m.shape[2] for m in maps]
     assert sizes == sorted(set(sizes), reverse=True)
     torch.testing.assert_close(embedding, maps[-1].mean((2, 3)))
     torch.testing.assert_close(logits, network.network(x))
+    assert preactivations == ()
 
 
 def test_resnet_embedding_is_what_its_classifier_reads() -> None:
@@ -134,8 +136,16 @@ def test_offline_says_where_to_put_the_file(tmp_path, monkeypatch) -> None:
 
 
 def test_names_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"no network named 'resnet81': did you mean resnet18"):
+    with pytest.raises(ValueError, match=r"no network named 'resnet81': did you mean resnet8 or resnet18"):
         create("resnet81")
+    with pytest.raises(
+        ValueError, match=r"no network named 'torchvision/vgg31': did you mean torchvision/vgg1"
+    ):
+        create("torchvision/vgg31")
+    with pytest.raises(ValueError, match=r"no network named 'cifar/wrn-16-2': did you mean wrn_16_2"):
+        create("cifar/wrn-16-2")
+    with pytest.raises(ValueError, match=r"no network named 'qqq': known: .*resnet18.*vgg13.*"):
+        create("qqq")
     with pytest.raises(ValueError, match=r"vit_b_16 gives no feature maps .*use crdkit\.models\.tap"):
         create("vit_b_16")
     with pytest.raises(ValueError, match="auxiliary"):
@@ -150,6 +160,44 @@ def test_names_are_checked() -> None:
         create("resnet18", num_classes=0)
     with pytest.raises(ValueError, match="in_channels must be at least 1, got 0"):
         create("resnet18", in_channels=0)
+
+
+def test_files_fit_the_bare_network_and_those_of_it_fit(tmp_path) -> None:
+    network = create("squeezenet1_1", num_classes=3)
+    bare = network.network
+    assert list(network.state_dict()) == list(bare.state_dict())
+    save_weights(network, tmp_path / "tapped.safetensors")
+    save_weights(bare, tmp_path / "bare.safetensors")
+    assert read_weights(tmp_path / "tapped.safetensors").keys() == bare.state_dict().keys()
+    torch.save({f"network.{key}": t for key, t in bare.state_dict().items()}, tmp_path / "wrapped.pth")
+    for name in ("tapped.safetensors", "bare.safetensors", "wrapped.pth"):
+        again = create("squeezenet1_1", num_classes=3, weights=tmp_path / name)
+        assert all(torch.equal(t, bare.state_dict()[key]) for key, t in again.state_dict().items())
+    load_weights(create("squeezenet1_1", num_classes=3), tmp_path / "bare.safetensors")
+    load_weights(bare, tmp_path / "tapped.safetensors")
+
+
+def test_a_network_inside_another_is_saved_under_its_own_names() -> None:
+    source = nn.ModuleDict({"teacher": create("squeezenet1_1", num_classes=3)})
+    state = source.state_dict()
+    assert "teacher.features.0.weight" in state
+    target = nn.ModuleDict({"teacher": create("squeezenet1_1", num_classes=3)})
+    inner = {key.replace("teacher.", "teacher.network."): t for key, t in state.items()}
+    for names in (state, inner):
+        for parameter in target.parameters():
+            nn.init.zeros_(parameter)
+        target.load_state_dict(names)
+        assert all(torch.equal(t, state[key]) for key, t in target.state_dict().items())
+    del state["teacher.features.0.weight"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*features\.0\.weight"):
+        target.load_state_dict(state)
+
+
+def test_the_cifar_networks_have_the_bare_names() -> None:
+    cifar, plain = create("vgg11"), create("torchvision/vgg11", num_classes=2)
+    assert cifar.classifier.out_features == 100
+    assert type(plain.network).__module__.startswith("torchvision.")
+    assert create("torchvision/squeezenet1_1").network.classifier[1].out_channels == 1000
 
 
 def test_measured_dimensions() -> None:

@@ -7,7 +7,7 @@ from crdkit.models import DepthCNN, Frozen, PyramidSegmenter, SegmentationHead, 
 
 
 def test_depth_cnn_maps_and_embedding() -> None:
-    logits, maps, embedding = DepthCNN()(torch.randn(2, 1, 24, 36))
+    logits, maps, embedding, _ = DepthCNN()(torch.randn(2, 1, 24, 36))
     assert logits is None
     assert [tuple(m.shape) for m in maps] == [
         (2, 32, 12, 18),

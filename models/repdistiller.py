@@ -1,0 +1,75 @@
+"""The published checkpoints of the CIFAR-100 distillation benchmark."""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import load_state, read_weights
+from .cifar import NETWORKS
+from .fitting import Ends, find_ends
+
+__all__ = ["load_repdistiller"]
+
+
+def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
+    """Loads a checkpoint of RepDistiller (Tian et al., 2020), whichever network it holds.
+
+    The network is recognised by the names and shapes of its parameters, the number of classes by the last
+    layer. Files of `create`'s CIFAR networks are taken, too.
+
+    Args:
+        path: a `.pth` file with the weights under "model", beside the epoch and the accuracy. It is read
+            without running code; see `read_weights`.
+
+    Returns:
+        The network in eval mode, on the CPU; it returns `Outputs`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read safely, or holds another network: the nearest are named, and what
+            differs from the first of them.
+    """
+    state = read_weights(path)
+    with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
+        misfits = {
+            name: len(_shapes(network.state_dict(), ends).items() ^ _shapes(state, ends).items())
+            for name, (network, ends) in _published().items()
+        }
+        nearest = sorted(NETWORKS, key=lambda name: misfits[name])
+        network = _build(nearest[0], state)
+    source = str(path)
+    if misfits[nearest[0]]:
+        near = ", ".join(nearest[:3])
+        source += f" is none of the {len(NETWORKS)} published networks (nearest: {near}) and"
+    load_state(network, state, source=source)
+    return network.eval()
+
+
+@cache
+def _published() -> dict[str, tuple[nn.Module, Ends]]:
+    """The networks without storage, and their ends."""
+    with torch.device("meta"):
+        networks = {name: make() for name, make in NETWORKS.items()}
+    return {name: (network, find_ends(network)) for name, network in networks.items()}
+
+
+def _shapes(state: Mapping[str, Tensor], ends: Ends) -> dict[str, tuple[int, ...]]:
+    """Names and shapes, without the axes of the input channels and of the classes."""
+    free = {f"{ends.stems[0]}.weight": 1, f"{ends.head}.weight": 0, f"{ends.head}.bias": 0}
+    return {
+        name: tuple(length for axis, length in enumerate(tensor.shape) if axis != free.get(name))
+        for name, tensor in state.items()
+    }
+
+
+def _build(name: str, state: Mapping[str, Tensor]) -> nn.Module:
+    """The named network with the input channels and the classes of the state."""
+    _, ends = _published()[name]
+    stem, head = state.get(f"{ends.stems[0]}.weight"), state.get(f"{ends.head}.weight")
+    return NETWORKS[name](
+        num_classes=100 if head is None or head.ndim != 2 else head.shape[0],
+        in_channels=3 if stem is None or stem.ndim != 4 else stem.shape[1],
+    )
