@@ -17,7 +17,8 @@ from .task import Task
 class TransferModule(nn.Module):
     """The student and the projectors of its terms: all that trains in a transfer.
 
-    Returns the student's `Outputs` and, for each term, the tensors that its objective compares.
+    Returns the student's logits and, for each term, the tensors that its objective compares: no more, as
+    accelerate copies what a module returns into fp32.
     """
 
     def __init__(self, student: nn.Module, projectors: Mapping[str, nn.Module]) -> None:
@@ -25,9 +26,9 @@ class TransferModule(nn.Module):
         self.student = student
         self.projectors = nn.ModuleDict(projectors)
 
-    def forward(self, view: Tensor, targets: Any) -> tuple[Outputs, dict[str, tuple[Any, ...]]]:
-        outputs = self.student(view)
-        return outputs, {name: project(outputs, targets) for name, project in self.projectors.items()}
+    def forward(self, view: Tensor, targets: Any) -> tuple[Tensor | None, dict[str, tuple[Any, ...]]]:
+        outputs: Outputs = self.student(view)
+        return outputs.logits, {name: project(outputs, targets) for name, project in self.projectors.items()}
 
 
 class TransferTask(Task):
@@ -73,11 +74,11 @@ class TransferTask(Task):
 
     def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
         view, targets = self.views(batch)
-        outputs, projected = module(view, targets)
+        logits, projected = module(view, targets)
         context = Context(batch["index"], batch.get("label"))
         terms = {name: term.loss(projected[name], context) for name, term in self.parts.items()}
         if self.task_weight is not None:
-            terms = {"task": F.cross_entropy(outputs.logits.float(), batch["label"]), **terms}
+            terms = {"task": F.cross_entropy(logits.float(), batch["label"]), **terms}
         return terms, projected
 
     @torch.no_grad()
