@@ -1,4 +1,4 @@
-from . import contrast, crossmodal, data, distillers, engine, evaluation, experiments, models
+from . import compression, contrast, crossmodal, data, distillers, engine, evaluation, experiments, models
 from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
 from .models import Outputs
 
@@ -12,6 +12,7 @@ __all__ = [
     "LocalGlobalContrast",
     "Outputs",
     "__version__",
+    "compression",
     "contrast",
     "crossmodal",
     "data",
