@@ -1,23 +1,33 @@
 from .augment import ImageAugment, PairedAugment, augment_images
 from .batch import IGNORE, Batch, DataError, Sample, collate
+from .cifar import CIFAR10, CIFAR100
 from .classification import PackedImages
 from .config import AugmentConfig, ImageAugmentConfig
+from .digits import Digits
 from .folder import FolderPairs
+from .image_folder import ImageFolder
 from .nyu import NYUDepth
 from .packed import PackedPairs
 from .paired import PairedDataset
+from .sources import SOURCES, load_images
 from .statistics import Normalise, Statistics
 from .synthetic import SyntheticRooms
 from .tensors import PairedTensors
+from .tiny_imagenet import TinyImageNet
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "IGNORE",
+    "SOURCES",
     "AugmentConfig",
     "Batch",
     "DataError",
+    "Digits",
     "FolderPairs",
     "ImageAugment",
     "ImageAugmentConfig",
+    "ImageFolder",
     "NYUDepth",
     "Normalise",
     "PackedImages",
@@ -28,6 +38,8 @@ __all__ = [
     "Sample",
     "Statistics",
     "SyntheticRooms",
+    "TinyImageNet",
     "augment_images",
     "collate",
+    "load_images",
 ]

@@ -1,16 +1,16 @@
 """Packed images with one label each."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import h5py
-import numpy as np
 import torch
 
 from .batch import DataError
 from .hdf5 import contents, open_hdf5, require
-from .images import Array, Size, check_size, decode, resize_colour
+from .images import Array, Size, check_size, decode_colour, stack_colour
+from .labels import Classes, check_labels, choose_classes, rows_of
 from .tensors import PairedTensors
 
 
@@ -24,63 +24,62 @@ class PackedImages(PairedTensors):
     Args:
         path: the file.
         split: the group, such as `train`, `test` or `unlabeled`.
-        size: (height, width) to resize to; None for the stored size, which must be one.
+        size: (height, width) to resize to, by area where it shrinks; None for the stored size, which must
+            be one.
+        classes: the first n classes, or a list of names or numbers; label i is the i-th of them, and `index`
+            counts the images that remain, in the order of the file. None for all.
 
     Raises:
         DataError: a file that does not open, a split that is missing, a damaged image (named), images of
             several sizes, a label out of range.
+        ValueError: a class that the file does not name.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], split: str = "train", *, size: Size | None = None
+        self,
+        path: str | os.PathLike[str],
+        split: str = "train",
+        *,
+        size: Size | None = None,
+        classes: Classes = None,
     ) -> None:
         size = check_size(size)
         with open_hdf5(Path(path)) as file:
             if not isinstance(file.get(split), h5py.Group):
                 raise DataError(f"{path}: no split {split!r}; found {contents(file)}")
-            images = require(file, f"{split}/images")
-            classes = tuple(str(name) for name in file.attrs.get("classes", ()))
-            views = {"rgb": torch.from_numpy(_decode_all(images, f"{path}: {split}/images", size))}
+            names = tuple(str(name) for name in file.attrs.get("classes", ()))
+            where = f"{path}: {split}/images"
+            buffers = _read_all(require(file, f"{split}/images"), where)
+            labels = None
             if "labels" in file[split]:
-                labels = _labels(require(file, f"{split}/labels"), len(images), len(classes), str(path))
-                views["label"] = torch.from_numpy(labels)
+                stored = require(file, f"{split}/labels")[:]
+                labels = check_labels(stored, len(buffers), len(names) or None, f"{path}: {split}/labels")
+        rows: Array | range = range(len(buffers))
+        if classes is not None:
+            if labels is None:
+                raise DataError(f"{path}: {split} has no labels to choose classes by")
+            chosen = choose_classes(classes, names, str(path))
+            rows, labels = rows_of(labels, chosen, str(path))
+            names = tuple(names[number] for number in chosen)
+
+        def decoded() -> Iterator[tuple[str, Array]]:
+            for row in rows:
+                yield f"{where}[{row}]", decode_colour(buffers[row], f"{where}[{row}]")
+
+        views = {"rgb": torch.from_numpy(stack_colour(decoded(), len(rows), size))}
+        if labels is not None:
+            views["label"] = torch.from_numpy(labels)
         super().__init__(**views)
-        self.class_names = classes
-        self.num_classes = len(classes) or None
+        self.class_names = names
+        self.num_classes = len(names) or None
 
 
-def _decode_all(images: h5py.Dataset, where: str, size: Size | None) -> Array:
-    """(N, 3, H, W) uint8."""
-    result: Array | None = None
+def _read_all(images: h5py.Dataset, where: str) -> Array:
+    """The encoded images, (N,) of bytes."""
+    if not len(images):
+        raise DataError(f"{where} is empty")
     try:
-        buffers = images[:]
+        buffers: Array = images[:]
     except OSError as error:
         raise DataError(f"{where} cannot be read ({error}); the file is damaged") from error
-    for row, buffer in enumerate(buffers):
-        image = decode(buffer, f"{where}[{row}]")
-        if image.ndim == 2:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-        if size is not None:
-            image = resize_colour(image, size)
-        if result is None:
-            result = np.empty((len(buffers), 3, *image.shape[:2]), np.uint8)
-        if image.shape[:2] != result.shape[2:]:
-            (h, w), (h_0, w_0) = image.shape[:2], result.shape[2:]
-            raise DataError(f"{where}[{row}] is {h}×{w}, the first is {h_0}×{w_0}; pass size=(height, width)")
-        result[row] = image.transpose(2, 0, 1)
-    if result is None:
-        raise DataError(f"{where} is empty")
-    return result
-
-
-def _labels(stored: h5py.Dataset, count: int, num_classes: int, where: str) -> Array:
-    labels = stored[:].astype(np.int64)
-    if labels.shape != (count,):
-        raise DataError(f"{where}: {count} images, but labels of shape {labels.shape}")
-    limit = num_classes or np.iinfo(np.int64).max
-    wrong = np.flatnonzero((labels < 0) | (labels >= limit))
-    if wrong.size:
-        raise DataError(
-            f"{where}: label {labels[wrong[0]]} of image {wrong[0]}, expected 0 to {num_classes - 1}"
-        )
-    return np.asarray(labels)
+    return buffers

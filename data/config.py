@@ -109,3 +109,8 @@ class ImageAugmentConfig:
             raise ValueError(f"padding must not be negative, got {self.padding}")
         if not 0 <= self.hue <= 0.5:
             raise ValueError(f"hue must be between 0 and 0.5, got {self.hue}")
+
+    @classmethod
+    def cifar(cls) -> "ImageAugmentConfig":
+        """The published CIFAR pipeline: a crop of the image padded by 4 black pixels, and a flip."""
+        return cls(crop="padded", padding=4, flip=0.5, jitter=0.0, grayscale=0.0)

@@ -1,5 +1,6 @@
 """Arrays as files hold them (height, width[, channels]) to tensors as batches hold them."""
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import cv2
@@ -28,17 +29,63 @@ def check_size(size: Size | None) -> Size | None:
 
 
 def decode(buffer: Array, where: str) -> Array:
-    """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth."""
+    """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth.
+
+    Pixels stay where they are stored: the orientation that a camera notes beside them is not applied, as no
+    published pipeline applies it, and views that pair pixel for pixel must not turn apart.
+    """
     try:
         image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
+    if _is_cut_jpeg(buffer):
+        image = None  # some versions of OpenCV fill what is missing with grey
     if image is None:
         raise DataError(f"{where}: {buffer.size} bytes that do not decode as an image; the file is damaged")
     if image.ndim == 3:
         code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
         image = cv2.cvtColor(image, code)
     return np.asarray(image)
+
+
+def _is_cut_jpeg(buffer: Array) -> bool:
+    """Whether a JPEG has no end marker after its header (an embedded thumbnail has one of its own)."""
+    data = buffer.tobytes()
+    if not data.startswith(b"\xff\xd8\xff"):
+        return False
+    place = 2
+    while data[place : place + 1] == b"\xff" and (marker := data[place + 1 : place + 2]) != b"\xda":
+        # Before a marker there may be any number of fill bytes; after it is the segment's length.
+        place += 1 if marker == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4])
+    return data.find(b"\xff\xd9", place) < 0
+
+
+def decode_colour(buffer: Array, where: str) -> Array:
+    """Encoded bytes to (H, W, 3) uint8 in RGB order; grey is repeated, 16 bits keep their upper 8."""
+    image = decode(buffer, where)
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise DataError(f"{where}: pixels of {image.dtype}, expected 8 or 16 bits")
+    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
+
+
+def stack_colour(images: Iterable[tuple[str, Array]], count: int, size: Size | None) -> Array:
+    """(N, 3, H, W) uint8 of `count` images (H, W, 3), each with where it is from, resized to `size`.
+
+    Raises:
+        DataError: images that differ in size where `size` is None.
+    """
+    result: Array = np.empty((0, 3, 0, 0), np.uint8)
+    for row, (where, image) in enumerate(images):
+        image = image if size is None else resize_colour(image, size)
+        if row == 0:
+            result = np.empty((count, 3, *image.shape[:2]), np.uint8)
+        if image.shape[:2] != result.shape[2:]:
+            (h, w), (h_0, w_0) = image.shape[:2], result.shape[2:]
+            raise DataError(f"{where} is {h}×{w}, the first is {h_0}×{w_0}; pass size=(height, width)")
+        result[row] = image.transpose(2, 0, 1)
+    return result
 
 
 def resize_colour(image: Array, size: Size) -> Array:

@@ -25,8 +25,11 @@ def random_colour(
         grayscale: probability of taking an image's colour away.
 
     Every step is linear in YUV, so the four fold into one 3×3 matrix and an offset for each image: a tenth
-    of the time of the steps through HSV on a CPU. Drawn on the CPU from torch's global generator.
+    of the time of the steps through HSV on a CPU. Drawn on the CPU from torch's global generator. Where both
+    probabilities are 0 nothing is drawn and the pixels keep their bits.
     """
+    if probability == 0 and grayscale == 0:
+        return rgb
     batch_size, _, height, width = rgb.shape
     draws = torch.rand(6, batch_size)
     on = draws[4] < probability

@@ -1,13 +1,13 @@
-"""Paired views that fit in memory, served a whole batch at a time."""
+"""Views and labelled images that fit in memory, on any device, served a whole batch at a time."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .batch import Batch, DataError, Sample
-from .paired import PairedDataset
 
 
 class PairedTensors(Dataset[Sample]):
@@ -15,7 +15,8 @@ class PairedTensors(Dataset[Sample]):
 
     Any set of names will do; a uint8 tensor of four axes is a view of 0–255 and is served in [0, 1], other
     floating tensors are served as they are in float32, integer tensors of one or three axes as int64 labels.
-    `__getitems__` makes the batch with one gather a view, so the loader has nothing to collate.
+    `__getitems__` makes the batch with one gather a view, so the loader has nothing to collate. After
+    `to(device)` it does so on that device: a step copies B row numbers, and no worker is needed.
 
     Raises:
         DataError: views that differ in number or in height and width.
@@ -37,11 +38,12 @@ class PairedTensors(Dataset[Sample]):
         self.class_names: tuple[str, ...] = ()
 
     @classmethod
-    def from_dataset(cls, dataset: PairedDataset, *, num_workers: int = 0) -> "PairedTensors":
+    def from_dataset(cls, dataset: Any, *, num_workers: int = 0) -> "PairedTensors":
         """Read a whole data set once. `rgb` is rounded to 8 bits, which is what image files hold.
 
         Args:
-            dataset: its samples have one size (pass `size` to it where files differ).
+            dataset: `__len__` and `__getitem__`; its samples have one size (pass `size` to it where files
+                differ). What it draws at random would be drawn once: pass one that draws nothing.
             num_workers: processes that decode; 0 for this one.
         """
         # A generator of its own: reading must not move the global one that augmentation draws from.
@@ -62,7 +64,8 @@ class PairedTensors(Dataset[Sample]):
                     )
                 views[name][row] = stored
         result = PairedTensors(**views)
-        result.num_classes, result.class_names = dataset.num_classes, getattr(dataset, "class_names", ())
+        result.num_classes = getattr(dataset, "num_classes", None)
+        result.class_names = getattr(dataset, "class_names", ())
         return result
 
     def __len__(self) -> int:
@@ -75,11 +78,32 @@ class PairedTensors(Dataset[Sample]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of these rows, in their order."""
-        index = torch.as_tensor(indices, dtype=torch.int64)
+        index = torch.as_tensor(indices, dtype=torch.int64).to(self.device)
         batch = {"index": index}
         for name, view in self.views.items():
             batch[name] = _served(view[index])
         return batch
+
+    @property
+    def device(self) -> torch.device:
+        """Where the views are, and the batches are made."""
+        return next(iter(self.views.values())).device
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every image, (N,) int64. Raises `DataError` where there is not one an image."""
+        label = self.views.get("label")
+        if label is None or label.ndim != 1:
+            found = "no labels" if label is None else f"labels of shape {tuple(label.shape)}"
+            raise DataError(f"the data set has {found}, expected one label an image")
+        return label.to(torch.int64)
+
+    def to(self, device: torch.device | str) -> "PairedTensors":
+        """The data set with its views on `device`, where batches are then made.
+
+        A loader must read it in its own process (`num_workers=0`), and must not pin what is on a device.
+        """
+        return self._with({name: view.to(device) for name, view in self.views.items()})
 
     def subset(self, indices: Sequence[int] | Tensor) -> "PairedTensors":
         """These rows as a data set of their own, whose `index` is 0 … len(indices) - 1.
@@ -89,6 +113,7 @@ class PairedTensors(Dataset[Sample]):
         rows = torch.as_tensor(indices, dtype=torch.int64)
         if rows.numel() and (int(rows.min()) < 0 or int(rows.max()) >= len(self)):
             raise DataError(f"rows from {int(rows.min())} to {int(rows.max())} of a set of {len(self)}")
+        rows = rows.to(self.device)
         return self._with({name: view[rows] for name, view in self.views.items()})
 
     def select(self, *names: str) -> "PairedTensors":
@@ -105,7 +130,7 @@ class PairedTensors(Dataset[Sample]):
 
 
 def _stored(name: str, value: Tensor) -> Tensor:
-    if name == "label":
+    if name == "label" and value.ndim:
         return value.to(torch.uint8)
     return (value * 255).round_().to(torch.uint8) if name == "rgb" else value
 

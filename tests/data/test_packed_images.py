@@ -40,6 +40,38 @@ def test_serves_pixels_and_labels(path: Path) -> None:
     assert PackedImages(path, size=(3, 4))[0]["rgb"].shape == (3, 3, 4)
 
 
+def test_a_part_of_the_classes_is_renumbered(path: Path) -> None:
+    whole = PackedImages(path)
+    assert whole.labels.tolist() == [2, 0, 1, 1]
+    first = PackedImages(path, classes=2)
+    assert (first.class_names, first.num_classes) == (("cat", "dog"), 2)
+    assert first.labels.tolist() == [0, 1, 1]
+    assert first.__getitems__([2, 0])["index"].tolist() == [2, 0]
+    assert torch.equal(first.views["rgb"], whole.views["rgb"][1:])
+    listed = PackedImages(path, classes=["fox", 1])
+    assert listed.class_names == ("fox", "dog") and listed.labels.tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match=r"images\.h5 has no class 'fix': did you mean fox"):
+        PackedImages(path, classes=["fix"])
+    with pytest.raises(ValueError, match="has 3 classes, got classes=4"):
+        PackedImages(path, classes=4)
+    with pytest.raises(DataError, match="unlabeled has no labels to choose classes by"):
+        PackedImages(path, "unlabeled", classes=2)
+    with pytest.raises(DataError, match="has no labels, expected one label an image"):
+        _ = PackedImages(path, "unlabeled").labels
+    with h5py.File(path, "r+") as file:
+        file["train/images"][0] = np.zeros(9, "u1")  # a fox, which is then not decoded
+    assert len(PackedImages(path, classes=2)) == 3
+
+
+def test_16_bits_keep_their_upper_half(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        pixels = file["pixels/train/0"][:].astype("u2") * 256 + 200
+        file["train/images"][0] = cv2.imencode(".png", pixels[..., ::-1])[1].ravel()
+        assert np.array_equal(
+            PackedImages(path).views["rgb"][0].permute(1, 2, 0).numpy(), file["pixels/train/0"][:]
+        )
+
+
 def test_faults_are_named(path: Path) -> None:
     with pytest.raises(DataError, match=r"no split 'val'; found .*train/images \(4,\)"):
         PackedImages(path, "val")
@@ -48,6 +80,7 @@ def test_faults_are_named(path: Path) -> None:
     with pytest.raises(DataError, match="label 3 of image 2, expected 0 to 2"):
         PackedImages(path)
     with h5py.File(path, "r+") as file:
+        file["train/labels"][2] = 1
         file["train/images"][1] = cv2.imencode(".png", np.zeros((5, 5, 3), "u1"))[1].ravel()
     with pytest.raises(DataError, match=r"train/images\[1\] is 5×5, the first is 6×8; pass size"):
         PackedImages(path)
@@ -75,3 +108,17 @@ def test_reads_the_packed_sets(name: str, split: str, count: int, size: int) -> 
     assert (len(images), batch["rgb"].shape[-2:]) == (count, (size, size))
     assert 0.3 < batch["rgb"].mean() < 0.6
     assert ("label" in batch) == (split != "unlabeled")
+
+
+@pytest.mark.realdata
+def test_twenty_of_a_hundred_classes_at_half_the_size(real_data: Path) -> None:
+    path = real_data / "tiny32_base.h5"
+    whole, part = PackedImages(path, "test"), PackedImages(path, "test", classes=20, size=(16, 16))
+    assert (len(part), part.num_classes, part.class_names) == (1000, 20, whole.class_names[:20])
+    rows = (whole.labels < 20).nonzero().flatten()
+    assert torch.equal(part.labels, whole.labels[rows])
+    average = whole.views["rgb"][rows].float().unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
+    assert (part.views["rgb"] - average).abs().max() <= 0.5
+    names = [whole.class_names[number] for number in (70, 3)]
+    two = PackedImages(path, "test", classes=names)
+    assert two.class_names == tuple(names) and torch.bincount(two.labels).tolist() == [50, 50]

@@ -47,6 +47,22 @@ def test_a_subset_is_renumbered_and_a_selection_shares_memory(memory: PairedTens
         memory.select("thermal")
 
 
+def test_it_serves_labelled_images_on_a_device() -> None:
+    rgb = torch.randint(0, 256, (5, 3, 4, 4), dtype=torch.uint8)
+    images = PairedTensors(rgb=rgb, label=torch.tensor([300, 1, 0, 2, 7]))
+    images.num_classes, images.class_names = 400, ("a",)
+    assert images.device == torch.device("cpu")
+    assert images.labels.tolist() == [300, 1, 0, 2, 7]
+    batch = images.to("cpu").__getitems__([4, 0])
+    assert torch.equal(batch["rgb"], rgb[[4, 0]] / 255) and batch["label"].tolist() == [7, 300]
+    elsewhere = images.to("meta")
+    assert (elsewhere.num_classes, elsewhere.class_names) == (400, ("a",))
+    assert {value.device.type for value in elsewhere.__getitems__([4, 0]).values()} == {"meta"}
+    assert elsewhere.subset([1, 2]).labels.device == elsewhere.device == torch.device("meta")
+    with pytest.raises(DataError, match=r"labels of shape \(2, 4, 4\), expected one label an image"):
+        _ = PairedTensors(label=torch.zeros(2, 4, 4, dtype=torch.uint8)).labels
+
+
 def test_views_must_agree() -> None:
     rgb = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
     with pytest.raises(DataError, match=r"differ in number: \{'rgb': 3, 'depth': 2\}"):

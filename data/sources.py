@@ -1,0 +1,56 @@
+"""Labelled images by the name of their source, as a person gives it at the prompt."""
+
+import os
+from difflib import get_close_matches
+
+from .cifar import CIFAR10, CIFAR100
+from .classification import PackedImages
+from .digits import Digits
+from .image_folder import ImageFolder
+from .labels import Classes
+from .tensors import PairedTensors
+from .tiny_imagenet import TinyImageNet
+
+SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "tiny-imagenet")
+
+
+def load_images(
+    source: str,
+    root: str | os.PathLike[str] | None = None,
+    split: str = "train",
+    *,
+    size: int | None = None,
+    classes: Classes = None,
+) -> PairedTensors | ImageFolder:
+    """Labelled images for training or testing a classifier.
+
+    All have `labels` (N,), `num_classes` and `class_names`, and give `{"index", "rgb", "label"}`. What fits
+    in memory is a `PairedTensors`: stored pixels, to be moved to the device with `to` and augmented there
+    (`ImageAugment`). `folder` is decoded, and in `train` augmented, by the loader's workers.
+
+    Args:
+        source: `cifar10`, `cifar100`, `tiny-imagenet`: the published files · `folder`: a folder for each
+            class, such as ImageNet · `packed`: an HDF5 file · `digits`: comes with scikit-learn.
+        root: the folder, or for `packed` the file; none for `digits`.
+        split: `train` or `test`, in `packed` also others.
+        size: side of the square to resize to; None for the stored size (`digits`: 32, `folder`: 224).
+        classes: the first n classes, or a list of names or numbers; None for all.
+
+    Raises:
+        ValueError: an unknown source (the nearest are suggested), split or class; `root` missing.
+        DataError: data that are missing or damaged.
+    """
+    if source not in SOURCES:
+        near = get_close_matches(source, SOURCES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(SOURCES)}"
+        raise ValueError(f"no image source named {source!r}: {hint}")
+    square = None if size is None else (size, size)
+    if source == "digits":
+        return Digits(split, size=square, classes=classes)
+    if root is None:
+        kind = "file" if source == "packed" else "folder"
+        raise ValueError(f"{source} needs root, the {kind} of its images")
+    if source == "folder":
+        return ImageFolder(root, split, size=224 if size is None else size, classes=classes)
+    reader = {"cifar10": CIFAR10, "cifar100": CIFAR100, "packed": PackedImages, "tiny-imagenet": TinyImageNet}
+    return reader[source](root, split, size=square, classes=classes)

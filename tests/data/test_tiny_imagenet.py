@@ -1,0 +1,107 @@
+"""Tiny-ImageNet from its published layout, as a folder and as an archive."""
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from crdkit.data import DataError, TinyImageNet
+
+WNIDS = ("n03", "n01", "n02")  # the published list is in no order either
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes of two images, one of them grey; four validation images."""
+    root = tmp_path / "tiny-imagenet-200"
+    rng = np.random.default_rng(0)
+    for number, wnid in enumerate(WNIDS):
+        (root / f"train/{wnid}/images").mkdir(parents=True)
+        (root / f"train/{wnid}/{wnid}_boxes.txt").write_text(f"{wnid}_0.JPEG\t0\t0\t62\t62\n")
+        for row in range(2):
+            shape = (64, 64) if (number, row) == (1, 1) else (64, 64, 3)
+            write(root / f"train/{wnid}/images/{wnid}_{row}.JPEG", rng.integers(0, 256, shape, "u1"))
+    (root / "val/images").mkdir(parents=True)
+    lines = []
+    for row, wnid in enumerate(("n02", "n03", "n01", "n02")):
+        write(root / f"val/images/val_{row}.JPEG", np.full((64, 64, 3), 40 * row, "u1"))
+        lines.append(f"val_{row}.JPEG\t{wnid}\t0\t32\t44\t62\n")
+    (root / "val/val_annotations.txt").write_text("".join(lines))
+    (root / "wnids.txt").write_text("\n".join(WNIDS) + "\n")
+    words = ("n00\tentity", "n01\tgoldfish, Carassius auratus", "n02\tnewt", "n03\tbullfrog, Rana")
+    (root / "words.txt").write_text("\n".join(words) + "\n")
+    (root / "test/images").mkdir(parents=True)
+    write(root / "test/images/test_0.JPEG", np.zeros((64, 64, 3), "u1"))
+    return root
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    assert cv2.imwrite(str(path.with_suffix(".jpg")), image)
+    path.with_suffix(".jpg").rename(path)
+
+
+def pack(folder: Path) -> Path:
+    path = folder.parent / "packed" / "tiny-imagenet-200.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, f"tiny-imagenet-200/{file.relative_to(folder)}")
+        archive.writestr("../evil", b"evil")
+    return path
+
+
+def test_folder_and_archive_give_the_same(folder: Path) -> None:
+    path = pack(folder)
+    for root in (folder, folder.parent, path, path.parent):
+        train, test = TinyImageNet(root), TinyImageNet(root, "test")
+        assert train.class_names == test.class_names == ("goldfish", "newt", "bullfrog")
+        assert (train.num_classes, len(train), len(test)) == (3, 6, 4)
+        assert train.labels.tolist() == [0, 0, 1, 1, 2, 2] and test.labels.tolist() == [1, 2, 0, 1]
+        for row, (wnid, number) in enumerate((w, n) for w in sorted(WNIDS) for n in range(2)):
+            stored = cv2.imread(str(folder / f"train/{wnid}/images/{wnid}_{number}.JPEG"))[..., ::-1]
+            assert np.array_equal(train.views["rgb"][row].permute(1, 2, 0).numpy(), stored)
+        assert torch.equal(test[3]["rgb"], torch.full((3, 64, 64), 120 / 255))
+    assert not (folder.parent.parent / "evil").exists() and not (folder.parent / "evil").exists()
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name], "nothing is extracted"
+
+
+def test_a_part_of_the_classes_at_another_size(folder: Path) -> None:
+    part = TinyImageNet(folder, "test", classes=["newt", "goldfish"], size=(32, 32))
+    assert part.class_names == ("newt", "goldfish") and part.labels.tolist() == [0, 1, 0]
+    assert part.views["rgb"].shape == (3, 3, 32, 32)
+    assert (part[1]["rgb"] * 255).round().unique().tolist() == [80.0]
+    with pytest.raises(ValueError, match="Tiny-ImageNet has no class 'goldfisch': did you mean goldfish"):
+        TinyImageNet(folder, classes=["goldfisch"])
+
+
+def test_faults_are_named(folder: Path) -> None:
+    path = pack(folder)
+    with pytest.raises(DataError, match=r"no tiny-imagenet-200 with val/val_annotations.txt, .*get it from"):
+        TinyImageNet(folder / "train")
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.find(b"n01_0.JPEG") + 300] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"train/n01/images/n01_0\.JPEG cannot be read .*CRC"):
+        TinyImageNet(path)
+    path.write_bytes(damaged[: len(damaged) // 2])
+    with pytest.raises(DataError, match=r"no readable archive of .*cut short"):
+        TinyImageNet(path)
+    path.write_bytes(b"<html>not here</html>")
+    with pytest.raises(DataError, match="is a web page, not an archive"):
+        TinyImageNet(path)
+
+    image = folder / "train/n02/images/n02_1.JPEG"
+    image.write_bytes(image.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"n02_1\.JPEG: \d+ bytes that do not decode"):
+        TinyImageNet(folder)
+    (folder / "val/images/val_2.JPEG").unlink()
+    with pytest.raises(DataError, match=r"val/images/val_2\.JPEG cannot be read"):
+        TinyImageNet(folder, "test")
+    (folder / "val/val_annotations.txt").write_text("val_0.JPEG\tn01\nval_1.JPEG\tn77\t0\n")
+    with pytest.raises(DataError, match=r"val_annotations\.txt, line 2: no class of train in 'val_1"):
+        TinyImageNet(folder, "val")
+    with pytest.raises(ValueError, match="splits train and test, got 'valid'"):
+        TinyImageNet(folder, "valid")
