@@ -132,7 +132,12 @@ class BatchSource:
     def load(
         self, epoch: int, batch: int, *, num_workers: int = 0, pin_memory: bool = False
     ) -> Iterator[dict[str, Tensor]]:
-        """The batches from this position to the end; `WorkerError` where a worker dies."""
+        """The batches from this position to the end; `WorkerError` where a worker dies.
+
+        A data set whose `device` is not the CPU has its samples there already: it is read in this process.
+        """
+        if getattr(self.fetcher.dataset, "device", CPU).type != "cpu":
+            num_workers, pin_memory = 0, False
         loader: DataLoader[Any] = DataLoader(
             self.fetcher,
             batch_sampler=_Requests(self, epoch, batch),  # type: ignore[arg-type]
