@@ -1,5 +1,26 @@
 """Judges of a representation, over a whole data set."""
 
+from .classification import ClassificationMetrics, ClassificationSums, Correlation, classify
+from .features import Features, extract
+from .knn import knn_accuracy
+from .probe import ProbeResult, hold_out, probe_logistic, probe_sgd
 from .segmentation import ConfusionMatrix, SegmentationMetrics, segment
+from .tsne import tsne
 
-__all__ = ["ConfusionMatrix", "SegmentationMetrics", "segment"]
+__all__ = [
+    "ClassificationMetrics",
+    "ClassificationSums",
+    "ConfusionMatrix",
+    "Correlation",
+    "Features",
+    "ProbeResult",
+    "SegmentationMetrics",
+    "classify",
+    "extract",
+    "hold_out",
+    "knn_accuracy",
+    "probe_logistic",
+    "probe_sgd",
+    "segment",
+    "tsne",
+]

@@ -1,11 +1,13 @@
 """Metrics of a segmentation, from one confusion matrix over a whole data set."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from .batches import device_of, evaluating, read_batches, sum_over_ranks
 
 __all__ = ["ConfusionMatrix", "SegmentationMetrics", "segment"]
 
@@ -79,12 +81,7 @@ class ConfusionMatrix:
         Call it once, after the last update. Samples that a sampler serves twice, to fill up a batch, count
         twice.
         """
-        dist = torch.distributed
-        if dist.is_available() and dist.is_initialized():
-            device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-            counts = self.counts.to(device)
-            dist.all_reduce(counts)
-            self.counts = counts.cpu()
+        self.counts = sum_over_ranks(self.counts)
 
     def pixel_accuracy(self) -> float:
         """Correct pixels over all counted ones; NaN without any."""
@@ -112,7 +109,6 @@ class ConfusionMatrix:
         }
 
 
-@torch.no_grad()
 def segment(
     predict: Callable[[Any], Any],
     batches: Iterable[Mapping[str, Tensor]] | Any,
@@ -147,26 +143,15 @@ def segment(
         KeyError: for a batch without the view or "label"; what it has is listed.
     """
     matrix = ConfusionMatrix(num_classes, ignore)
-    module = predict if isinstance(predict, nn.Module) else None
-    if device is None and module is not None:
-        device = next((p.device for p in module.parameters()), None)
-    training = {} if module is None else {part: part.training for part in module.modules()}
-    if module is not None:
-        module.eval()
+    device = device_of(predict) if device is None else device
+    names = ("label",) if view is None else ("label", view)
     empty = True
-    try:
-        for batch in _batches(batches, batch_size):
+    with evaluating(predict):
+        for batch in read_batches(batches, batch_size, names, device):
             empty = False
-            moved = batch if device is None else {k: v.to(device) for k, v in batch.items()}
-            for key in ("label",) if view is None else ("label", view):
-                if key not in moved:
-                    raise KeyError(f"a batch has no {key!r}, only {', '.join(moved)}")
-            outputs = predict(moved if view is None else moved[view])
+            outputs = predict(batch if view is None else batch[view])
             logits = getattr(outputs, "logits", outputs)
-            matrix.update(_classes(logits, num_classes, moved["label"]), moved["label"])
-    finally:
-        for part, mode in training.items():
-            part.training = mode
+            matrix.update(_classes(logits, num_classes, batch["label"]), batch["label"])
     if empty and not sharded:
         raise ValueError("there is no batch to evaluate")
     if sharded:
@@ -181,20 +166,3 @@ def _classes(logits: Tensor, num_classes: int, label: Tensor) -> Tensor:
     if logits.shape[2:] != label.shape[1:]:
         logits = F.interpolate(logits.float(), size=label.shape[1:], mode="bilinear", align_corners=False)
     return logits.argmax(1)
-
-
-def _batches(source: Any, batch_size: int) -> Iterator[Mapping[str, Tensor]]:
-    """The batches of a loader or an iterable; those of a data set, made here."""
-    is_dataset = hasattr(source, "__getitem__") and hasattr(source, "__len__")
-    if not is_dataset or isinstance(source, list | tuple):
-        yield from source
-        return
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    for start in range(0, len(source), batch_size):
-        rows = list(range(start, min(start + batch_size, len(source))))
-        got = source.__getitems__(rows) if hasattr(source, "__getitems__") else [source[row] for row in rows]
-        if isinstance(got, Mapping):
-            yield got
-        else:
-            yield {key: torch.stack([sample[key] for sample in got]) for key in got[0]}

@@ -163,14 +163,68 @@ def bar_chart(
     return _save(figure, path)
 
 
-def _class_legend(figure: "Figure", rows: Sequence[PanelRow], class_names: Sequence[str]) -> None:
-    from matplotlib.patches import Patch
+def matrix_picture(path: Path | str, matrices: Mapping[str, Any]) -> Path:
+    """Draw matrices (C, C) side by side under their names, on one scale about zero; NaN is grey.
 
+    Below each stands the mean of its absolute values, without NaN. Meant for what a student's correlation
+    matrix of logits differs from its teacher's, for each method.
+    """
+    if not matrices:
+        raise ValueError("a matrix picture needs at least one matrix")
+    arrays = {name: np.ma.masked_invalid(np.asarray(matrix, float)) for name, matrix in matrices.items()}
+    for name, array in arrays.items():
+        if array.ndim != 2 or array.shape[0] != array.shape[1]:
+            raise ValueError(f"matrix {name!r} must be (C, C), got {array.shape}")
+    largest = max(float(np.ma.filled(abs(array).max(), 0.0)) for array in arrays.values()) or 1.0
+    figure = _figure(3.2 * len(arrays) + 0.8, 3.6)
+    grid = figure.subplots(1, len(arrays), squeeze=False)[0]
+    for axis, (name, array) in zip(grid, arrays.items(), strict=True):
+        drawn = axis.imshow(array, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+        axis.set_facecolor([channel / 255 for channel in IGNORE_COLOUR])
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("no value" if array.mask.all() else f"mean |·| {abs(array).mean():.3f}", fontsize=9)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.colorbar(drawn, ax=list(grid), fraction=0.04)
+    return _save(figure, path)
+
+
+def embedding_picture(
+    path: Path | str, points: Any, label: Any, *, class_names: Sequence[str] | None = None
+) -> Path:
+    """Draw points (N, 2) in the colours of their classes (N,).
+
+    ``class_names`` adds a legend of the classes that occur, where there are 40 or fewer.
+    """
+    points, label = np.asarray(points), np.asarray(label)
+    if points.ndim != 2 or points.shape[1] != 2 or label.shape != points.shape[:1]:
+        raise ValueError(f"points must be (N, 2) and label (N,), got {points.shape} and {label.shape}")
+    figure = _figure(5.5, 5.5)
+    axis = figure.subplots()
+    axis.scatter(points[:, 0], points[:, 1], s=6, c=palette(int(label.max(initial=0)) + 1)[label] / 255)
+    axis.set_aspect("equal", adjustable="datalim")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    present = sorted(set(label.tolist()))
+    if class_names is not None and len(present) <= 40:
+        _named_colours(figure, present, class_names, columns=4)
+    return _save(figure, path)
+
+
+def _class_legend(figure: "Figure", rows: Sequence[PanelRow], class_names: Sequence[str]) -> None:
     maps = [classes for row in rows for classes in (row.label, *row.predictions.values())]
     present = sorted({int(c) for classes in maps for c in np.unique(np.asarray(classes))} - {IGNORE})
+    _named_colours(figure, present, class_names, columns=8)
+
+
+def _named_colours(
+    figure: "Figure", present: Sequence[int], class_names: Sequence[str], *, columns: int
+) -> None:
+    from matplotlib.patches import Patch
+
     colours = palette(len(class_names)) / 255
     handles = [Patch(color=tuple(colours[c]), label=class_names[c]) for c in present]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8), fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), fontsize=8)
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -1,0 +1,119 @@
+"""Features of a frozen network over a whole data set: what probes and neighbours are judged on."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models import Outputs
+from .batches import device_of, evaluating, read_batches
+
+__all__ = ["Features", "extract"]
+
+
+class Features(NamedTuple):
+    """One vector and one class for each sample, in the data's order, on the CPU."""
+
+    vectors: Tensor
+    """(N, D) float32."""
+    label: Tensor
+    """(N,) int64."""
+
+
+def extract(
+    network: Callable[[Any], Outputs],
+    batches: Iterable[Mapping[str, Tensor]] | Any,
+    *,
+    view: str,
+    layer: int | None = None,
+    grid: int | None = None,
+    device: torch.device | str | None = None,
+    batch_size: int = 128,
+    autocast: torch.dtype | None = None,
+) -> Features:
+    """Runs a network over a data set without changing a bit of it.
+
+    A module is in eval mode throughout, so that batch-norm statistics stay, and gets its mode back.
+
+    Args:
+        network: returns `Outputs`.
+        batches: as for `classify`; a batch has "label" (B,).
+        view: name of the batch's entry that the network takes, such as "rgb".
+        layer: which of the maps is the feature, from the stem at 0, or from the last at -1; None takes the
+            embedding.
+        grid: the map is averaged over a grid of this many cells a side; None flattens it as it is.
+        device: where batches are moved; None leaves them, or moves them to a module's parameters.
+        batch_size: for a data set.
+        autocast: half-precision type of the forward pass; None for the network's own.
+
+    Raises:
+        ValueError: for no samples, a layer that the network does not have, labels that are no (B,), features
+            that are not finite.
+        TypeError: for a network that does not return `Outputs`.
+        KeyError: for a batch without the view or "label"; what it has is listed.
+    """
+    if grid is not None and layer is None:
+        raise ValueError("grid belongs to a map: give its layer too, or neither for the embedding")
+    if grid is not None and grid < 1:
+        raise ValueError(f"grid must be at least 1, got {grid}")
+    device = device_of(network) if device is None else device
+    vectors, labels = [], []
+    with evaluating(network):
+        for number, batch in enumerate(read_batches(batches, batch_size, ("label", view), device)):
+            with torch.autocast(batch[view].device.type, dtype=autocast, enabled=autocast is not None):
+                outputs = network(batch[view])
+            rows, label = _feature(outputs, layer, grid), batch["label"]
+            if label.shape != rows.shape[:1]:
+                raise ValueError(
+                    f"label must be ({len(rows)},), one class an image, got {tuple(label.shape)}"
+                )
+            if not torch.isfinite(rows).all():
+                raise ValueError(f"the features of batch {number} hold NaN or infinity")
+            vectors.append(rows.cpu())
+            labels.append(label.cpu().long())
+    if not vectors:
+        raise ValueError("there is no batch to take features of")
+    return Features(torch.cat(vectors), torch.cat(labels))
+
+
+def check_pair(train: Features, test: Features) -> int:
+    """The number of classes, one more than the largest label of `train`.
+
+    Raises:
+        ValueError: vectors and labels that differ in number, no sample, another D, or a class that is tested
+            and was not trained.
+    """
+    for name, features in (("train", train), ("test", test)):
+        if features.vectors.ndim != 2 or features.label.shape != features.vectors.shape[:1]:
+            raise ValueError(
+                f"{name} must have vectors (N, D) and labels (N,), got {tuple(features.vectors.shape)} and "
+                f"{tuple(features.label.shape)}"
+            )
+        if len(features.label) == 0:
+            raise ValueError(f"{name} has no sample")
+    if train.vectors.shape[1] != test.vectors.shape[1]:
+        raise ValueError(
+            f"train has {train.vectors.shape[1]} dimensions and test {test.vectors.shape[1]}; take both from "
+            "one layer"
+        )
+    unknown = sorted(set(test.label.tolist()) - set(train.label.tolist()))
+    if unknown:
+        raise ValueError(f"class {unknown[0]} is in test and not in train")
+    return int(train.label.max()) + 1
+
+
+def _feature(outputs: Any, layer: int | None, grid: int | None) -> Tensor:
+    """(B, D) float32."""
+    if not isinstance(outputs, Outputs):
+        raise TypeError(
+            f"the network returned {type(outputs).__name__}, not Outputs; wrap it with models.tap"
+        )
+    if layer is None:
+        return outputs.embedding.float()
+    if not -len(outputs.maps) <= layer < len(outputs.maps):
+        shapes = ", ".join(str(tuple(feature_map.shape[1:])) for feature_map in outputs.maps)
+        raise ValueError(f"no layer {layer}: the network has {len(outputs.maps)} maps, {shapes}")
+    feature_map = outputs.maps[layer].float()
+    return (feature_map if grid is None else F.adaptive_avg_pool2d(feature_map, grid)).flatten(1)
