@@ -51,7 +51,7 @@ def load(config: ImagesConfig, device: torch.device) -> Images:
     else:
         statistics = Statistics.measure(test if config.source == "folder" else train)
     augment: nn.Module = nn.Identity()  # a folder's images are augmented by the loader's workers
-    if isinstance(train, PairedTensors):
+    if isinstance(train, PairedTensors) and isinstance(test, PairedTensors):
         train, test = train.to(device), test.to(device)
         augment = ImageAugment(config.augment)
     return Images(train, test, statistics, augment)

@@ -81,12 +81,15 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
     pictures.matrix_picture(folder / "pictures" / "correlation.png", differences)
     drawn["Correlation of the classes' logits, the student's less the teacher's"] = "correlation.png"
     if config.tsne:
-        from crdkit.evaluation import extract_features
+        from crdkit.evaluation import extract, tsne
 
+        device = protocol.accelerator.device
         for done in first:
-            features = extract_features(done.network, protocol.images.test, view="rgb")
+            points, label = tsne(extract(done.network, protocol.images.test, view="rgb", device=device))
             name = f"tsne-{done.method}.png"
-            pictures.embedding_picture(folder / "pictures" / name, features)
+            pictures.embedding_picture(
+                folder / "pictures" / name, points, label, class_names=protocol.images.test.class_names
+            )
             drawn[f"Test embeddings of {done.method}, t-SNE"] = name
     histories: dict[str, list[list[dict[str, float]]]] = {}
     for done in runs:
