@@ -1,10 +1,11 @@
 from .config import CompressionConfig, ImagesConfig, TeacherConfig
 from .images import Images, load
-from .presets import PAIRS, PRESETS
+from .presets import CIFAR100, PAIRS, PRESETS
 from .protocol import MethodRun, Protocol
 from .tasks import ClassifyTask
 
 __all__ = [
+    "CIFAR100",
     "PAIRS",
     "PRESETS",
     "ClassifyTask",

@@ -85,6 +85,8 @@ class CompressionConfig:
     """Weight of the cross-entropy; where absent the published one: 1, for `kd` alone 0.1."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Stage 2, the distillation. The defaults are the published recipe of CIFAR-100."""
+    probe: tuple[Path, ...] = ()
+    """Packed HDF5 files of other images, on which a linear probe judges every frozen student."""
     tsne: bool = False
     """Draw the students' test embeddings with t-SNE in the report."""
 

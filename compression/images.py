@@ -26,8 +26,8 @@ class Images:
 
     @property
     def num_classes(self) -> int:
-        """C."""
-        return int(self.train.num_classes)
+        """C; where the data do not say it, one more than the largest label."""
+        return int(self.train.num_classes or self.train.labels.max() + 1)
 
     def digest(self) -> str:
         """By which a stage knows the images: of all pixels where they are in memory, else of the labels."""
@@ -36,22 +36,34 @@ class Images:
         return digest({"labels": self.train.labels})
 
 
-def load(config: ImagesConfig, device: torch.device) -> Images:
+def load(config: ImagesConfig, device: torch.device, *, augment: bool = True) -> Images:
     """Read the images of a configuration; those that fit into memory are put on the device.
+
+    Args:
+        config: which images.
+        device: where they are put.
+        augment: whether the training images are to be augmented; features are extracted from plain ones.
 
     Raises:
         DataError, ValueError: no root, files missing or damaged; the message says what to do.
     """
     train, test = (
-        load_images(config.source, config.root, split, size=config.size, classes=config.classes)
+        load_images(
+            config.source,
+            config.root,
+            split,
+            size=config.size,
+            classes=config.classes,
+            augment=augment and split == "train",
+        )
         for split in ("train", "test")
     )
     if config.mean is not None and config.std is not None:
         statistics = Statistics(mean={"rgb": config.mean}, std={"rgb": config.std})
     else:
         statistics = Statistics.measure(test if config.source == "folder" else train)
-    augment: nn.Module = nn.Identity()  # a folder's images are augmented by the loader's workers
+    device_augment: nn.Module = nn.Identity()  # a folder's images are augmented by the loader's workers
     if isinstance(train, PairedTensors) and isinstance(test, PairedTensors):
         train, test = train.to(device), test.to(device)
-        augment = ImageAugment(config.augment)
-    return Images(train, test, statistics, augment)
+        device_augment = ImageAugment(config.augment) if augment else device_augment
+    return Images(train, test, statistics, device_augment)

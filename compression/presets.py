@@ -25,14 +25,20 @@ PAIRS = {
 }
 """The 13 pairs of the published benchmark: teacher and student."""
 
-_CIFAR100 = ImagesConfig(source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761))
+CIFAR100 = ImagesConfig(source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761))
+"""With the published normalisation, which published checkpoints need."""
+
 _RECIPE = TrainConfig(evaluate_every=5)
 
 
 def _pair(teacher: str, student: str) -> CompressionConfig:
     return CompressionConfig(
-        data=_CIFAR100, teacher=TeacherConfig(architecture=teacher), student=student,
-    )  # fmt: skip
+        setting=("ft.paraphraser_learning_rate=0.05",) if student.startswith("vgg") else (),
+        data=CIFAR100,
+        teacher=TeacherConfig(architecture=teacher, train=_RECIPE),
+        student=student,
+        train=_RECIPE,
+    )
 
 
 def _short(epochs: int, **changes: object) -> TrainConfig:
@@ -59,6 +65,23 @@ PRESETS = {
         train=_short(6),
     ),
     **{name: _pair(*pair) for name, pair in PAIRS.items()},
+    # 100 classes of Tiny-ImageNet at 32 x 32 with the recipe of CIFAR-100, for a GPU.
+    "tiny32": CompressionConfig(
+        method=("none", "kd", "at", "sp", "crd", "crd+kd", "dkd", "dist"),
+        seed=(0, 1, 2),
+        data=ImagesConfig(source="packed"),
+        train=_RECIPE,
+    ),
+    # 20 classes of them, two small networks and a short schedule, for two CPU cores.
+    "tiny32-small": CompressionConfig(
+        method=("none", "kd", "at", "fitnet", "sp", "rkd", "crd", "crd+kd"),
+        seed=(0, 1, 2),
+        precision="bf16",
+        data=ImagesConfig(source="packed", classes=20),
+        teacher=TeacherConfig(architecture="wrn_16_2", train=_short(40)),
+        student="resnet8",
+        train=_short(30),
+    ),
     # The published recipe of ImageNet, for all GPUs of a machine: `accelerate launch --multi_gpu`.
     "imagenet-r34-r18": CompressionConfig(
         data=ImagesConfig(source="folder", size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from ..data import Normalise
 from ..distillers import METHODS, Initialise, Pair, build_terms, parse_method
 from ..engine import Accelerator, Stages, TransferTask, digest, seeded
-from ..evaluation import ClassificationMetrics, classify
+from ..evaluation import ClassificationMetrics, classify, extract, probe_logistic
 from ..models import Frozen, Normalised, create, measure, save_weights
-from .config import CompressionConfig
-from .images import Images
+from .config import CompressionConfig, ImagesConfig
+from .images import Images, load
 from .tasks import ClassifyTask, InitialiseTask, TaughtViews
 
 
@@ -84,7 +84,7 @@ class Protocol:
 
     def distil(self, method: str, seed: int) -> MethodRun:
         """Stage 2: the student, taught by a method; the same first weights for every method of a seed."""
-        config, folder = self.config, f"runs/{method}/seed-{seed}"
+        config, folder, teacher = self.config, f"runs/{method}/seed-{seed}", self.teacher
         with seeded(seed):
             student = self._network(config.student)
             terms = build_terms(method, self._pair(student), self.settings)
@@ -93,10 +93,10 @@ class Protocol:
             "student": config.student,
             "method": method,
             "settings": self.settings,
-            "teacher": digest(self.teacher.state_dict()) if terms else None,
+            "teacher": digest(teacher.state_dict()) if terms else None,
         }
-        teacher = Frozen(self.teacher) if terms else None
-        views = TaughtViews(self.images.augment, teacher)
+        frozen = Frozen(teacher) if terms else None
+        views = TaughtViews(self.images.augment, frozen)
         for name, term in terms.items():
             if term.initialise is not None:
                 self._initialise(f"{folder}/initialise-{name}", student, term.initialise, views, seed, facts)
@@ -106,7 +106,7 @@ class Protocol:
         task = TransferTask(
             student, kept, views,
             task_weight=task_weight if config.task_weight is None else config.task_weight,
-            frozen=() if teacher is None else (teacher,),
+            frozen=() if frozen is None else (frozen,),
         )  # fmt: skip
         history = self.stages.train(
             f"{folder}/distil", task, self.images.train, train, seed,
@@ -114,11 +114,13 @@ class Protocol:
         )  # fmt: skip
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
-            save_weights(student.network, self.stages.folder / folder / "student.safetensors")
+            save_weights(student, self.stages.folder / folder / "student.safetensors")
+            if network is not student:
+                save_weights(network, self.stages.folder / folder / "deployed.safetensors")
         scores = [row["top1"] for row in history if "top1" in row]
         found = self.compare(network)
         metrics = {"best_top1": max(scores), **{n: v for n, v in found.items() if not isinstance(v, Tensor)}}
-        return MethodRun(method, seed, metrics, history, network, found)
+        return MethodRun(method, seed, metrics | self.probe(network), history, network, found)
 
     def compare(self, network: nn.Module) -> ClassificationMetrics:
         """A network's metrics over the whole test split, beside the teacher."""
@@ -127,6 +129,27 @@ class Protocol:
                 network, self.images.test, self.images.num_classes, teacher=self.teacher, view="rgb",
                 device=self.accelerator.device,
             )  # fmt: skip
+
+    def probe(self, network: nn.Module) -> dict[str, float]:
+        """Top-1 of a linear probe on each other set of images, by `probe_` and the file's name."""
+        found = {}
+        for name, images in self._others.items():
+            with self.accelerator.autocast():
+                train, test = (
+                    extract(network, split, view="rgb", device=self.accelerator.device)
+                    for split in (images.train, images.test)
+                )
+            found[f"probe_{name}"] = probe_logistic(train, test).top1
+        return found
+
+    @cached_property
+    def _others(self) -> dict[str, Images]:
+        side = self.images.train[0]["rgb"].shape[-1]
+        sources = {
+            path.stem: ImagesConfig(source="packed", root=path, size=side) for path in self.config.probe
+        }
+        device = self.accelerator.device
+        return {name: load(source, device, augment=False) for name, source in sources.items()}
 
     def _initialise(
         self,

@@ -95,9 +95,12 @@ class Protocol:
     def transfer(self, method: str, seed: int) -> Normalised:
         """Stage 2: the student's encoder, taught by a method on the paired samples without their labels."""
         config, data = self.config.transfer, self.config.data
+        teacher = (
+            self.teacher if parse_method(method, TERMS) else None
+        )  # its training may not come between the draws below
         with seeded(seed):
             student = make_student(self.config.student, data, self.samples.statistics)
-            if not parse_method(method, TERMS):
+            if teacher is None:
                 return student
             terms = build_terms(method, self._shapes(student), config)
         dataset: Dataset[Any] = self.samples.train.select(data.teacher_view, data.student_view)
@@ -112,7 +115,7 @@ class Protocol:
                 "transfer": asdict(config),
                 "student": asdict(self.config.student),
                 "method": method,
-                "teacher": digest(self.teacher.state_dict()),
+                "teacher": digest(teacher.state_dict()),
             },
         )  # fmt: skip
         return student

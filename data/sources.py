@@ -21,6 +21,7 @@ def load_images(
     *,
     size: int | None = None,
     classes: Classes = None,
+    augment: bool | None = None,
 ) -> PairedTensors | ImageFolder:
     """Labelled images for training or testing a classifier.
 
@@ -35,6 +36,7 @@ def load_images(
         split: `train` or `test`, in `packed` also others.
         size: side of the square to resize to; None for the stored size (`digits`: 32, `folder`: 224).
         classes: the first n classes, or a list of names or numbers; None for all.
+        augment: of `folder`, whether images are cropped at random; None for `train` alone.
 
     Raises:
         ValueError: an unknown source (the nearest are suggested), split or class; `root` missing.
@@ -51,6 +53,6 @@ def load_images(
         kind = "file" if source == "packed" else "folder"
         raise ValueError(f"{source} needs root, the {kind} of its images")
     if source == "folder":
-        return ImageFolder(root, split, size=224 if size is None else size, classes=classes)
+        return ImageFolder(root, split, size=224 if size is None else size, augment=augment, classes=classes)
     reader = {"cifar10": CIFAR10, "cifar100": CIFAR100, "packed": PackedImages, "tiny-imagenet": TinyImageNet}
     return reader[source](root, split, size=square, classes=classes)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crdkit.compression import CompressionConfig, MethodRun, Protocol
+    from crdkit.experiments.report import Column
 
 
 def run(config: CompressionConfig, preset: str) -> Path:
@@ -28,7 +29,6 @@ def run(config: CompressionConfig, preset: str) -> Path:
     from crdkit.experiments.command import run_folder, write_config
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import (
-        CLASSIFICATION_COLUMNS,
         Run,
         summarise,
         terminal_table,
@@ -45,7 +45,6 @@ def run(config: CompressionConfig, preset: str) -> Path:
         protocol = Protocol(config, images, accelerator, folder)
         if accelerator.is_main_process:
             write_config(config, folder)
-            images.statistics.save(folder / "statistics.json")
         runs = []
         for done in protocol.runs():
             runs.append(done)
@@ -54,23 +53,36 @@ def run(config: CompressionConfig, preset: str) -> Path:
             results: list[Run] = [
                 {"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in runs
             ]
+            found = protocol.compare(protocol.teacher)
+            teacher = {"top1": found["top1"], **protocol.probe(protocol.teacher)}
             write_results(
                 folder, task="compression", preset=preset, runs=results, environment=provenance,
-                config=asdict(config),
+                config=asdict(config), teacher=teacher,
             )  # fmt: skip
-            report(protocol, runs, preset, folder)
+            report(protocol, runs, teacher, preset, folder)
             baseline = "none" if "none" in config.method else None
-            Console().print(terminal_table(summarise(results), CLASSIFICATION_COLUMNS, baseline=baseline))
+            table = terminal_table(summarise(results), columns(config), baseline=baseline)
+            Console().print(table)
             print(f"report: {folder / 'report.md'}")
     finally:
         accelerator.end_training()
     return folder
 
 
-def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
+def columns(config: CompressionConfig) -> list[Column]:
+    """The table's columns: those of a classification, and a linear probe for each other set of images."""
+    from crdkit.experiments.report import CLASSIFICATION_COLUMNS, Column
+
+    probes = [Column(f"probe_{path.stem}", f"probe: {path.stem}", digits=2) for path in config.probe]
+    return [*CLASSIFICATION_COLUMNS, *probes]
+
+
+def report(
+    protocol: Protocol, runs: list[MethodRun], teacher: dict[str, float], preset: str, folder: Path
+) -> None:
     """report.md: the table, learning curves, correlations of the classes, and on demand t-SNE."""
     from crdkit.experiments import pictures
-    from crdkit.experiments.report import CLASSIFICATION_COLUMNS, write_report
+    from crdkit.experiments.report import write_report
 
     config = protocol.config
     first = [done for done in runs if done.seed == config.seed[0]]
@@ -99,9 +111,9 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
         f"Teacher {config.teacher.architecture}, top-1 {100 * teacher['top1']:.2f}; student {config.student}."
     )
     write_report(
-        folder, CLASSIFICATION_COLUMNS, title=f"{config.teacher.architecture} to {config.student}: {preset}",
+        folder, columns(config), title=f"{config.teacher.architecture} to {config.student}: {preset}",
         baseline="none" if "none" in config.method else None, histories=histories,
-        curves=CLASSIFICATION_COLUMNS[:1], drawn=drawn, notes=notes,
+        curves=columns(config)[:1], drawn=drawn, notes=notes,
     )  # fmt: skip
 
 

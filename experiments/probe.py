@@ -1,11 +1,12 @@
 """Judge frozen representations by a linear probe and by nearest neighbours, on any labelled images.
 
-    accelerate launch experiments/probe.py --network resnet18 --weights runs/a runs/b --data a.h5 --output DIR
+    accelerate launch experiments/probe.py --network resnet8 --weights runs/a runs/b --data.root packed.h5 \\
+        --output runs/probe
 
 Each of `--weights` is a row of the table: a file, a run folder with its `model.safetensors`, or `random` for
 the untrained network. A row has its folder's name, or the one of `name=path`; several of one name are its
-seeds, averaged. The data are a packed HDF5 file with labelled splits `train` and `test`. What a probe has to
-choose it chooses on a held-out part of `train`. The run folder gets config.yaml, results.json and report.md.
+seeds, averaged. What a probe has to choose it chooses on a held-out part of `train`. The run folder gets
+config.yaml, results.json and report.md.
 """
 
 from __future__ import annotations
@@ -13,34 +14,22 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import tyro
+from crdkit.compression import ImagesConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor, nn
 
-    from crdkit.data import PackedImages, Statistics
+    from crdkit.compression import Images
+    from crdkit.data import Statistics
     from crdkit.evaluation import Features, ProbeResult
     from crdkit.experiments.report import Run
 
 MODEL = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class ProbeData:
-    """The images that a representation is judged on."""
-
-    path: Annotated[Path, tyro.conf.arg(name="")]
-    """The packed HDF5 file."""
-    size: tuple[int, int] | None = None
-    """Height and width to resize to; the stored size where absent."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +40,10 @@ class ProbeRun:
     """A name that `crdkit.models.create` takes, for all weights, or one for each."""
     weights: tuple[str, ...]
     """Files, run folders or `random`, each with `name=` before it where wanted."""
-    data: ProbeData
-    """The images."""
     output: Path
     """The run folder, which must not hold anything."""
+    data: ImagesConfig = field(default_factory=lambda: ImagesConfig(source="packed"))
+    """The images."""
     probe: Literal["logistic", "sgd"] = "logistic"
     """`logistic`: regression to convergence; `sgd`: 60 epochs, for sets that are too large for that."""
     layer: int | None = None
@@ -119,40 +108,28 @@ class Judged(NamedTuple):
 
 def run(config: ProbeRun, rows: list[Row]) -> Path:
     """Every row judged, shared out over the processes, then the report; returns the run folder."""
-    from crdkit.data import Statistics
+    from crdkit.compression import load
     from crdkit.engine import make_accelerator
 
-    train, test = load_data(config.data)
     accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
+    images = load(config.data, accelerator.device, augment=False)
     try:
         group = patient_group()
         if accelerator.is_main_process:
             config.output.mkdir(parents=True, exist_ok=True)
-        measured = cache(lambda: Statistics.measure(train))
         share = rows[accelerator.process_index :: accelerator.num_processes]
         # All are loaded before the first is judged: a file that does not fit is told at once.
-        loaded = [(row, *load_network(row, config, measured)) for row in share]
+        loaded = [(row, *load_network(row, config, images.statistics)) for row in share]
         mine = []
         for row, network, source in loaded:
-            mine.append(judge(row, network.to(accelerator.device), source, train, test, config))
+            mine.append(judge(row, network.to(accelerator.device), source, images, config))
             print(f"{row.name}: linear probe {100 * mine[-1].top1:.2f}, k-NN {100 * mine[-1].knn:.2f}")
         judged = sorted(from_all_processes(mine, group), key=lambda one: rows.index(one.row))
         if accelerator.is_main_process:
-            report(config, judged, test.class_names)
+            report(config, judged, images.test.class_names)
     finally:
         accelerator.end_training()
     return config.output
-
-
-def load_data(config: ProbeData) -> tuple[PackedImages, PackedImages]:
-    """The training and the test images, with labels (B,) and `rgb`; the one place that knows their source."""
-    from crdkit.data import DataError, PackedImages
-
-    train, test = (PackedImages(config.path, split, size=config.size) for split in ("train", "test"))
-    for split, images in (("train", train), ("test", test)):
-        if "label" not in images.views:
-            raise DataError(f"{config.path}: no labels for split {split}; a probe needs both splits labelled")
-    return train, test
 
 
 def name_rows(config: ProbeRun) -> list[Row]:
@@ -189,7 +166,7 @@ def name_rows(config: ProbeRun) -> list[Row]:
     return rows
 
 
-def load_network(row: Row, config: ProbeRun, measured: Callable[[], Statistics]) -> tuple[nn.Module, str]:
+def load_network(row: Row, config: ProbeRun, measured: Statistics) -> tuple[nn.Module, str]:
     """The network behind its normalisation, and in words where the normalisation's figures come from."""
     import torch
 
@@ -202,34 +179,17 @@ def load_network(row: Row, config: ProbeRun, measured: Callable[[], Statistics])
         encoder: nn.Module = create(row.network, num_classes=None)
     else:
         state = read_weights(row.weights)
-        encoder, found, source = load_encoder(row, state), saved_statistics(state), "in the weights"
+        encoder = create(row.network, num_classes=None, weights=row.weights)
+        found, source = saved_statistics(state), "in the weights"
         beside = Path(row.weights).parent / "training" / MODEL
         if found is None and beside.is_file():
             found, source = saved_statistics(read_weights(beside)), "in training/ beside the weights"
     if config.statistics is not None:
         found, source = Statistics.load(config.statistics), f"given, {config.statistics.name}"
     elif found is None:
-        found, source = measured(), "measured on this training split"
+        found, source = measured, "measured on this training split"
     network = Normalised(Normalise(found, "rgb"), encoder)
     return network.to(memory_format=torch.channels_last), source
-
-
-def load_encoder(row: Row, state: dict[str, Tensor]) -> nn.Module:
-    """The network with a file's weights, whether they were saved bare, from `create`, or behind a
-    normalisation."""
-    from crdkit.models import create, load_state
-
-    bare = {name: value for name, value in state.items() if not name.startswith("normalise.")}
-    while bare and all(name.startswith("network.") for name in bare):
-        bare = {name.removeprefix("network."): value for name, value in bare.items()}
-    # The classifier is what a network of another number of classes has in another shape.
-    own = _inner(create(row.network, num_classes=1)).state_dict()
-    differing = [value for name, value in bare.items() if name in own and value.shape != own[name].shape]
-    has_classifier = own.keys() <= bare.keys()
-    classes = (len(differing[0]) if differing else 1) if has_classifier else None
-    network = create(row.network, num_classes=classes)
-    load_state(_inner(network), bare, source=row.weights)
-    return network
 
 
 def saved_statistics(state: dict[str, Tensor]) -> Statistics | None:
@@ -242,9 +202,7 @@ def saved_statistics(state: dict[str, Tensor]) -> Statistics | None:
     return Statistics(mean={"rgb": mean}, std={"rgb": std})
 
 
-def judge(
-    row: Row, network: nn.Module, source: str, train: PackedImages, test: PackedImages, config: ProbeRun
-) -> Judged:
+def judge(row: Row, network: nn.Module, source: str, images: Images, config: ProbeRun) -> Judged:
     """Both judgements of one network."""
     import torch
 
@@ -254,10 +212,10 @@ def judge(
     autocast = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
     known, unknown = (
         extract(
-            network, images, view="rgb", layer=config.layer, grid=config.grid,
+            network, split, view="rgb", layer=config.layer, grid=config.grid,
             batch_size=config.batch_size, autocast=autocast,
         )
-        for images in (train, test)
+        for split in (images.train, images.test)
     )  # fmt: skip
     if config.probe == "sgd":
         probe = probe_sgd(known, unknown, seed=config.seed, device=device)
@@ -299,7 +257,8 @@ def report(config: ProbeRun, judged: list[Judged], class_names: tuple[str, ...])
 
     runs = [one.as_run() for one in judged]
     columns = (Column("top1", "linear probe"), Column("knn", f"{config.neighbours}-NN"))
-    preset, folder = config.data.path.stem, config.output
+    data, folder = config.data, config.output
+    preset = data.source if data.root is None else data.root.stem
     named = replace(config, weights=tuple(one.row.name for one in judged))  # without places on this machine
     write_results(
         folder, task="probe", preset=preset, runs=runs, environment=environment(), config=asdict(named)
@@ -341,15 +300,10 @@ def method(config: ProbeRun, judged: list[Judged]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _inner(network: nn.Module) -> nn.Module:
-    """The module whose names a published file has: a tap's own network, or the network itself."""
-    from crdkit.models import Tapped
-
-    return network.network if isinstance(network, Tapped) else network
-
-
 def main() -> None:
     """Entry point of the command line."""
+    import tyro
+
     try:
         config = tyro.cli(ProbeRun, description=__doc__)
         rows = name_rows(config)

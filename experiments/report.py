@@ -113,13 +113,14 @@ def write_results(
     runs: Sequence[Run],
     environment: Mapping[str, Any],
     config: Any = None,
+    teacher: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``folder/results.json`` whole or not at all, and return its path.
 
-    Keys: ``task``, ``preset``, ``runs``, ``summary`` (see `summarise`), ``environment``, and ``config``
-    where given, a mapping or a dataclass. Of a path in the config only the last part is kept: where the
-    data lay on this machine is no part of the result. A NaN within a list (the IoU of an absent class)
-    becomes null.
+    Keys: ``task``, ``preset``, ``runs``, ``summary`` (see `summarise`), ``environment``, and where given
+    ``teacher``, its metrics, and ``config``, a mapping or a dataclass. Of a path in the config only the last
+    part is kept: where the data lay on this machine is no part of the result. A NaN within a list (the IoU
+    of an absent class) becomes null.
     """
     results = {
         "task": task,
@@ -128,6 +129,8 @@ def write_results(
         "summary": summarise(runs),
         "environment": _plain(environment),
     }
+    if teacher is not None:
+        results["teacher"] = _plain(teacher)
     if config is not None:
         results["config"] = _without_places(_plain(config))
     return _write(Path(folder) / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")

@@ -34,6 +34,14 @@ def find_ends(network: nn.Module) -> Ends:
     return Ends((stem,), head, head.split(".")[0])
 
 
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network that were saved bare, or with a wrapper or a normalisation around it."""
+    bare = {name: tensor for name, tensor in state.items() if not name.startswith("normalise.")}
+    while bare and all(name.startswith("network.") for name in bare):
+        bare = {name.removeprefix("network."): tensor for name, tensor in bare.items()}
+    return bare
+
+
 def load_adapted(network: nn.Module, state: Mapping[str, Tensor], ends: Ends, *, source: str) -> None:
     """Loads weights as `load_state` does, and fits them to the network's input channels and classes.
 
@@ -44,9 +52,7 @@ def load_adapted(network: nn.Module, state: Mapping[str, Tensor], ends: Ends, *,
     Raises:
         ValueError: the rest does not fit; see `load_weights`.
     """
-    if all(name.startswith("network.") for name in state):  # from a wrapper that was saved as such
-        state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
-    state = dict(state)
+    state = unwrapped(state)
     own = network.state_dict()
     for stem in ends.stems:
         old, new = state.get(f"{stem}.weight"), own.get(f"{stem}.weight")

@@ -54,7 +54,7 @@ def run(*arguments: str, folder: Path, ranks: int = 1) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
-BASIC = ("--cpu", "--network", "resnet18", "--data", "two.h5", "--data.size", "24", "24")
+BASIC = ("--cpu", "--network", "resnet18", "--data.root", "two.h5", "--data.size", "24")
 
 
 def expected(place: Path, statistics: Statistics) -> tuple[float, float]:

@@ -41,7 +41,20 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_weights_are_those_of_the_architecture_and_a_run_is_not_overwritten(
     packed: Path, tmp_path: Path
 ) -> None:
-    short = ("--data", packed.name, "--output", "out", "--train.epochs", "2", "--train.warmup-epochs", "0")
+    short = (
+        "--data.source",
+        "packed",
+        "--data.root",
+        packed.name,
+        "--architecture",
+        "resnet18",
+        "--output",
+        "out",
+        "--train.epochs",
+        "2",
+        "--train.warmup-epochs",
+        "0",
+    )
     done = run(*short, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -56,7 +69,7 @@ def test_weights_are_those_of_the_architecture_and_a_run_is_not_overwritten(
 
 
 def test_missing_data_are_answered_without_a_stack_trace(tmp_path: Path) -> None:
-    done = run("--data", "absent.h5", "--output", "out", folder=tmp_path)
+    done = run("--data.source", "packed", "--data.root", "absent.h5", "--output", "out", folder=tmp_path)
     assert done.returncode == 1
     assert "absent.h5" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,136 @@
+"""`experiments/compress.py` as a person runs it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from crdkit.models import create, save_weights
+
+SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "compress.py"
+SHORT = [
+    *("--train.epochs", "2", "--train.warmup-epochs", "0", "--train.evaluate-every", "1"),
+    *("--teacher.train.epochs", "1", "--teacher.train.warmup-epochs", "0"),
+]
+TINY = ["--cpu", "--data.classes", "3", "--teacher.architecture", "resnet14", *SHORT]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(SCRIPT), *arguments]
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=900)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """Two classes, dark and bright, as PNG bytes."""
+    path, rng = tmp_path / "two.h5", np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file.attrs["classes"] = ["dark", "bright"]
+        for split, count in (("train", 30), ("test", 10)):
+            labels = np.arange(count) % 2
+            images = rng.integers(0, 80, (count, 48, 48, 3)) + 150 * labels[:, None, None, None]
+            stored = file.create_dataset(f"{split}/images", (count,), h5py.vlen_dtype(np.uint8))
+            for i, image in enumerate(images):
+                stored[i] = cv2.imencode(".png", image.astype(np.uint8))[1].ravel()
+            file[f"{split}/labels"] = labels
+    return path
+
+
+def test_run_leaves_a_table_a_json_and_pictures(packed: Path, tmp_path: Path) -> None:
+    chosen = ("--method", "none", "crd+kd", "--setting", "crd.num_negatives=32", "kd.temperature=2")
+    done = run(*TINY, *chosen, "--probe", packed.name, "--tsne", "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "crd+kd" in done.stdout and "top-1" in done.stdout
+    found = results(tmp_path / "out")
+    assert (found["task"], found["preset"]) == ("compression", "digits")
+    assert [(r["method"], r["seed"]) for r in found["runs"]] == [("none", 0), ("crd+kd", 0)]
+    assert found["summary"]["crd+kd"]["probe_two"]["mean"] == 1.0 == found["teacher"]["probe_two"]
+    report = (tmp_path / "out" / "report.md").read_text()
+    for picture in ("methods", "curves", "correlation", "tsne-none", "tsne-crd+kd"):
+        assert f"pictures/{picture}.png" in report
+        assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
+    assert "temperature=2" in (tmp_path / "out" / "config.yaml").read_text()
+    assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text()
+
+    again = run(*TINY, "--output", "out", folder=tmp_path)
+    assert again.returncode == 1 and "--resume" in again.stderr
+
+
+def test_killed_run_resumes_to_the_figures_of_an_undisturbed_one(tmp_path: Path) -> None:
+    whole = [*TINY, "--method", "crd", "--setting", "crd.num_negatives=32", "--train.checkpoint-every", "0.3"]
+    assert run(*whole, "--output", "calm", folder=tmp_path).returncode == 0
+    stage = tmp_path / "hit" / "runs" / "crd" / "seed-0" / "distil"
+    process = subprocess.Popen(
+        command(*whole, "--output", "hit"), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    patience = time.monotonic() + 900
+    while process.poll() is None and not list(stage.glob("checkpoints/step-*")):
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run(*whole, "--output", "hit", "--resume", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    calm, hit = results(tmp_path / "calm"), results(tmp_path / "hit")
+    assert hit["runs"] == calm["runs"]
+    weights = "runs/crd/seed-0/student.safetensors"
+    assert (tmp_path / "hit" / weights).read_bytes() == (tmp_path / "calm" / weights).read_bytes()
+
+
+def test_imagenet_recipe_runs_on_a_folder_of_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for label, name in enumerate(("n01", "n02", "n03")):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                image = rng.integers(0, 90, (50, 70, 3)) + 80 * label
+                cv2.imwrite(str(folder / f"{i}.JPEG"), image.astype(np.uint8))
+    torch.manual_seed(0)
+    save_weights(create("torchvision/resnet18", num_classes=3), tmp_path / "teacher.safetensors")
+    done = run(
+        "imagenet-r34-r18", "--cpu", "--data.root", "images", "--data.size", "32", "--method", "crd+kd",
+        *("--teacher.architecture", "resnet18", "--teacher.weights", "teacher.safetensors"),
+        *("--setting", "crd.num_negatives=8", "--train.epochs", "1", "--train.batch-size", "8"),
+        *("--train.num-workers", "2", "--output", "out"), folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "out")["summary"]["crd+kd"]["top1"]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("r32x4-r8x5",), "did you mean r32x4-r8x4"),
+        (("--method", "crdd"), "did you mean crd"),
+        (("--setting", "kd.temprature=2"), "did you mean temperature"),
+        (("--setting", "kd.temperature=warm"), "kd.temperature must be"),
+        (("--student", "resnet9"), "no network named 'resnet9'"),
+        (("r32x4-r8x4",), "cifar100 needs root"),
+        (("r32x4-r8x4", "--data.root", "absent"), "absent"),
+        (("--resume",), "--resume needs --output"),
+        (("--train.epochs", "0"), "epochs must be a whole number of at least 1"),
+    ],
+)
+def test_bad_use_is_answered_without_a_stack_trace(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = run(*arguments, "--cpu", folder=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout and "Traceback" not in done.stderr
