@@ -51,13 +51,16 @@ def settings(quick: bool) -> list[dict[str, int]]:
     return [HEADLINE, *({**HEADLINE, name: value} for name, values in growth.items() for value in values)]
 
 
-def published_step(contrast: InstanceContrast, num_negatives: int, columns: Tensor | None = None) -> Step:
-    """Scores from gathered rows, e^{s/τ}/Z, then the ratio with an eps; Z from the first batch."""
+def published_loss(
+    contrast: InstanceContrast, num_negatives: int, columns: Tensor | None = None
+) -> tuple[Step, Callable[[Tensor, Tensor, Tensor], None]]:
+    """The loss from gathered rows, e^{s/τ}/Z, then the ratio with an eps; Z from the first batch. And the
+    writing of both banks."""
     import torch
 
     assert contrast.bank_student is not None and contrast.bank_teacher is not None
-    student, teacher = contrast.bank_student.rows, contrast.bank_teacher.rows
-    num_samples, eps = len(student), 1e-7
+    student, teacher = contrast.bank_student, contrast.bank_teacher
+    num_samples, eps = len(student.rows), 1e-7
     constants: dict[int, float] = {}
 
     def direction(side: int, z: Tensor, bank: Tensor, rows: Tensor) -> Tensor:
@@ -72,17 +75,30 @@ def published_step(contrast: InstanceContrast, num_negatives: int, columns: Tens
         negative = (noise / (out[:, 1:] + noise + eps)).log().sum()
         return -(positive + negative) / batch_size
 
-    def step(z_s: Tensor, z_t: Tensor, index: Tensor) -> Tensor:
+    def loss(z_s: Tensor, z_t: Tensor, index: Tensor) -> Tensor:
         rows = torch.randint(num_samples, (len(index), num_negatives + 1), device=index.device)
         if columns is not None:
             rows[:, 1:] = columns
         rows[:, 0] = index
-        loss = direction(0, z_s, teacher, rows) + direction(1, z_t, student, rows)
+        return direction(0, z_s, teacher.rows, rows) + direction(1, z_t, student.rows, rows)
+
+    @torch.no_grad()
+    def write(index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
+        for bank, z in ((student.rows, z_s), (teacher.rows, z_t)):
+            row = bank.index_select(0, index) * MOMENTUM + z * (1 - MOMENTUM)
+            bank.index_copy_(0, index, row / row.pow(2).sum(1, keepdim=True).sqrt())
+
+    return loss, write
+
+
+def published_step(contrast: InstanceContrast, num_negatives: int, columns: Tensor | None = None) -> Step:
+    """Forward, backward and the writing of the banks in the published formulation."""
+    published, write = published_loss(contrast, num_negatives, columns)
+
+    def step(z_s: Tensor, z_t: Tensor, index: Tensor) -> Tensor:
+        loss = published(z_s, z_t, index)
         loss.backward()
-        with torch.no_grad():
-            for bank, z in ((student, z_s), (teacher, z_t)):
-                row = bank.index_select(0, index) * MOMENTUM + z * (1 - MOMENTUM)
-                bank.index_copy_(0, index, row / row.pow(2).sum(1, keepdim=True).sqrt())
+        write(index, z_s, z_t)
         return loss.detach()
 
     return step

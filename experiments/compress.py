@@ -106,10 +106,8 @@ def report(
     histories: dict[str, list[list[dict[str, float]]]] = {}
     for done in runs:
         histories.setdefault(done.method, []).append(done.history)
-    teacher = protocol.compare(protocol.teacher)
-    notes = (
-        f"Teacher {config.teacher.architecture}, top-1 {100 * teacher['top1']:.2f}; student {config.student}."
-    )
+    figures = ", ".join(f"{name.replace('_', ' ')} {100 * value:.2f}" for name, value in teacher.items())
+    notes = f"Teacher {config.teacher.architecture}: {figures}. Student {config.student}."
     write_report(
         folder, columns(config), title=f"{config.teacher.architecture} to {config.student}: {preset}",
         baseline="none" if "none" in config.method else None, histories=histories,

@@ -1,0 +1,177 @@
+"""What a distiller adds to a training step of the compression pipeline, and how many images a second remain.
+
+A step is what the pipeline does with a batch: teacher forward, student forward, the method's terms, backward,
+SGD, the writing of the memory. `none` is the student alone, `taught` the same with the teacher's forward and
+no term: what a method takes beyond that is the distiller's share. `crd, published` puts the plain published
+formulation of `benchmarks/contrast.py` (K+1 gathered rows a sample) in the place of ours. All take turns in
+one run; times are medians over the rounds.
+
+    python benchmarks/compression.py --output benchmarks/results/compression-cpu.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from crdkit.distillers import Context, Pair, Term
+
+METHODS = ("kd", "fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "nst", "crd", "dkd", "dist", "reviewkd")
+NUM_SAMPLES, NUM_CLASSES, SEED = 50_000, 100, 0
+
+
+def published_crd(pair: Pair) -> Term:
+    """CRD with uniform negatives, in the published formulation."""
+    from torch import nn
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from contrast import published_loss
+    from crdkit.distillers import METHODS as MAKERS
+    from crdkit.distillers import Term
+
+    term = MAKERS["crd"](pair, negatives="uniform")
+    contrast = term.objective.contrast
+    loss, write = published_loss(contrast, contrast.num_negatives)
+
+    class Published(nn.Module):
+        """The objective of the term, on the banks of ours."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.contrast = contrast
+
+        def forward(self, z_s: Tensor, z_t: Tensor, *, context: Context) -> Tensor:
+            return loss(z_s, z_t, context.index)
+
+        def update(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
+            write(index, z_s, z_t)
+
+    return Term(term.projector, Published(), term.weight, written=term.written)
+
+
+def build_step(name: str, networks: tuple[str, str], batch_size: int, device: str) -> Callable[[], None]:
+    """One training step of a method, on random images."""
+    import torch
+    from torch import nn
+
+    from crdkit.compression.tasks import TaughtViews
+    from crdkit.distillers import Pair, build_terms
+    from crdkit.engine import TransferTask
+    from crdkit.engine.task import weighted_sum
+    from crdkit.models import Frozen, create, measure
+
+    torch.manual_seed(SEED)
+    teacher, student = (
+        create(network, num_classes=NUM_CLASSES).to(device, memory_format=torch.channels_last)
+        for network in networks
+    )
+    labels = torch.arange(NUM_SAMPLES) % NUM_CLASSES
+    sizes = (measure(network, (3, 32, 32)) for network in (student, teacher))
+    pair = Pair(*sizes, num_samples=NUM_SAMPLES, labels=labels)
+    terms: dict[str, Term] = {}
+    if name == "crd, published":
+        terms = {"crd": published_crd(pair)}
+    elif name not in ("none", "taught"):
+        terms = build_terms(name, pair)
+    views = TaughtViews(nn.Identity(), None if name == "none" else Frozen(teacher))
+    task = TransferTask(student, terms, views, task_weight=1.0)
+    task.module.to(device).train()
+    if task.memory is not None:
+        task.memory.to(device)
+    optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-4, momentum=0.9)
+
+    def step() -> None:
+        index = torch.randperm(NUM_SAMPLES)[:batch_size]
+        batch = {
+            "index": index.to(device),
+            "rgb": torch.randn(batch_size, 3, 32, 32, device=device),
+            "label": labels[index].to(device),
+        }
+        found, extra = task.terms(task.module, batch)
+        weighted_sum(found, task.weights).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        task.update(batch, extra)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--teacher", default="resnet32x4")
+    parser.add_argument("--student", default="resnet8x4")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--method", nargs="+", default=list(METHODS))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
+    arguments = parser.parse_args()
+
+    import torch
+
+    from crdkit.experiments.provenance import environment
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    surroundings, load = environment(), os.getloadavg()[0]
+    if load > 0.5:
+        print(f"warning: the load average is {load:.1f}; other work distorts the shares")
+    names = ["none", "taught", *arguments.method]
+    if "crd" in arguments.method:
+        names.append("crd, published")
+    networks = (arguments.teacher, arguments.student)
+    steps = {name: build_step(name, networks, arguments.batch_size, arguments.device) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(arguments.rounds + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if round_ > 0:  # the first one warms up
+                times[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    methods: dict[str, Any] = {}
+    for name, seconds in medians.items():
+        methods[name] = {
+            "seconds": seconds,
+            "images_per_second": arguments.batch_size / seconds,
+            "distiller_share": max(0.0, 1 - medians["taught"] / seconds),
+        }
+        print(
+            f"{name:15}{seconds * 1e3:9.1f} ms{arguments.batch_size / seconds:9.1f} images/s"
+            f"{100 * methods[name]['distiller_share']:7.1f} % in the distiller"
+        )
+    if arguments.output:
+        report = {
+            "benchmark": "compression",
+            "environment": surroundings,
+            "device": arguments.device,
+            "load_average": load,
+            "seed": SEED,
+            "rounds": arguments.rounds,
+            "teacher": arguments.teacher,
+            "student": arguments.student,
+            "batch_size": arguments.batch_size,
+            "num_samples": NUM_SAMPLES,
+            "methods": methods,
+        }
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
