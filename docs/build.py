@@ -14,7 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crdkit.experiments.report import SEGMENTATION_COLUMNS, Column, environment_line, markdown_table
+from crdkit.experiments.report import (
+    CLASSIFICATION_COLUMNS,
+    SEGMENTATION_COLUMNS,
+    Column,
+    environment_line,
+    markdown_table,
+)
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -77,6 +83,16 @@ def accuracy(results: Mapping[str, Any]) -> str:
         if preset.startswith("nyu") and fraction in (None, 1.0):
             extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
             extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
+    elif results["task"] == "compression":
+        probes = dict.fromkeys(n for method in summary.values() for n in method if n.startswith("probe_"))
+        columns += CLASSIFICATION_COLUMNS
+        columns += [Column(name, f"probe: {name.removeprefix('probe_')}", digits=2) for name in probes]
+        sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
+        pair = (results["config"]["teacher"]["architecture"], results["config"]["student"])
+        figures = (
+            f"{name.replace('_', ' ')} {100 * value:.2f}" for name, value in results["teacher"].items()
+        )
+        sentences.append(f"Teacher {pair[0]} ({', '.join(figures)}), student {pair[1]}")
     else:
         metrics = dict.fromkeys(name for method in summary.values() for name in method)
         columns += [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]
@@ -132,7 +148,25 @@ def loading(results: Mapping[str, Any]) -> str:
     )
 
 
-BENCHMARKS = {"contrast": contrast, "loading": loading}
+def compression(results: Mapping[str, Any]) -> str:
+    """Throughput of a training step with each method."""
+    table = grid(
+        ["method", "ms a step", "images a second", "share of the distiller"],
+        [
+            (
+                name,
+                f"{row['seconds'] * 1e3:.1f}",
+                f"{row['images_per_second']:.0f}",
+                f"{row['distiller_share']:.1%}",
+            )
+            for name, row in results["methods"].items()
+        ],
+    )
+    title = "{teacher} to {student}, B={batch_size}, M={num_samples:,}:".format(**results)
+    return f"{title}\n\n{table}"
+
+
+BENCHMARKS = {"compression": compression, "contrast": contrast, "loading": loading}
 
 
 def main() -> int:
