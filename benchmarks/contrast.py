@@ -38,7 +38,7 @@ METHODS = ("uniform", "other_class", "shared", "all", "batch")
 #: What the headline setting is to reach on two CPU threads: times faster than the published formulation.
 TARGETS = {"uniform": 8, "shared": 25, "batch": 25, "all": 6}
 MEMORY_TARGET = 0.1
-DIM, TEMPERATURE, MOMENTUM, SEED, NUM_CLASSES = 128, 0.07, 0.5, 0, 100
+DIM, SEED, NUM_CLASSES = 128, 0, 100
 
 
 def settings(quick: bool) -> list[dict[str, int]]:
@@ -51,48 +51,10 @@ def settings(quick: bool) -> list[dict[str, int]]:
     return [HEADLINE, *({**HEADLINE, name: value} for name, values in growth.items() for value in values)]
 
 
-def published_loss(
-    contrast: InstanceContrast, num_negatives: int, columns: Tensor | None = None
-) -> tuple[Step, Callable[[Tensor, Tensor, Tensor], None]]:
-    """The loss from gathered rows, e^{s/τ}/Z, then the ratio with an eps; Z from the first batch. And the
-    writing of both banks."""
-    import torch
-
-    assert contrast.bank_student is not None and contrast.bank_teacher is not None
-    student, teacher = contrast.bank_student, contrast.bank_teacher
-    num_samples, eps = len(student.rows), 1e-7
-    constants: dict[int, float] = {}
-
-    def direction(side: int, z: Tensor, bank: Tensor, rows: Tensor) -> Tensor:
-        batch_size, width = rows.shape
-        weights = bank.index_select(0, rows.view(-1)).view(batch_size, width, -1)
-        out = torch.exp(torch.bmm(weights, z.unsqueeze(2)).squeeze(2) / TEMPERATURE)
-        if side not in constants:
-            constants[side] = out.mean().item() * num_samples
-        out = out / constants[side]
-        noise = (width - 1) / num_samples
-        positive = (out[:, 0] / (out[:, 0] + noise + eps)).log().sum()
-        negative = (noise / (out[:, 1:] + noise + eps)).log().sum()
-        return -(positive + negative) / batch_size
-
-    def loss(z_s: Tensor, z_t: Tensor, index: Tensor) -> Tensor:
-        rows = torch.randint(num_samples, (len(index), num_negatives + 1), device=index.device)
-        if columns is not None:
-            rows[:, 1:] = columns
-        rows[:, 0] = index
-        return direction(0, z_s, teacher.rows, rows) + direction(1, z_t, student.rows, rows)
-
-    @torch.no_grad()
-    def write(index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
-        for bank, z in ((student.rows, z_s), (teacher.rows, z_t)):
-            row = bank.index_select(0, index) * MOMENTUM + z * (1 - MOMENTUM)
-            bank.index_copy_(0, index, row / row.pow(2).sum(1, keepdim=True).sqrt())
-
-    return loss, write
-
-
 def published_step(contrast: InstanceContrast, num_negatives: int, columns: Tensor | None = None) -> Step:
     """Forward, backward and the writing of the banks in the published formulation."""
+    from published import published_loss
+
     published, write = published_loss(contrast, num_negatives, columns)
 
     def step(z_s: Tensor, z_t: Tensor, index: Tensor) -> Tensor:
@@ -123,8 +85,6 @@ def build(setting: dict[str, int], negatives: str, device: str) -> InstanceContr
         setting["num_samples"],
         DIM,
         num_negatives=setting["num_negatives"],
-        temperature=TEMPERATURE,
-        momentum=MOMENTUM,
         negatives=negatives,
         labels=torch.arange(setting["num_samples"]) % NUM_CLASSES if negatives == "other_class" else None,
     ).to(device)

@@ -148,7 +148,7 @@ def loading(results: Mapping[str, Any]) -> str:
     )
 
 
-def compression(results: Mapping[str, Any]) -> str:
+def throughput(results: Mapping[str, Any]) -> str:
     """Throughput of a training step with each method."""
     table = grid(
         ["method", "ms a step", "images a second", "share of the distiller"],
@@ -161,12 +161,12 @@ def compression(results: Mapping[str, Any]) -> str:
             )
             for name, row in results["methods"].items()
         ],
-    )
+    )  # fmt: skip
     title = "{teacher} to {student}, B={batch_size}, M={num_samples:,}:".format(**results)
     return f"{title}\n\n{table}"
 
 
-BENCHMARKS = {"compression": compression, "contrast": contrast, "loading": loading}
+BENCHMARKS = {"throughput": throughput, "contrast": contrast, "loading": loading}
 
 
 def main() -> int:

@@ -3,10 +3,10 @@
 A step is what the pipeline does with a batch: teacher forward, student forward, the method's terms, backward,
 SGD, the writing of the memory. `none` is the student alone, `taught` the same with the teacher's forward and
 no term: what a method takes beyond that is the distiller's share. `crd, published` puts the plain published
-formulation of `benchmarks/contrast.py` (K+1 gathered rows a sample) in the place of ours. All take turns in
+formulation of `benchmarks/published.py` (K+1 gathered rows a sample) in the place of ours. All take turns in
 one run; times are medians over the rounds.
 
-    python benchmarks/compression.py --output benchmarks/results/compression-cpu.json
+    python benchmarks/throughput.py --output benchmarks/results/throughput-cpu.json
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +31,9 @@ NUM_SAMPLES, NUM_CLASSES, SEED = 50_000, 100, 0
 
 def published_crd(pair: Pair) -> Term:
     """CRD with uniform negatives, in the published formulation."""
+    from published import published_loss
     from torch import nn
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from contrast import published_loss
     from crdkit.distillers import METHODS as MAKERS
     from crdkit.distillers import Term
 
@@ -157,7 +155,7 @@ def main() -> None:
         )
     if arguments.output:
         report = {
-            "benchmark": "compression",
+            "benchmark": "throughput",
             "environment": surroundings,
             "device": arguments.device,
             "load_average": load,
