@@ -38,7 +38,7 @@ def published_crd(pair: Pair) -> Term:
     from crdkit.distillers import Term
 
     term = MAKERS["crd"](pair, negatives="uniform")
-    contrast = term.objective.contrast
+    contrast: Any = term.objective.contrast
     loss, write = published_loss(contrast, contrast.num_negatives)
 
     class Published(nn.Module):
@@ -70,12 +70,12 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
 
     torch.manual_seed(SEED)
     teacher, student = (
-        create(network, num_classes=NUM_CLASSES).to(device, memory_format=torch.channels_last)
+        create(network, num_classes=NUM_CLASSES).to(device).to(memory_format=torch.channels_last)
         for network in networks
     )
     labels = torch.arange(NUM_SAMPLES) % NUM_CLASSES
-    sizes = (measure(network, (3, 32, 32)) for network in (student, teacher))
-    pair = Pair(*sizes, num_samples=NUM_SAMPLES, labels=labels)
+    size = (3, 32, 32)
+    pair = Pair(measure(student, size), measure(teacher, size), NUM_SAMPLES, labels)
     terms: dict[str, Term] = {}
     if name == "crd, published":
         terms = {"crd": published_crd(pair)}
