@@ -8,7 +8,7 @@ lint: types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m mypy $(wildcard docs/*.py benchmarks/*.py)
+	$(PYTHON) -m mypy --explicit-package-bases $(wildcard docs/*.py benchmarks/*.py)
 
 # mypy must see the checkout as a package called crdkit, whatever its folder is called.
 types:
