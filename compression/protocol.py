@@ -92,21 +92,23 @@ class Protocol:
         facts = {
             "student": config.student,
             "method": method,
-            "settings": self.settings,
+            "settings": {name: self.settings.get(name, {}) for name in terms},
             "teacher": digest(teacher.state_dict()) if terms else None,
         }
         frozen = Frozen(teacher) if terms else None
-        views = TaughtViews(self.images.augment, frozen)
+        taught = TaughtViews(self.images.augment, frozen)
         for name, term in terms.items():
             if term.initialise is not None:
-                self._initialise(f"{folder}/initialise-{name}", student, term.initialise, views, seed, facts)
+                self._initialise(f"{folder}/initialise-{name}", student, term.initialise, taught, seed, facts)
+        # AB and FSP end with their initialisation: labels alone follow, without the teacher.
         kept = {name: term for name, term in terms.items() if term.weight}
+        views = taught if kept else TaughtViews(self.images.augment, None)
         task_weight = min((term.task_weight for term in terms.values()), default=1.0)
         deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
         task = TransferTask(
             student, kept, views,
             task_weight=task_weight if config.task_weight is None else config.task_weight,
-            frozen=() if frozen is None else (frozen,),
+            frozen=() if views.teacher is None else (views.teacher,),
         )  # fmt: skip
         history = self.stages.train(
             f"{folder}/distil", task, self.images.train, train, seed,
