@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Normalise
-from ..distillers import METHODS, Initialise, Pair, build_terms, parse_method
+from ..distillers import METHODS, Initialise, Pair, build_terms, check_settings, parse_method
 from ..engine import Accelerator, Stages, TransferTask, digest, seeded
 from ..evaluation import ClassificationMetrics, classify, extract, probe_logistic
 from ..models import Frozen, Normalised, create, measure, save_weights
@@ -52,6 +52,7 @@ class Protocol:
         for method in config.method:
             parse_method(method, METHODS)
         self.settings = parse_settings(config.setting)
+        check_settings(self.settings)
         self.config, self.images, self.accelerator = config, images, accelerator
         self.stages = Stages(
             folder,
@@ -60,6 +61,8 @@ class Protocol:
             facts={"data": asdict(replace(config.data, root=None)), "data_digest": images.digest()},
         )
         self.teacher_history: list[dict[str, Any]] = []
+        with seeded(0):  # an unknown name is told before the teacher trains
+            self._network(config.student)
 
     def runs(self) -> Iterator[MethodRun]:
         """Every method with every seed, as each is done; the teacher first."""

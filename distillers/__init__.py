@@ -23,7 +23,7 @@ from .functional import (
     standardise_logits,
     vid,
 )
-from .methods import METHODS, build_terms, parse_method, settings_of
+from .methods import METHODS, build_terms, check_settings, parse_method, settings_of
 from .regressor import FitNetRegressor
 from .review import Fusion, Review
 from .simkd import Reused, SimKDProjector
@@ -53,6 +53,7 @@ __all__ = [
     "attention",
     "attention_map",
     "build_terms",
+    "check_settings",
     "correlation",
     "dist",
     "dkd",

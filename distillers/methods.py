@@ -28,7 +28,7 @@ from .simkd import make_simkd
 from .term import Pair, Term
 from .vid import make_vid
 
-__all__ = ["METHODS", "build_terms", "parse_method", "settings_of"]
+__all__ = ["METHODS", "build_terms", "check_settings", "parse_method", "settings_of"]
 
 METHODS: dict[str, Callable[..., Term]] = {
     "kd": make_kd,
@@ -107,10 +107,7 @@ def build_terms(
     """
     factors = parse_method(method)
     settings = settings or {}
-    for name, values in settings.items():
-        if name not in METHODS:
-            raise ValueError(f"settings for an unknown method {name!r}: {_nearest(name, METHODS)}")
-        _check_settings(name, values)
+    check_settings(settings)
     terms = {}
     for name, factor in factors.items():
         term = METHODS[name](pair, **settings.get(name, {}))
@@ -121,7 +118,16 @@ def build_terms(
     return terms
 
 
-def _check_settings(method: str, values: Mapping[str, Any]) -> None:
+def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `ValueError` for an unknown method or setting (the nearest are suggested), or a value of a type
+    that the setting cannot have."""
+    for name, values in settings.items():
+        if name not in METHODS:
+            raise ValueError(f"settings for an unknown method {name!r}: {_nearest(name, METHODS)}")
+        _check_values(name, values)
+
+
+def _check_values(method: str, values: Mapping[str, Any]) -> None:
     settings = settings_of(METHODS[method])
     for name, value in values.items():
         if name not in settings:
