@@ -41,14 +41,9 @@ def _pair(teacher: str, student: str) -> CompressionConfig:
     )
 
 
-def _short(epochs: int, **changes: object) -> TrainConfig:
+def _short(epochs: int) -> TrainConfig:
     return TrainConfig(
-        epochs=epochs,
-        schedule="cosine",
-        warmup_epochs=1,
-        nesterov=True,
-        evaluate_every=max(1, epochs // 5),
-        **changes,  # type: ignore[arg-type]
+        epochs=epochs, schedule="cosine", warmup_epochs=1, nesterov=True, evaluate_every=max(1, epochs // 5)
     )
 
 

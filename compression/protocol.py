@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..data import Normalise
 from ..distillers import METHODS, Initialise, Pair, build_terms, check_settings, parse_method
-from ..engine import Accelerator, Stages, TransferTask, digest, seeded
+from ..engine import Accelerator, Stages, TransferTask, digest, last_and_best, seeded
 from ..evaluation import ClassificationMetrics, classify, extract, probe_logistic
 from ..models import Frozen, Normalised, create, measure, save_weights
 from .config import CompressionConfig, ImagesConfig
@@ -122,9 +122,9 @@ class Protocol:
             save_weights(student, self.stages.folder / folder / "student.safetensors")
             if network is not student:
                 save_weights(network, self.stages.folder / folder / "deployed.safetensors")
-        scores = [row["top1"] for row in history if "top1" in row]
         found = self.compare(network)
-        metrics = {"best_top1": max(scores), **{n: v for n, v in found.items() if not isinstance(v, Tensor)}}
+        scalars = {name: value for name, value in found.items() if not isinstance(value, Tensor)}
+        metrics = {**last_and_best(history, "top1"), **scalars}
         return MethodRun(method, seed, metrics | self.probe(network), history, network, found)
 
     def compare(self, network: nn.Module) -> ClassificationMetrics:

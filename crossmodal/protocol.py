@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from ..data import AugmentConfig, Batch, PairedAugment
 from ..distillers import parse_method
-from ..engine import Accelerator, Stages, TrainConfig, TransferTask, digest, seeded
+from ..engine import Accelerator, Stages, TrainConfig, TransferTask, digest, last_and_best, seeded
 from ..evaluation import SegmentationMetrics, segment
 from ..models import Frozen, Normalised, Segmenter, measure
 from .config import CrossModalConfig
@@ -143,10 +143,7 @@ class Protocol:
             evaluate=self._tester(data.student_view),
             facts=facts,
         )
-        metrics: dict[str, Any] = {}
-        for name in ("pixel_accuracy", "mean_iou"):
-            scores = [row[name] for row in history if name in row]
-            metrics |= {name: scores[-1], f"best_{name}": max(scores)}
+        metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
         segmenter.to(self.accelerator.device)
         metrics["iou"] = self.test(segmenter, data.student_view)["iou"]
         return MethodRun(method, seed, metrics, history, segmenter)

@@ -13,7 +13,6 @@ from .batch import DataError
 from .images import Array, Size, check_size, stack_colour
 from .labels import Classes, check_labels, choose_classes, rows_of
 from .pickles import load_plain
-from .statistics import Statistics
 from .tensors import PairedTensors
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -136,8 +135,6 @@ class CIFAR10(_CIFAR):
         DataError: nothing there, a checksum that differs, a file that is cut or damaged, a web page in its
             place, a pickle that would run code.
         ValueError: an unknown split or class.
-
-    `statistics` are the published mean and standard deviation of the training images.
     """
 
     title = "CIFAR-10"
@@ -156,7 +153,6 @@ class CIFAR10(_CIFAR):
         "batches.meta",
     )
     label_bytes, label_key, names_key = 1, "labels", "label_names"
-    statistics: ClassVar = Statistics({"rgb": (0.4914, 0.4822, 0.4465)}, {"rgb": (0.2470, 0.2435, 0.2616)})
 
 
 class CIFAR100(_CIFAR):
@@ -178,7 +174,6 @@ class CIFAR100(_CIFAR):
         "meta",
     )
     label_bytes, label_key, names_key = 2, "fine_labels", "fine_label_names"
-    statistics: ClassVar = Statistics({"rgb": (0.5071, 0.4867, 0.4408)}, {"rgb": (0.2675, 0.2565, 0.2761)})
 
 
 def _places(root: Path, edition: _Edition) -> Iterator[Path]:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from crdkit.experiments.report import (
-    CLASSIFICATION_COLUMNS,
     SEGMENTATION_COLUMNS,
     Column,
+    classification_columns,
     environment_line,
     markdown_table,
+    teacher_figures,
 )
 
 DOCS = Path(__file__).resolve().parent
@@ -84,15 +85,10 @@ def accuracy(results: Mapping[str, Any]) -> str:
             extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
             extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
     elif results["task"] == "compression":
-        probes = dict.fromkeys(n for method in summary.values() for n in method if n.startswith("probe_"))
-        columns += CLASSIFICATION_COLUMNS
-        columns += [Column(name, f"probe: {name.removeprefix('probe_')}", digits=2) for name in probes]
+        columns += classification_columns(summary)
         sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
         pair = (results["config"]["teacher"]["architecture"], results["config"]["student"])
-        figures = (
-            f"{name.replace('_', ' ')} {100 * value:.2f}" for name, value in results["teacher"].items()
-        )
-        sentences.append(f"Teacher {pair[0]} ({', '.join(figures)}), student {pair[1]}")
+        sentences.append(f"Teacher {pair[0]} ({teacher_figures(results['teacher'])}), student {pair[1]}")
     else:
         metrics = dict.fromkeys(name for method in summary.values() for name in method)
         columns += [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]

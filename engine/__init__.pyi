@@ -17,7 +17,7 @@ from .optimizer import make_optimizer
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler, collate
 from .schedule import lr_factor
-from .stages import Stages, digest, seeded
+from .stages import Stages, digest, last_and_best, seeded
 from .task import Task
 from .transfer import TransferModule, TransferTask
 
@@ -45,6 +45,7 @@ __all__ = [
     "collate",
     "derive_seed",
     "digest",
+    "last_and_best",
     "lr_factor",
     "make_accelerator",
     "make_optimizer",

@@ -95,6 +95,15 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def last_and_best(history: Sequence[Mapping[str, Any]], *names: str) -> dict[str, float]:
+    """`name` of the last evaluated epoch and `best_name`, the largest of all, for each name in a history."""
+    found: dict[str, float] = {}
+    for name in names:
+        scores = [row[name] for row in history if name in row]
+        found |= {name: scores[-1], f"best_{name}": max(scores)}
+    return found
+
+
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over named tensors, by which a stage knows the data and the networks it was made from."""
     total = hashlib.sha256()

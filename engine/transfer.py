@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -81,7 +80,6 @@ class TransferTask(Task):
             terms = {"task": F.cross_entropy(logits.float(), batch["label"]), **terms}
         return terms, projected
 
-    @torch.no_grad()
     def update(self, batch: dict[str, Tensor], extra: Any) -> None:
         context = Context(batch["index"], batch.get("label"))
         for name, term in self.parts.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,25 @@ def parse(
     except ValueError as error:
         raise SystemExit(f"{script}: {error}") from None
     return preset, config
+
+
+def main(
+    script: str,
+    run: Callable[[Config, str], object],
+    presets: Mapping[str, Config],
+    *,
+    default: str,
+    description: str,
+) -> None:
+    """Parse the command line and run: what cannot be done is a message and exit code 1, no stack trace."""
+    preset, config = parse(script, sys.argv[1:], presets, default=default, description=description)
+    from crdkit.data import DataError
+    from crdkit.engine import CrdkitError
+
+    try:
+        run(config, preset)
+    except (CrdkitError, DataError, OSError, ValueError) as error:
+        raise SystemExit(f"{script}: {error}") from None
 
 
 def run_folder(output: Path | None, resume: bool, name: str) -> Path:

@@ -10,7 +10,6 @@ student.safetensors. An interrupted run goes on with the same command and `--out
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,9 @@ def run(config: CompressionConfig, preset: str) -> Path:
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import (
         Run,
+        classification_columns,
         summarise,
+        teacher_figures,
         terminal_table,
         write_results,
     )
@@ -59,26 +60,21 @@ def run(config: CompressionConfig, preset: str) -> Path:
                 folder, task="compression", preset=preset, runs=results, environment=provenance,
                 config=asdict(config), teacher=teacher,
             )  # fmt: skip
-            report(protocol, runs, teacher, preset, folder)
+            summary = summarise(results)
+            columns = classification_columns(summary)
+            of = config.teacher.architecture
+            notes = f"Teacher {of}: {teacher_figures(teacher)}. Student {config.student}."
+            report(protocol, runs, columns, notes, preset, folder)
             baseline = "none" if "none" in config.method else None
-            table = terminal_table(summarise(results), columns(config), baseline=baseline)
-            Console().print(table)
+            Console().print(terminal_table(summary, columns, baseline=baseline))
             print(f"report: {folder / 'report.md'}")
     finally:
         accelerator.end_training()
     return folder
 
 
-def columns(config: CompressionConfig) -> list[Column]:
-    """The table's columns: those of a classification, and a linear probe for each other set of images."""
-    from crdkit.experiments.report import CLASSIFICATION_COLUMNS, Column
-
-    probes = [Column(f"probe_{path.stem}", f"probe: {path.stem}", digits=2) for path in config.probe]
-    return [*CLASSIFICATION_COLUMNS, *probes]
-
-
 def report(
-    protocol: Protocol, runs: list[MethodRun], teacher: dict[str, float], preset: str, folder: Path
+    protocol: Protocol, runs: list[MethodRun], columns: list[Column], notes: str, preset: str, folder: Path
 ) -> None:
     """report.md: the table, learning curves, correlations of the classes, and on demand t-SNE."""
     from crdkit.experiments import pictures
@@ -106,28 +102,19 @@ def report(
     histories: dict[str, list[list[dict[str, float]]]] = {}
     for done in runs:
         histories.setdefault(done.method, []).append(done.history)
-    figures = ", ".join(f"{name.replace('_', ' ')} {100 * value:.2f}" for name, value in teacher.items())
-    notes = f"Teacher {config.teacher.architecture}: {figures}. Student {config.student}."
     write_report(
-        folder, columns(config), title=f"{config.teacher.architecture} to {config.student}: {preset}",
+        folder, columns, title=f"{config.teacher.architecture} to {config.student}: {preset}",
         baseline="none" if "none" in config.method else None, histories=histories,
-        curves=columns(config)[:1], drawn=drawn, notes=notes,
+        curves=columns[:1], drawn=drawn, notes=notes,
     )  # fmt: skip
 
 
 def main() -> None:
     """Entry point of the command line."""
     from crdkit.compression import PRESETS
-    from crdkit.experiments.command import parse
+    from crdkit.experiments import command
 
-    preset, config = parse("compress.py", sys.argv[1:], PRESETS, default="digits", description=__doc__ or "")
-    from crdkit.data import DataError
-    from crdkit.engine import CrdkitError
-
-    try:
-        run(config, preset)
-    except (CrdkitError, DataError, OSError, ValueError) as error:
-        raise SystemExit(f"compress.py: {error}") from None
+    command.main("compress.py", run, PRESETS, default="digits", description=__doc__ or "")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ interrupted run goes on with the same command and `--output DIR --resume`.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,18 +112,9 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
 def main() -> None:
     """Entry point of the command line."""
     from crdkit.crossmodal import PRESETS
-    from crdkit.experiments.command import parse
+    from crdkit.experiments import command
 
-    preset, config = parse(
-        "crossmodal.py", sys.argv[1:], PRESETS, default="synthetic", description=__doc__ or ""
-    )
-    from crdkit.data import DataError
-    from crdkit.engine import CrdkitError
-
-    try:
-        run(config, preset)
-    except (CrdkitError, DataError, OSError, ValueError) as error:
-        raise SystemExit(f"crossmodal.py: {error}") from None
+    command.main("crossmodal.py", run, PRESETS, default="synthetic", description=__doc__ or "")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ config.yaml, results.json and report.md.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
@@ -248,9 +247,9 @@ def from_all_processes(mine: list[Judged], group: Any) -> list[Judged]:
 
 def report(config: ProbeRun, judged: list[Judged], class_names: tuple[str, ...]) -> None:
     """config.yaml, results.json, report.md with its pictures, and the table on the terminal."""
-    import yaml
     from rich.console import Console
 
+    from crdkit.experiments.command import write_config
     from crdkit.experiments.pictures import embedding_picture
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import Column, summarise, terminal_table, write_report, write_results
@@ -263,15 +262,15 @@ def report(config: ProbeRun, judged: list[Judged], class_names: tuple[str, ...])
     write_results(
         folder, task="probe", preset=preset, runs=runs, environment=environment(), config=asdict(named)
     )
-    plain = json.loads(json.dumps(asdict(config), default=str))
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
-    notes = [method(config, judged)]
+    write_config(config, folder)
+    drawn = {}
     for one in judged:
         if one.points is not None:
             name = "tsne-" + re.sub(r"[^\w.-]+", "-", f"{one.row.name}-{one.row.number}") + ".png"
             embedding_picture(folder / "pictures" / name, *one.points, class_names=class_names or None)
-            notes.append(f"![t-SNE of {one.row.name}, {one.row.number}](pictures/{name})\n")
-    write_report(folder, columns, title=f"Frozen features on {preset}", notes="\n".join(notes))
+            drawn[f"t-SNE of {one.row.name}, {one.row.number}"] = name
+    title = f"Frozen features on {preset}"
+    write_report(folder, columns, title=title, notes=method(config, judged), drawn=drawn)
     Console().print(terminal_table(summarise(runs), columns))
     print(f"report: {folder / 'report.md'}")
 

@@ -72,6 +72,18 @@ CLASSIFICATION_COLUMNS = (
 )
 
 
+def classification_columns(summary: "Summary") -> list[Column]:
+    """`CLASSIFICATION_COLUMNS`, and one for each other set of images that a linear probe judged."""
+    probes = dict.fromkeys(n for method in summary.values() for n in method if n.startswith("probe_"))
+    named = (Column(name, f"probe: {name.removeprefix('probe_')}", digits=2) for name in probes)
+    return [*CLASSIFICATION_COLUMNS, *named]
+
+
+def teacher_figures(teacher: Mapping[str, float]) -> str:
+    """A teacher's accuracies in words, percent."""
+    return ", ".join(f"{name.replace('_', ' ')} {100 * value:.2f}" for name, value in teacher.items())
+
+
 def summarise(runs: Iterable[Run]) -> Summary:
     """Mean, sample std and n of every scalar metric of every method, methods in order of appearance.
 

@@ -11,7 +11,6 @@ continues an interrupted run.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +73,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
 
     from crdkit.compression import ClassifyTask, load
     from crdkit.data import Normalise
-    from crdkit.engine import make_accelerator, train
+    from crdkit.engine import last_and_best, make_accelerator, train
     from crdkit.evaluation import classify
     from crdkit.experiments.command import run_folder
     from crdkit.experiments.provenance import environment
@@ -100,8 +99,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
             images.train, config.train, folder / "training", accelerator=accelerator, seed=config.seed,
             evaluate=evaluate, label=config.architecture,
         )  # fmt: skip
-        scores = [row["top1"] for row in history if "top1" in row]
-        metrics = {"top1": scores[-1], "best_top1": max(scores)}
+        metrics = last_and_best(history, "top1")
         if accelerator.is_main_process:
             save_weights(network, folder / "model.safetensors")
             write_results(
@@ -120,16 +118,9 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point of the command line."""
-    from crdkit.experiments.command import parse
+    from crdkit.experiments import command
 
-    preset, config = parse("teacher.py", sys.argv[1:], PRESETS, default="digits", description=__doc__ or "")
-    from crdkit.data import DataError
-    from crdkit.engine import CrdkitError
-
-    try:
-        run(config, preset)
-    except (CrdkitError, DataError, OSError, ValueError) as error:
-        raise SystemExit(f"teacher.py: {error}") from None
+    command.main("teacher.py", run, PRESETS, default="digits", description=__doc__ or "")
 
 
 if __name__ == "__main__":
