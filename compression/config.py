@@ -93,10 +93,10 @@ class CompressionConfig:
     def __post_init__(self) -> None:
         if not self.method or not self.seed:
             raise ValueError("name at least one method and one seed")
-        for name in ("student_rate", "task_weight"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} must not be negative, got {value}")
+        if self.student_rate is not None and not self.student_rate > 0:
+            raise ValueError(f"student_rate must be positive, got {self.student_rate}")
+        if self.task_weight is not None and not self.task_weight >= 0:
+            raise ValueError(f"task_weight must not be negative, got {self.task_weight}")
         if (self.data.mean is None) != (self.data.std is None):
             raise ValueError("data.mean and data.std go together: give both or none")
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data import ImageAugment, PairedTensors, Statistics, load_images
+from ..data import ImageAugment, ImageFolder, PairedTensors, Statistics, load_images
 from ..engine import digest
 from .config import ImagesConfig
 
@@ -47,21 +47,18 @@ def load(config: ImagesConfig, device: torch.device, *, augment: bool = True) ->
     Raises:
         DataError, ValueError: no root, files missing or damaged; the message says what to do.
     """
-    train, test = (
-        load_images(
-            config.source,
-            config.root,
-            split,
-            size=config.size,
-            classes=config.classes,
-            augment=augment and split == "train",
+
+    def read(split: str, *, augment: bool) -> Any:
+        return load_images(
+            config.source, config.root, split, size=config.size, classes=config.classes, augment=augment
         )
-        for split in ("train", "test")
-    )
+
+    train, test = read("train", augment=augment), read("test", augment=False)
     if config.mean is not None and config.std is not None:
         statistics = Statistics(mean={"rgb": config.mean}, std={"rgb": config.std})
     else:
-        statistics = Statistics.measure(test if config.source == "folder" else train)
+        plain = read("train", augment=False) if isinstance(train, ImageFolder) else train
+        statistics = Statistics.measure(plain)
     device_augment: nn.Module = nn.Identity()  # a folder's images are augmented by the loader's workers
     if isinstance(train, PairedTensors) and isinstance(test, PairedTensors):
         train, test = train.to(device), test.to(device)

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
-from crdkit.compression import PAIRS, PRESETS, CompressionConfig, Images, Protocol, load
+from crdkit.compression import PAIRS, PRESETS, CompressionConfig, Images, ImagesConfig, Protocol, load
 from crdkit.compression.protocol import classifier_of, parse_settings
 from crdkit.distillers import METHODS
 from crdkit.engine import TrainConfig, digest, make_accelerator
@@ -157,3 +159,29 @@ def test_pairs_are_the_thirteen_published_ones_with_the_published_recipe() -> No
         for network in (teacher, student):
             create(network, num_classes=100)
     assert {"kd", "crd"} <= set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"student_rate": 0.0}, "student_rate must be positive, got 0.0"),
+        ({"student_rate": float("nan")}, "student_rate must be positive, got nan"),
+        ({"task_weight": -1.0}, r"task_weight must not be negative, got -1\.0"),
+        ({"method": ()}, "at least one method"),
+        ({"data": replace(TINY.data, mean=(0.5, 0.5, 0.5))}, "go together: give both or none"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_at_once(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **changed)
+
+
+def test_statistics_of_a_folder_are_those_of_its_training_images(tmp_path: Path) -> None:
+    for split, levels in (("train", (40, 80)), ("val", (200, 240))):
+        for label, level in enumerate(levels):
+            place = tmp_path / split / f"class-{label}"
+            place.mkdir(parents=True)
+            Image.new("RGB", (40, 40), (level, level, level)).save(place / "0.png")
+    statistics = load(ImagesConfig("folder", tmp_path, size=32), torch.device("cpu")).statistics
+    assert statistics.mean["rgb"] == pytest.approx([60 / 255] * 3, rel=1e-5)
+    assert statistics.std["rgb"] == pytest.approx([20 / 255] * 3, rel=1e-5)
