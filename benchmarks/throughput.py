@@ -62,9 +62,8 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
     import torch
     from torch import nn
 
-    from crdkit.compression.tasks import TaughtViews
     from crdkit.distillers import Pair, build_terms
-    from crdkit.engine import TransferTask
+    from crdkit.engine import TaughtViews, TransferTask
     from crdkit.engine.task import weighted_sum
     from crdkit.models import Frozen, create, measure
 

@@ -1,19 +1,5 @@
-from .config import CompressionConfig, ImagesConfig, TeacherConfig
-from .images import Images, load
-from .presets import CIFAR100, PAIRS, PRESETS
+from .config import CompressionConfig, TeacherConfig
+from .presets import PAIRS, PRESETS
 from .protocol import MethodRun, Protocol
-from .tasks import ClassifyTask
 
-__all__ = [
-    "CIFAR100",
-    "PAIRS",
-    "PRESETS",
-    "ClassifyTask",
-    "CompressionConfig",
-    "Images",
-    "ImagesConfig",
-    "MethodRun",
-    "Protocol",
-    "TeacherConfig",
-    "load",
-]
+__all__ = ["PAIRS", "PRESETS", "CompressionConfig", "MethodRun", "Protocol", "TeacherConfig"]

@@ -6,34 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..data import ImageAugmentConfig
-from ..engine import TrainConfig
-
-SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
-"""Students that the published benchmark trains at a fifth of the others' learning rate."""
-
-
-@dataclass(frozen=True)
-class ImagesConfig:
-    """Labelled images, in a training and a test split."""
-
-    source: Literal["digits", "cifar10", "cifar100", "tiny-imagenet", "folder", "packed"] = "digits"
-    """`digits`: scikit-learn's, embedded · `cifar10`, `cifar100`: the official archives in ROOT ·
-    `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a folder per class (ImageNet,
-    too) · `packed`: an HDF5 file with a group per split."""
-    root: Path | None = None
-    """Where the data lie; not used by `digits`."""
-    size: int | None = None
-    """Side of the square; the stored size where absent (digits: 32, folder: 224)."""
-    classes: int | None = None
-    """Only the first so many classes; all where absent."""
-    mean: tuple[float, float, float] | None = None
-    """Of each channel, for the normalisation; measured on the training split where absent."""
-    std: tuple[float, float, float] | None = None
-    """Likewise."""
-    augment: ImageAugmentConfig = field(default_factory=ImageAugmentConfig.cifar)
-    """Augmentation of the training images; the default is the published one of CIFAR. `folder` has
-    ImageNet's instead, a random resized crop and a flip, in the loader's workers."""
+from ..data import ImagesConfig
+from ..engine import TrainConfig, published_rate
 
 
 @dataclass(frozen=True)
@@ -97,12 +71,10 @@ class CompressionConfig:
             raise ValueError(f"student_rate must be positive, got {self.student_rate}")
         if self.task_weight is not None and not self.task_weight >= 0:
             raise ValueError(f"task_weight must not be negative, got {self.task_weight}")
-        if (self.data.mean is None) != (self.data.std is None):
-            raise ValueError("data.mean and data.std go together: give both or none")
 
     @property
     def learning_rate(self) -> float:
         """The student's."""
         if self.student_rate is not None:
             return self.student_rate
-        return self.train.learning_rate / (5 if self.student in SLOW_STUDENTS else 1)
+        return published_rate(self.train, self.student)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..data import ImageAugmentConfig
+from ..data import ImageAugmentConfig, ImagesConfig
 from ..engine import TrainConfig
-from .config import CompressionConfig, ImagesConfig, TeacherConfig
+from .config import CompressionConfig, TeacherConfig
 
 PAIRS = {
     "wrn40-2-wrn16-2": ("wrn_40_2", "wrn_16_2"),
@@ -25,16 +25,13 @@ PAIRS = {
 }
 """The 13 pairs of the published benchmark: teacher and student."""
 
-CIFAR100 = ImagesConfig(source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761))
-"""With the published normalisation, which published checkpoints need."""
-
 _RECIPE = TrainConfig(evaluate_every=5)
 
 
 def _pair(teacher: str, student: str) -> CompressionConfig:
     return CompressionConfig(
         setting=("ft.paraphraser_learning_rate=0.05",) if student.startswith("vgg") else (),
-        data=CIFAR100,
+        data=ImagesConfig.cifar100(),
         teacher=TeacherConfig(architecture=teacher, train=_RECIPE),
         student=student,
         train=_RECIPE,

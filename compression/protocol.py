@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ..data import Normalise
-from ..distillers import METHODS, Initialise, Pair, build_terms, check_settings, parse_method
-from ..engine import Accelerator, Stages, TransferTask, digest, last_and_best, seeded
-from ..evaluation import ClassificationMetrics, classify, extract, probe_logistic
-from ..models import Frozen, Normalised, create, measure, save_weights
-from .config import CompressionConfig, ImagesConfig
-from .images import Images, load
-from .tasks import ClassifyTask, InitialiseTask, TaughtViews
+from ..data import ImagesConfig, ImageSplits, load_splits
+from ..distillers import METHODS, Initialise, build_terms, check_settings, parse_method
+from ..engine import (
+    Accelerator,
+    ClassifyTask,
+    Stages,
+    TaughtViews,
+    TransferTask,
+    classifier_of,
+    digest,
+    facts_of,
+    last_and_best,
+    make_classifier,
+    make_pair,
+    seeded,
+)
+from ..evaluation import ClassificationMetrics, Judge, extract, probe_logistic
+from ..models import Frozen, Normalised, save_weights
+from .config import CompressionConfig
+from .tasks import InitialiseTask
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Protocol:
     """
 
     def __init__(
-        self, config: CompressionConfig, images: Images, accelerator: Accelerator, folder: Path
+        self, config: CompressionConfig, images: ImageSplits, accelerator: Accelerator, folder: Path
     ) -> None:
         for method in config.method:
             parse_method(method, METHODS)
@@ -58,11 +69,11 @@ class Protocol:
             folder,
             accelerator,
             reuse=config.reuse,
-            facts={"data": asdict(replace(config.data, root=None)), "data_digest": images.digest()},
+            facts=facts_of(config.data, images),
         )
-        self.teacher_history: list[dict[str, Any]] = []
+        self.judge = Judge(images, accelerator)
         with seeded(0):  # an unknown name is told before the teacher trains
-            self._network(config.student)
+            make_classifier(config.student, images)
 
     def runs(self) -> Iterator[MethodRun]:
         """Every method with every seed, as each is done; the teacher first."""
@@ -76,12 +87,11 @@ class Protocol:
         """Stage 1: the teacher, trained on the labels or read from its file."""
         config = self.config.teacher
         with seeded(config.seed):
-            teacher = self._network(config.architecture, weights=config.weights)
+            teacher = make_classifier(config.architecture, self.images, weights=config.weights)
         if config.weights is None:
-            self.teacher_history = self.stages.train(
-                "teacher", ClassifyTask(teacher, self.images.augment),
-                self.images.train, config.train, config.seed, evaluate=self._tester(lambda module: module),
-                facts={"architecture": config.architecture},
+            self.stages.train(
+                "teacher", ClassifyTask(teacher, self.images.augment), self.images.train, config.train,
+                config.seed, evaluate=self.judge.top1(), facts={"architecture": config.architecture},
             )  # fmt: skip
         return teacher.to(self.accelerator.device)
 
@@ -89,8 +99,8 @@ class Protocol:
         """Stage 2: the student, taught by a method; the same first weights for every method of a seed."""
         config, folder, teacher = self.config, f"runs/{method}/seed-{seed}", self.teacher
         with seeded(seed):
-            student = self._network(config.student)
-            terms = build_terms(method, self._pair(student), self.settings)
+            student = make_classifier(config.student, self.images)
+            terms = build_terms(method, make_pair(student, teacher, self.images), self.settings)
         train = replace(config.train, learning_rate=config.learning_rate)
         facts = {
             "student": config.student,
@@ -115,7 +125,7 @@ class Protocol:
         )  # fmt: skip
         history = self.stages.train(
             f"{folder}/distil", task, self.images.train, train, seed,
-            evaluate=self._tester(lambda module: deploy(module.student)), facts=facts,
+            evaluate=self.judge.top1(lambda module: deploy(module.student)), facts=facts,
         )  # fmt: skip
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
@@ -129,11 +139,7 @@ class Protocol:
 
     def compare(self, network: nn.Module) -> ClassificationMetrics:
         """A network's metrics over the whole test split, beside the teacher."""
-        with self.accelerator.autocast():
-            return classify(
-                network, self.images.test, self.images.num_classes, teacher=self.teacher, view="rgb",
-                device=self.accelerator.device,
-            )  # fmt: skip
+        return self.judge(network, teacher=self.teacher)
 
     def probe(self, network: nn.Module) -> dict[str, float]:
         """Top-1 of a linear probe on each other set of images, by `probe_` and the file's name."""
@@ -148,13 +154,13 @@ class Protocol:
         return found
 
     @cached_property
-    def _others(self) -> dict[str, Images]:
+    def _others(self) -> dict[str, ImageSplits]:
         side = self.images.train[0]["rgb"].shape[-1]
         sources = {
             path.stem: ImagesConfig(source="packed", root=path, size=side) for path in self.config.probe
         }
         device = self.accelerator.device
-        return {name: load(source, device, augment=False) for name, source in sources.items()}
+        return {name: load_splits(source, device, augment=False) for name, source in sources.items()}
 
     def _initialise(
         self,
@@ -183,40 +189,6 @@ class Protocol:
         for parameter in [] if classifier is None else classifier.parameters():
             parameter.requires_grad_(True)
         initialise.finish()
-
-    def _network(self, name: str, weights: str | None = None) -> Normalised:
-        network = create(name, num_classes=self.images.num_classes, weights=weights)
-        # Channels last halves the time of a step on a CPU.
-        return Normalised(Normalise(self.images.statistics, "rgb"), network).to(
-            memory_format=torch.channels_last
-        )
-
-    def _pair(self, student: Normalised) -> Pair:
-        size = self.images.train[0]["rgb"].shape
-        return Pair(
-            student=measure(student, tuple(size)),
-            teacher=measure(self.teacher, tuple(size)),
-            num_samples=len(self.images.train),
-            labels=self.images.train.labels,
-            teacher_classifier=classifier_of(self.teacher),
-        )
-
-    def _tester(self, deployed: Callable[[Any], nn.Module]) -> Callable[[nn.Module], dict[str, float]]:
-        def evaluate(module: nn.Module) -> dict[str, float]:
-            with self.accelerator.autocast():
-                metrics = classify(
-                    deployed(module), self.images.test, self.images.num_classes, view="rgb",
-                    device=self.accelerator.device,
-                )  # fmt: skip
-            return {"top1": metrics["top1"]}
-
-        return evaluate
-
-
-def classifier_of(network: nn.Module) -> nn.Linear | None:
-    """A network's last linear layer, which makes logits of the embedding."""
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    return layers[-1] if layers else None
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@ from .augment import ImageAugment, PairedAugment, augment_images
 from .batch import IGNORE, Batch, DataError, Sample, collate
 from .cifar import CIFAR10, CIFAR100
 from .classification import PackedImages
-from .config import AugmentConfig, ImageAugmentConfig
+from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
 from .digits import Digits
 from .folder import FolderPairs
 from .image_folder import ImageFolder
@@ -10,6 +10,7 @@ from .nyu import NYUDepth
 from .packed import PackedPairs
 from .paired import PairedDataset
 from .sources import SOURCES, load_images
+from .splits import ImageSplits, load_splits
 from .statistics import Normalise, Statistics
 from .synthetic import SyntheticRooms
 from .tensors import PairedTensors
@@ -28,6 +29,8 @@ __all__ = [
     "ImageAugment",
     "ImageAugmentConfig",
     "ImageFolder",
+    "ImageSplits",
+    "ImagesConfig",
     "NYUDepth",
     "Normalise",
     "PackedImages",
@@ -42,4 +45,5 @@ __all__ = [
     "augment_images",
     "collate",
     "load_images",
+    "load_splits",
 ]

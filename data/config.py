@@ -1,6 +1,8 @@
-"""What a person can set for the augmentation; imports no torch, so that a command prints its help at once."""
+"""What a person can set for images; imports no torch, so that a command prints its help at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 
 def _check_range(name: str, value: tuple[float, float], *, below: float = float("inf")) -> None:
@@ -114,3 +116,35 @@ class ImageAugmentConfig:
     def cifar(cls) -> "ImageAugmentConfig":
         """The published CIFAR pipeline: a crop of the image padded by 4 black pixels, and a flip."""
         return cls(crop="padded", padding=4, flip=0.5, jitter=0.0, grayscale=0.0)
+
+
+@dataclass(frozen=True)
+class ImagesConfig:
+    """Labelled images, in a training and a test split."""
+
+    source: Literal["digits", "cifar10", "cifar100", "tiny-imagenet", "folder", "packed"] = "digits"
+    """`digits`: scikit-learn's, embedded · `cifar10`, `cifar100`: the official archives in ROOT ·
+    `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a folder per class (ImageNet,
+    too) · `packed`: an HDF5 file with a group per split."""
+    root: Path | None = None
+    """Where the data lie; not used by `digits`."""
+    size: int | None = None
+    """Side of the square; the stored size where absent (digits: 32, folder: 224)."""
+    classes: int | None = None
+    """Only the first so many classes; all where absent."""
+    mean: tuple[float, float, float] | None = None
+    """Of each channel, for the normalisation; measured on the training split where absent."""
+    std: tuple[float, float, float] | None = None
+    """Likewise."""
+    augment: ImageAugmentConfig = field(default_factory=ImageAugmentConfig.cifar)
+    """Augmentation of the training images; the default is the published one of CIFAR. `folder` has
+    ImageNet's instead, a random resized crop and a flip, in the loader's workers."""
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together: give both or none")
+
+    @classmethod
+    def cifar100(cls) -> "ImagesConfig":
+        """CIFAR-100 with the published normalisation, which published checkpoints need."""
+        return cls(source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761))

@@ -1,5 +1,6 @@
 from .checkpoint import Checkpoint, CheckpointStore
-from .config import TrainConfig
+from .classification import ClassifyTask, TaughtViews, classifier_of, facts_of, make_classifier, make_pair
+from .config import TrainConfig, published_rate
 from .errors import (
     CheckpointError,
     CrdkitError,
@@ -27,6 +28,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointStore",
+    "ClassifyTask",
     "CrdkitError",
     "Evaluate",
     "FrozenError",
@@ -38,17 +40,23 @@ __all__ = [
     "Stages",
     "Task",
     "TaskError",
+    "TaughtViews",
     "TrainConfig",
     "TransferModule",
     "TransferTask",
     "WorkerError",
+    "classifier_of",
     "collate",
     "derive_seed",
     "digest",
+    "facts_of",
     "last_and_best",
     "lr_factor",
     "make_accelerator",
+    "make_classifier",
     "make_optimizer",
+    "make_pair",
+    "published_rate",
     "seed_all",
     "seeded",
     "train",

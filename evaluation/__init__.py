@@ -2,6 +2,7 @@
 
 from .classification import ClassificationMetrics, ClassificationSums, Correlation, classify
 from .features import Features, extract
+from .judge import Judge
 from .knn import knn_accuracy
 from .probe import ProbeResult, hold_out, probe_logistic, probe_sgd
 from .segmentation import ConfusionMatrix, SegmentationMetrics, segment
@@ -13,6 +14,7 @@ __all__ = [
     "ConfusionMatrix",
     "Correlation",
     "Features",
+    "Judge",
     "ProbeResult",
     "SegmentationMetrics",
     "classify",

@@ -23,7 +23,8 @@ def run(config: CompressionConfig, preset: str) -> Path:
     """All methods and seeds of a configuration, then the report; returns the run folder."""
     from rich.console import Console
 
-    from crdkit.compression import Protocol, load
+    from crdkit.compression import Protocol
+    from crdkit.data import load_splits
     from crdkit.engine import make_accelerator
     from crdkit.experiments.command import run_folder, write_config
     from crdkit.experiments.provenance import environment
@@ -42,7 +43,7 @@ def run(config: CompressionConfig, preset: str) -> Path:
         precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
     )
     try:
-        images = load(config.data, accelerator.device)
+        images = load_splits(config.data, accelerator.device)
         protocol = Protocol(config, images, accelerator, folder)
         if accelerator.is_main_process:
             write_config(config, folder)

@@ -18,13 +18,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from crdkit.compression import ImagesConfig
+from crdkit.data import ImagesConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from crdkit.compression import Images
-    from crdkit.data import Statistics
+    from crdkit.data import ImageSplits, Statistics
     from crdkit.evaluation import Features, ProbeResult
     from crdkit.experiments.report import Run
 
@@ -59,7 +58,7 @@ class ProbeRun:
     seed: int = 0
     """Seed of the held-out part, of the order in `sgd`, and of `random` weights."""
     batch_size: int = 128
-    """Images in one forward pass."""
+    """ImageSplits in one forward pass."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision of the networks' forward pass."""
     cpu: bool = False
@@ -107,11 +106,11 @@ class Judged(NamedTuple):
 
 def run(config: ProbeRun, rows: list[Row]) -> Path:
     """Every row judged, shared out over the processes, then the report; returns the run folder."""
-    from crdkit.compression import load
+    from crdkit.data import load_splits
     from crdkit.engine import make_accelerator
 
     accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
-    images = load(config.data, accelerator.device, augment=False)
+    images = load_splits(config.data, accelerator.device, augment=False)
     try:
         group = patient_group()
         if accelerator.is_main_process:
@@ -201,7 +200,7 @@ def saved_statistics(state: dict[str, Tensor]) -> Statistics | None:
     return Statistics(mean={"rgb": mean}, std={"rgb": std})
 
 
-def judge(row: Row, network: nn.Module, source: str, images: Images, config: ProbeRun) -> Judged:
+def judge(row: Row, network: nn.Module, source: str, images: ImageSplits, config: ProbeRun) -> Judged:
     """Both judgements of one network."""
     import torch
 

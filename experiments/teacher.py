@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from crdkit.compression import CIFAR100, ImagesConfig
-from crdkit.data import ImageAugmentConfig
+from crdkit.data import ImageAugmentConfig, ImagesConfig
 from crdkit.engine import TrainConfig
 
 
@@ -54,7 +53,9 @@ PRESETS = {
     # The embedded default: scikit-learn's digits, in a minute.
     "digits": TeacherRun(train=_cosine(8)),
     # The published recipe of CIFAR-100.
-    "cifar100": TeacherRun(data=CIFAR100, architecture="resnet32x4", train=TrainConfig(evaluate_every=5)),
+    "cifar100": TeacherRun(
+        data=ImagesConfig.cifar100(), architecture="resnet32x4", train=TrainConfig(evaluate_every=5)
+    ),
     # Ten classes of ImageNet at 64 x 64, in a quarter of an hour on a CPU: for `crossmodal.py nyu-small`.
     "imagenette": TeacherRun(
         data=ImagesConfig(source="packed", size=64, augment=ImageAugmentConfig()),
@@ -69,35 +70,25 @@ PRESETS = {
 def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     """Train to the end, or resume; returns the metrics: top-1 of the last and of the best epoch."""
     import torch
-    from torch import nn
 
-    from crdkit.compression import ClassifyTask, load
-    from crdkit.data import Normalise
-    from crdkit.engine import last_and_best, make_accelerator, train
-    from crdkit.evaluation import classify
+    from crdkit.data import load_splits
+    from crdkit.engine import ClassifyTask, last_and_best, make_accelerator, make_classifier, train
+    from crdkit.evaluation import Judge
     from crdkit.experiments.command import run_folder
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import write_results
-    from crdkit.models import Normalised, create, save_weights
+    from crdkit.models import save_weights
 
     folder = run_folder(config.output, config.resume, f"teacher-{preset}")
     accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
-    images = load(config.data, accelerator.device)
+    images = load_splits(config.data, accelerator.device)
     torch.manual_seed(config.seed)
-    classifier = create(config.architecture, num_classes=images.num_classes)
-    normalise = Normalise(images.statistics, "rgb")
-    network = Normalised(normalise, classifier).to(memory_format=torch.channels_last)
-
-    def evaluate(module: nn.Module) -> dict[str, float]:
-        with accelerator.autocast():
-            metrics = classify(module, images.test, images.num_classes, view="rgb", device=accelerator.device)
-        return {"top1": metrics["top1"]}
-
+    network = make_classifier(config.architecture, images)
     try:
         history = train(
             ClassifyTask(network, images.augment, label_smoothing=config.label_smoothing),
             images.train, config.train, folder / "training", accelerator=accelerator, seed=config.seed,
-            evaluate=evaluate, label=config.architecture,
+            evaluate=Judge(images, accelerator).top1(), label=config.architecture,
         )  # fmt: skip
         metrics = last_and_best(history, "top1")
         if accelerator.is_main_process:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
-from crdkit.compression import PAIRS, PRESETS, CompressionConfig, Images, ImagesConfig, Protocol, load
-from crdkit.compression.protocol import classifier_of, parse_settings
+from crdkit.compression import PAIRS, PRESETS, CompressionConfig, Protocol
+from crdkit.compression.protocol import parse_settings
+from crdkit.data import ImageSplits, load_splits
 from crdkit.distillers import METHODS
-from crdkit.engine import TrainConfig, digest, make_accelerator
+from crdkit.engine import TrainConfig, classifier_of, digest, make_accelerator
 from crdkit.models import create
 
 ONE = TrainConfig(epochs=1, batch_size=64, schedule="cosine")
@@ -26,15 +26,15 @@ TINY = replace(
 
 
 @pytest.fixture(scope="module")
-def images() -> Images:
-    return load(TINY.data, torch.device("cpu"))
+def images() -> ImageSplits:
+    return load_splits(TINY.data, torch.device("cpu"))
 
 
-def protocol(images: Images, folder: Path, config: CompressionConfig = TINY) -> Protocol:
+def protocol(images: ImageSplits, folder: Path, config: CompressionConfig = TINY) -> Protocol:
     return Protocol(config, images, make_accelerator(cpu=True), folder)
 
 
-def test_run_has_every_metric_and_leaves_the_student(images: Images, tmp_path: Path) -> None:
+def test_run_has_every_metric_and_leaves_the_student(images: ImageSplits, tmp_path: Path) -> None:
     config = replace(TINY, method=("none", "crd+kd"), reuse=())
     runs = list(protocol(images, tmp_path, config).runs())
     assert [(run.method, run.seed) for run in runs] == [("none", 0), ("crd+kd", 0)]
@@ -50,7 +50,7 @@ def test_run_has_every_metric_and_leaves_the_student(images: Images, tmp_path: P
     assert "kd" in runs[1].history[0] and "kd" not in runs[0].history[0]
 
 
-def test_same_seed_same_bits_and_all_methods_start_alike(images: Images, tmp_path: Path) -> None:
+def test_same_seed_same_bits_and_all_methods_start_alike(images: ImageSplits, tmp_path: Path) -> None:
     whole = protocol(images, tmp_path / "a")
     first = whole.distil("crd", 0)
     again = protocol(images, tmp_path / "b", replace(TINY, reuse=(tmp_path / "a",)))
@@ -65,7 +65,7 @@ def test_same_seed_same_bits_and_all_methods_start_alike(images: Images, tmp_pat
     torch.testing.assert_close(*weights, rtol=0, atol=1e-6)
 
 
-def test_teacher_keeps_its_bits_and_a_finished_run_is_loaded(images: Images, tmp_path: Path) -> None:
+def test_teacher_keeps_its_bits_and_a_finished_run_is_loaded(images: ImageSplits, tmp_path: Path) -> None:
     one = protocol(images, tmp_path)
     before = digest(one.teacher.state_dict())
     first = one.distil("kd", 1)
@@ -77,7 +77,9 @@ def test_teacher_keeps_its_bits_and_a_finished_run_is_loaded(images: Images, tmp
 
 
 @pytest.mark.parametrize("method", ["ab", "fsp", "ft"])
-def test_initialisation_comes_before_the_distillation(method: str, images: Images, tmp_path: Path) -> None:
+def test_initialisation_comes_before_the_distillation(
+    method: str, images: ImageSplits, tmp_path: Path
+) -> None:
     config = replace(TINY, setting=(f"{method}.epochs=1",))
     one = protocol(images, tmp_path, config)
     student = one.distil(method, 0).network
@@ -93,7 +95,7 @@ def test_initialisation_comes_before_the_distillation(method: str, images: Image
     assert digest(other.state_dict()) != digest(student.state_dict())
 
 
-def test_simkd_is_tested_and_kept_with_the_teachers_classifier(images: Images, tmp_path: Path) -> None:
+def test_simkd_is_tested_and_kept_with_the_teachers_classifier(images: ImageSplits, tmp_path: Path) -> None:
     one = protocol(images, tmp_path)
     done = one.distil("simkd", 0)
     theirs = classifier_of(one.teacher)
@@ -113,7 +115,11 @@ def test_simkd_is_tested_and_kept_with_the_teachers_classifier(images: Images, t
     ],
 )
 def test_weights_are_the_published_ones(
-    method: str, weights: dict[str, float], images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str,
+    weights: dict[str, float],
+    images: ImageSplits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = protocol(images, tmp_path)
     seen = {}
@@ -168,20 +174,8 @@ def test_pairs_are_the_thirteen_published_ones_with_the_published_recipe() -> No
         ({"student_rate": float("nan")}, "student_rate must be positive, got nan"),
         ({"task_weight": -1.0}, r"task_weight must not be negative, got -1\.0"),
         ({"method": ()}, "at least one method"),
-        ({"data": replace(TINY.data, mean=(0.5, 0.5, 0.5))}, "go together: give both or none"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_at_once(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TINY, **changed)
-
-
-def test_statistics_of_a_folder_are_those_of_its_training_images(tmp_path: Path) -> None:
-    for split, levels in (("train", (40, 80)), ("val", (200, 240))):
-        for label, level in enumerate(levels):
-            place = tmp_path / split / f"class-{label}"
-            place.mkdir(parents=True)
-            Image.new("RGB", (40, 40), (level, level, level)).save(place / "0.png")
-    statistics = load(ImagesConfig("folder", tmp_path, size=32), torch.device("cpu")).statistics
-    assert statistics.mean["rgb"] == pytest.approx([60 / 255] * 3, rel=1e-5)
-    assert statistics.std["rgb"] == pytest.approx([20 / 255] * 3, rel=1e-5)

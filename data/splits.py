@@ -1,21 +1,22 @@
-"""The images of a run: both splits, and the statistics of the first."""
-
-from __future__ import annotations
+"""Labelled images to train and to test on, by a configuration."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..data import ImageAugment, ImageFolder, PairedTensors, Statistics, load_images
-from ..engine import digest
+from .augment import ImageAugment
 from .config import ImagesConfig
+from .image_folder import ImageFolder
+from .sources import load_images
+from .statistics import Statistics
+from .tensors import PairedTensors
 
 
 @dataclass(frozen=True)
-class Images:
-    """What the stages train and test on."""
+class ImageSplits:
+    """Both splits, and what belongs to them."""
 
     train: Any
     """A data set of `rgb` and `label`, with `labels` (M,)."""
@@ -29,14 +30,12 @@ class Images:
         """C; where the data do not say it, one more than the largest label."""
         return int(self.train.num_classes or self.train.labels.max() + 1)
 
-    def digest(self) -> str:
-        """By which a stage knows the images: of all pixels where they are in memory, else of the labels."""
-        if isinstance(self.train, PairedTensors):
-            return digest(self.train.views)
-        return digest({"labels": self.train.labels})
+    def content(self) -> dict[str, Tensor]:
+        """By what a run knows the images: all pixels where they are in memory, else the labels."""
+        return self.train.views if isinstance(self.train, PairedTensors) else {"labels": self.train.labels}
 
 
-def load(config: ImagesConfig, device: torch.device, *, augment: bool = True) -> Images:
+def load_splits(config: ImagesConfig, device: torch.device, *, augment: bool = True) -> ImageSplits:
     """Read the images of a configuration; those that fit into memory are put on the device.
 
     Args:
@@ -63,4 +62,4 @@ def load(config: ImagesConfig, device: torch.device, *, augment: bool = True) ->
     if isinstance(train, PairedTensors) and isinstance(test, PairedTensors):
         train, test = train.to(device), test.to(device)
         device_augment = ImageAugment(config.augment) if augment else device_augment
-    return Images(train, test, statistics, device_augment)
+    return ImageSplits(train, test, statistics, device_augment)

@@ -1,0 +1,50 @@
+"""Both splits of labelled images, by a configuration."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from crdkit.data import ImageAugment, ImagesConfig, load_splits
+from crdkit.engine import digest, facts_of
+
+CPU = torch.device("cpu")
+
+
+def test_small_sets_are_augmented_on_the_device_and_tested_plain() -> None:
+    images = load_splits(ImagesConfig("digits", classes=3), CPU)
+    assert isinstance(images.augment, ImageAugment) and images.num_classes == 3
+    assert isinstance(
+        load_splits(ImagesConfig("digits", classes=3), CPU, augment=False).augment, torch.nn.Identity
+    )
+    shade = images.train[0]["rgb"].mean()
+    assert 0 < shade < 1 and images.statistics.mean["rgb"] != (0.0, 0.0, 0.0)
+
+
+def test_figures_that_are_given_are_taken() -> None:
+    config = ImagesConfig("digits", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    assert load_splits(config, CPU).statistics.std == {"rgb": (0.4, 0.5, 0.6)}
+    with pytest.raises(ValueError, match="mean and std go together: give both or none"):
+        ImagesConfig(mean=(0.5, 0.5, 0.5))
+
+
+def test_facts_are_of_the_pixels_and_not_of_the_place() -> None:
+    config = ImagesConfig("digits", classes=3)
+    images = load_splits(config, CPU)
+    facts = facts_of(config, images)
+    assert facts == facts_of(ImagesConfig("digits", Path("elsewhere"), classes=3), images)
+    assert facts["data_digest"] == digest(images.train.views)
+    images.train.views["rgb"][0, 0, 0, 0] += 1
+    assert facts_of(config, images)["data_digest"] != facts["data_digest"]
+
+
+def test_statistics_of_a_folder_are_those_of_its_training_images(tmp_path: Path) -> None:
+    for split, levels in (("train", (40, 80)), ("val", (200, 240))):
+        for label, level in enumerate(levels):
+            place = tmp_path / split / f"class-{label}"
+            place.mkdir(parents=True)
+            Image.new("RGB", (40, 40), (level, level, level)).save(place / "0.png")
+    statistics = load_splits(ImagesConfig("folder", tmp_path, size=32), torch.device("cpu")).statistics
+    assert statistics.mean["rgb"] == pytest.approx([60 / 255] * 3, rel=1e-5)
+    assert statistics.std["rgb"] == pytest.approx([20 / 255] * 3, rel=1e-5)
