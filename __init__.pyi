@@ -1,4 +1,15 @@
-from . import compression, contrast, crossmodal, data, distillers, engine, evaluation, experiments, models
+from . import (
+    compression,
+    contrast,
+    crossmodal,
+    data,
+    distillers,
+    engine,
+    ensemble,
+    evaluation,
+    experiments,
+    models,
+)
 from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
 from .models import Outputs
 
@@ -18,6 +29,7 @@ __all__ = [
     "data",
     "distillers",
     "engine",
+    "ensemble",
     "evaluation",
     "experiments",
     "models",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..data import ImagesConfig, ImageSplits, load_splits
-from ..distillers import METHODS, Initialise, build_terms, check_settings, parse_method
+from ..distillers import METHODS, Initialise, build_terms, check_settings, parse_method, parse_settings
 from ..engine import (
     Accelerator,
     ClassifyTask,
@@ -189,21 +189,3 @@ class Protocol:
         for parameter in [] if classifier is None else classifier.parameters():
             parameter.requires_grad_(True)
         initialise.finish()
-
-
-def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; a value is read as YAML does, `none` as nothing.
-
-    Raises:
-        ValueError: for another form.
-    """
-    import yaml
-
-    found: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        method, dot, field = name.partition(".")
-        if not (equals and dot and method and field and value):
-            raise ValueError(f"a setting is METHOD.NAME=VALUE, such as kd.temperature=2; got {setting!r}")
-        found.setdefault(method, {})[field] = None if value == "none" else yaml.safe_load(value)
-    return found

@@ -73,6 +73,7 @@ class InstanceContrast(nn.Module):
         self.negatives = negatives
         self.critic_student = Critic(num_samples, temperature=temperature, objective=objective)
         self.critic_teacher = Critic(num_samples, temperature=temperature, objective=objective)
+        self.owns_bank_student = True
         self.bank_student: MemoryBank | None = None
         self.bank_teacher: MemoryBank | None = None
         if negatives != "batch":
@@ -81,6 +82,15 @@ class InstanceContrast(nn.Module):
         self.other_class: OtherClass | None = None
         if negatives == "other_class" and labels is not None:
             self.other_class = OtherClass(labels)
+
+    def share_bank_student(self, other: InstanceContrast) -> None:
+        """Read the student's bank of `other`, which meets the same student vectors, instead of an own one.
+
+        For several teachers of one student. It is written by `other.update` alone: call that one too.
+        """
+        if (self.bank_student is None) != (other.bank_student is None):
+            raise ValueError("one of the contrasts has a bank, the other takes its negatives from the batch")
+        self.bank_student, self.owns_bank_student = other.bank_student, False
 
     def forward(
         self,
@@ -144,7 +154,7 @@ class InstanceContrast(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
-        """Write the batch of all ranks into both banks, the same on every rank; after the scores were read.
+        """Write the batch of all ranks into the banks, the same on every rank; after the scores were read.
 
         A sample that occurs several times, on whatever ranks, is written once, by its first occurrence.
         """
@@ -152,5 +162,6 @@ class InstanceContrast(nn.Module):
         if self.bank_student is None or self.bank_teacher is None:
             return
         index = gather(index)
-        self.bank_student.update(index, gather(z_s))
+        if self.owns_bank_student:
+            self.bank_student.update(index, gather(z_s))
         self.bank_teacher.update(index, gather(z_t))

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..data import AugmentConfig
-from ..engine.config import TrainConfig
-
-PRECISIONS = Literal["no", "bf16", "fp16"]
+from ..engine import RunConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -125,26 +123,12 @@ class StudentConfig:
 
 
 @dataclass(frozen=True)
-class CrossModalConfig:
+class CrossModalConfig(RunConfig):
     """Representation transfer from RGB to depth, then segmentation from depth alone."""
 
     method: tuple[str, ...] = ("none", "kd", "at", "fitnet", "crd", "crd-local", "crd-dense", "crd-dense+kd")
     """What carries the knowledge over: none, kd, at, fitnet, crd, crd-local, crd-dense, or sums with
     optional weights, such as `crd-dense+kd` or `crd-dense+0.5*kd`."""
-    seed: tuple[int, ...] = (0,)
-    """One run for each method and seed; the teacher is shared."""
-    output: Path | None = None
-    """The run folder; without it a dated one under runs/ is made."""
-    resume: bool = False
-    """Continue the run in `output`; finished stages are kept."""
-    reuse: tuple[Path, ...] = ()
-    """Other run folders, whose finished stages are taken over where their settings are the same."""
-    precision: PRECISIONS = "no"
-    """Mixed precision of the networks; contrastive scores stay in fp32."""
-    cpu: bool = False
-    """Stay on the CPU even where there is a GPU."""
-    trackers: tuple[str, ...] = ()
-    """Trackers of accelerate, besides metrics.jsonl: tensorboard, wandb, …"""
     data: DataConfig = field(default_factory=DataConfig)
     """The paired samples."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)

@@ -6,6 +6,7 @@ from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
 from .digits import Digits
 from .folder import FolderPairs
 from .image_folder import ImageFolder
+from .mapped import read_manifest, read_mapped, write_mapped
 from .nyu import NYUDepth
 from .packed import PackedPairs
 from .paired import PairedDataset
@@ -46,4 +47,7 @@ __all__ = [
     "collate",
     "load_images",
     "load_splits",
+    "read_manifest",
+    "read_mapped",
+    "write_mapped",
 ]

@@ -2,6 +2,7 @@
 
 from .activation_boundary import Connectors
 from .correlation import Embeddings
+from .crd import share_student_side
 from .factor import Paraphraser, Translator
 from .functional import (
     activation_boundary,
@@ -23,7 +24,7 @@ from .functional import (
     standardise_logits,
     vid,
 )
-from .methods import METHODS, build_terms, check_settings, parse_method, settings_of
+from .methods import METHODS, build_terms, check_settings, parse_method, parse_settings, settings_of
 from .regressor import FitNetRegressor
 from .review import Fusion, Review
 from .simkd import Reused, SimKDProjector
@@ -64,10 +65,12 @@ __all__ = [
     "kd",
     "nst",
     "parse_method",
+    "parse_settings",
     "pixel_kd",
     "pkt",
     "rkd",
     "settings_of",
+    "share_student_side",
     "similarity",
     "standardise_logits",
     "vid",

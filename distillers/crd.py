@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
 from .term import Contrast, Pair, Term
 
-__all__ = ["make_crd"]
+__all__ = ["make_crd", "share_student_side"]
 
 
 class _Heads(nn.Module):
@@ -62,3 +64,16 @@ def make_crd(
         labels=pair.labels,
     )
     return Term(_Heads(pair, embed_dim, head), Contrast(contrast), weight=weight, written=(0, 1))
+
+
+def share_student_side(terms: Sequence[Term]) -> None:
+    """Give several teachers' terms of `make_crd` one head and one memory of their student, the first's."""
+    parts = [
+        (term.projector, term.objective.contrast)
+        for term in terms
+        if isinstance(term.projector, _Heads) and isinstance(term.objective, Contrast)
+    ]
+    for projector, contrast in parts[1:]:
+        projector.heads.student = parts[0][0].heads.student
+        if isinstance(contrast, InstanceContrast) and isinstance(parts[0][1], InstanceContrast):
+            contrast.share_bank_student(parts[0][1])

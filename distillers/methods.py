@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
+
+import yaml
 
 from .activation_boundary import make_ab
 from .attention import make_at
@@ -28,9 +30,11 @@ from .simkd import make_simkd
 from .term import Pair, Term
 from .vid import make_vid
 
-__all__ = ["METHODS", "build_terms", "check_settings", "parse_method", "settings_of"]
+__all__ = ["METHODS", "build_terms", "check_settings", "parse_method", "parse_settings", "settings_of"]
 
-METHODS: dict[str, Callable[..., Term]] = {
+Methods: TypeAlias = Mapping[str, Callable[..., Term]]
+
+METHODS: Methods = {
     "kd": make_kd,
     "fitnet": make_fitnet,
     "at": make_at,
@@ -88,7 +92,11 @@ def settings_of(maker: Callable[..., Term]) -> dict[str, inspect.Parameter]:
 
 
 def build_terms(
-    method: str, pair: Pair, settings: Mapping[str, Mapping[str, Any]] | None = None
+    method: str,
+    pair: Pair | Sequence[Pair],
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    methods: Methods = METHODS,
 ) -> dict[str, Term]:
     """The terms of a method by name, with the weights that they have together.
 
@@ -97,20 +105,21 @@ def build_terms(
 
     Args:
         method: as for `parse_method`.
-        pair: what the terms are for.
+        pair: what the terms are for; as many as the makers of `methods` take.
         settings: of the methods by name, for those that are not to be as published. Those of methods that
             are not asked for are checked and not used.
+        methods: the makers by name.
 
     Raises:
         ValueError: for an unknown method or setting (the nearest are suggested), a value that a setting
             cannot have, or networks that a method cannot compare.
     """
-    factors = parse_method(method)
+    factors = parse_method(method, methods.keys())
     settings = settings or {}
-    check_settings(settings)
+    check_settings(settings, methods)
     terms = {}
     for name, factor in factors.items():
-        term = METHODS[name](pair, **settings.get(name, {}))
+        term = methods[name](pair, **settings.get(name, {}))
         weight, task_weight = term.weight, term.task_weight
         if len(factors) > 1:
             weight, task_weight = weight if term.weight_in_sum is None else term.weight_in_sum, 1.0
@@ -118,17 +127,33 @@ def build_terms(
     return terms
 
 
-def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
+def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; a value is read as YAML does, `none` as nothing.
+
+    Raises:
+        ValueError: for another form.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        method, dot, field = name.partition(".")
+        if not (equals and dot and method and field and value):
+            raise ValueError(f"a setting is METHOD.NAME=VALUE, such as kd.temperature=2; got {setting!r}")
+        found.setdefault(method, {})[field] = None if value == "none" else yaml.safe_load(value)
+    return found
+
+
+def check_settings(settings: Mapping[str, Mapping[str, Any]], methods: Methods = METHODS) -> None:
     """Raise `ValueError` for an unknown method or setting (the nearest are suggested), or a value of a type
     that the setting cannot have."""
     for name, values in settings.items():
-        if name not in METHODS:
-            raise ValueError(f"settings for an unknown method {name!r}: {_nearest(name, METHODS)}")
-        _check_values(name, values)
+        if name not in methods:
+            raise ValueError(f"settings for an unknown method {name!r}: {_nearest(name, methods)}")
+        _check_values(name, methods[name], values)
 
 
-def _check_values(method: str, values: Mapping[str, Any]) -> None:
-    settings = settings_of(METHODS[method])
+def _check_values(method: str, maker: Callable[..., Term], values: Mapping[str, Any]) -> None:
+    settings = settings_of(maker)
     for name, value in values.items():
         if name not in settings:
             raise ValueError(f"{method} has no setting {name!r}: {_nearest(name, settings)}")

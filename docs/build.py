@@ -18,8 +18,10 @@ from crdkit.experiments.report import (
     SEGMENTATION_COLUMNS,
     Column,
     classification_columns,
+    ensemble_columns,
     environment_line,
     markdown_table,
+    pool_figures,
     teacher_figures,
 )
 
@@ -89,6 +91,13 @@ def accuracy(results: Mapping[str, Any]) -> str:
         sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
         pair = (results["config"]["teacher"]["architecture"], results["config"]["student"])
         sentences.append(f"Teacher {pair[0]} ({teacher_figures(results['teacher'])}), student {pair[1]}")
+    elif results["task"] == "ensemble":
+        config, pool = results["config"], results["teacher"]
+        columns += ensemble_columns(config["teachers"])
+        sentences[0] += ", error in percent; in brackets the difference from `none`"
+        members = " and ".join(config["members"]["architecture"])
+        sentences.append(f"Teachers {members}, student {config['student']}")
+        sentences.append(pool_figures(pool).rstrip("."))
     else:
         metrics = dict.fromkeys(name for method in summary.values() for name in method)
         columns += [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]
@@ -162,7 +171,29 @@ def throughput(results: Mapping[str, Any]) -> str:
     return f"{title}\n\n{table}"
 
 
-BENCHMARKS = {"throughput": throughput, "contrast": contrast, "loading": loading}
+def ensemble(results: Mapping[str, Any]) -> str:
+    """Members in one call against one after the other, and kept answers against live teachers."""
+    calls = grid(
+        ["members", "loop, ms", "batched, ms", "times faster", "largest difference of a logit"],
+        [
+            (row["teachers"], f"{row['loop'] * 1e3:.1f}", f"{row['batched'] * 1e3:.1f}",
+             f"{row['speedup']:.2f}", f"{row['largest_difference']:.1e}")
+            for row in results["calls"]
+        ],
+    )  # fmt: skip
+    steps = grid(
+        ["step", "teachers", "live, ms", "kept, ms", "times faster"],
+        [
+            (row["step"], row["teachers"], f"{row['live'] * 1e3:.1f}", f"{row['kept'] * 1e3:.1f}",
+             f"{row['speedup']:.1f}")
+            for row in results["steps"]
+        ],
+    )  # fmt: skip
+    title = "Teachers {teacher}, student {student}, B={batch_size}, M={num_samples:,}:".format(**results)
+    return f"{title}\n\n{calls}\nA step of the student:\n\n{steps}"
+
+
+BENCHMARKS = {"ensemble": ensemble, "throughput": throughput, "contrast": contrast, "loading": loading}
 
 
 def main() -> int:

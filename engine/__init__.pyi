@@ -1,6 +1,14 @@
 from .checkpoint import Checkpoint, CheckpointStore
-from .classification import ClassifyTask, TaughtViews, classifier_of, facts_of, make_classifier, make_pair
-from .config import TrainConfig, published_rate
+from .classification import (
+    ClassifyTask,
+    TaughtViews,
+    augmented,
+    classifier_of,
+    facts_of,
+    make_classifier,
+    make_pair,
+)
+from .config import DistilConfig, RunConfig, TrainConfig
 from .errors import (
     CheckpointError,
     CrdkitError,
@@ -30,12 +38,14 @@ __all__ = [
     "CheckpointStore",
     "ClassifyTask",
     "CrdkitError",
+    "DistilConfig",
     "Evaluate",
     "FrozenError",
     "Interrupted",
     "NonFiniteError",
     "OutputError",
     "ResumeError",
+    "RunConfig",
     "ShardedBatchSampler",
     "Stages",
     "Task",
@@ -45,6 +55,7 @@ __all__ = [
     "TransferModule",
     "TransferTask",
     "WorkerError",
+    "augmented",
     "classifier_of",
     "collate",
     "derive_seed",
@@ -56,7 +67,6 @@ __all__ = [
     "make_classifier",
     "make_optimizer",
     "make_pair",
-    "published_rate",
     "seed_all",
     "seeded",
     "train",

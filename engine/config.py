@@ -1,10 +1,13 @@
-"""The configuration of one training."""
+"""The configuration of one training, and what every run of several has."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+from ..data import ImagesConfig
 
 # Fields that change neither weights nor history, so that a run may be resumed with other values.
 FREE_ON_RESUME = ("num_workers", "log_every", "checkpoint_every")
@@ -90,6 +93,55 @@ OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
 
 
-def published_rate(config: TrainConfig, student: str) -> float:
-    """The learning rate that the published benchmark has for a student: for `SLOW_STUDENTS` a fifth."""
-    return config.learning_rate / (5 if student in SLOW_STUDENTS else 1)
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of every pipeline's run."""
+
+    seed: tuple[int, ...] = (0,)
+    """One run for each method and seed; teachers are shared."""
+    output: Path | None = None
+    """The run folder; without it a dated one under runs/ is made."""
+    resume: bool = False
+    """Continue the run in `output`; finished stages are kept."""
+    reuse: tuple[Path, ...] = ()
+    """Other run folders, whose finished stages are taken over where their settings are the same."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Mixed precision of the networks; contrastive scores stay in fp32."""
+    cpu: bool = False
+    """Stay on the CPU even where there is a GPU."""
+    trackers: tuple[str, ...] = ()
+    """Trackers of accelerate, besides metrics.jsonl: tensorboard, wandb, …"""
+
+
+@dataclass(frozen=True)
+class DistilConfig(RunConfig):
+    """Settings of a run that distils into a classifier of labelled images."""
+
+    setting: tuple[str, ...] = ()
+    """Settings of distillers, such as `kd.temperature=2` or `crd.num_negatives=4096`."""
+    data: ImagesConfig = field(default_factory=ImagesConfig)
+    """The images."""
+    student: str = "resnet8x4"
+    """The student's architecture: any name that `crdkit.models.create` takes."""
+    student_rate: float | None = None
+    """Its learning rate; where absent train.learning_rate, and a fifth of that for MobileNetV2, ShuffleV1
+    and ShuffleV2, as published."""
+    task_weight: float | None = None
+    """Weight of the cross-entropy; where absent the published one: 1, for `kd` alone 0.1."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """The distillation. The defaults are the published recipe of CIFAR-100."""
+
+    def __post_init__(self) -> None:
+        if not self.seed:
+            raise ValueError("name at least one seed")
+        if self.student_rate is not None and not self.student_rate > 0:
+            raise ValueError(f"student_rate must be positive, got {self.student_rate}")
+        if self.task_weight is not None and not self.task_weight >= 0:
+            raise ValueError(f"task_weight must not be negative, got {self.task_weight}")
+
+    @property
+    def learning_rate(self) -> float:
+        """The student's."""
+        if self.student_rate is not None:
+            return self.student_rate
+        return self.train.learning_rate / (5 if self.student in SLOW_STUDENTS else 1)

@@ -1,5 +1,6 @@
 """Judges of a representation, over a whole data set."""
 
+from .calibration import calibration_error, disagreement, divergence
 from .classification import ClassificationMetrics, ClassificationSums, Correlation, classify
 from .features import Features, extract
 from .judge import Judge
@@ -17,7 +18,10 @@ __all__ = [
     "Judge",
     "ProbeResult",
     "SegmentationMetrics",
+    "calibration_error",
     "classify",
+    "disagreement",
+    "divergence",
     "extract",
     "hold_out",
     "knn_accuracy",

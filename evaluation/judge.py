@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..data import ImageSplits
 from ..engine import Accelerator, Evaluate
+from ..models import Outputs
 from .classification import ClassificationMetrics, classify
+from .features import Features, extract
 
 __all__ = ["Judge"]
 
@@ -24,7 +25,6 @@ class Judge:
     def __init__(self, images: ImageSplits, accelerator: Accelerator) -> None:
         self.images, self.accelerator = images, accelerator
 
-    @torch.no_grad()
     def __call__(
         self, network: Callable[[Any], Any], *, teacher: Callable[[Any], Any] | None = None
     ) -> ClassificationMetrics:
@@ -42,3 +42,19 @@ class Judge:
             deployed: the trained module -> the network that is judged.
         """
         return lambda module: {"top1": self(deployed(module))["top1"]}
+
+    def logits(self, network: nn.Module) -> Features:
+        """A network's logits for every image, with the labels."""
+        with self.accelerator.autocast():
+            return extract(
+                _LogitsAsFeatures(network), self.images.test, view="rgb", device=self.accelerator.device
+            )
+
+
+class _LogitsAsFeatures(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, view: Tensor) -> Outputs:
+        return Outputs(None, (), self.network(view).logits)

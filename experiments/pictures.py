@@ -163,6 +163,42 @@ def bar_chart(
     return _save(figure, path)
 
 
+def error_curves(
+    path: Path | str,
+    summary: "Summary",
+    teachers: Sequence[int],
+    *,
+    ensembles: Mapping[str, Sequence[float]] | None = None,
+) -> Path:
+    """Draw error against the number of teachers, percent: a line per method with its standard deviation.
+
+    Args:
+        summary: with `error_N` for each number.
+        teachers: the numbers.
+        ensembles: number → the errors of the ensembles themselves, drawn as a dashed line.
+    """
+    figure = _figure(6.0, 4.2)
+    axis = figure.subplots()
+    for method, metrics in summary.items():
+        known = [n for n in teachers if f"error_{n}" in metrics]
+        found = [metrics[f"error_{n}"] for n in known]
+        axis.errorbar(
+            known, [100 * s["mean"] for s in found], yerr=[100 * (s["std"] or 0.0) for s in found],
+            label=method, marker="o", capsize=3,
+        )  # fmt: skip
+    if ensembles:
+        axis.plot(
+            [int(n) for n in ensembles], [100 * float(np.mean(values)) for values in ensembles.values()],
+            label="the teachers together", linestyle="--", marker=".", color="grey",
+        )  # fmt: skip
+    axis.set_xlabel("teachers")
+    axis.set_ylabel("error, percent")
+    axis.set_xticks(list(teachers))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return _save(figure, path)
+
+
 def matrix_picture(path: Path | str, matrices: Mapping[str, Any]) -> Path:
     """Draw matrices (C, C) side by side under their names, on one scale about zero; NaN is grey.
 

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +26,8 @@ class Run(TypedDict):
     method: str
     seed: int
     metrics: dict[str, Any]
+    draw: NotRequired[int]
+    """Of the teachers from a pool."""
 
 
 class Statistic(TypedDict):
@@ -84,19 +86,47 @@ def teacher_figures(teacher: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {100 * value:.2f}" for name, value in teacher.items())
 
 
+def ensemble_columns(teachers: Sequence[int]) -> list[Column]:
+    """The error of the last epoch for each number of teachers, then that of the best."""
+    return [
+        Column(
+            f"{kind}error_{n}", f"{kind.rstrip('_')} {n} teacher{'s' * (n > 1)}".strip(), digits=2, lower=True
+        )
+        for kind in ("", "best_")
+        for n in teachers
+    ]
+
+
+def pool_figures(pool: Mapping[str, Any]) -> str:
+    """A pool of teachers in words: its members, and the errors of the ensembles that taught, percent."""
+    accuracies = [100 * member["top1"] for member in pool["members"]]
+    errors = [100 * member["calibration_error"] for member in pool["members"]]
+    count, together = len(accuracies), pool["ensemble"]
+    apart = 100 * sum(map(sum, pool["disagreement"])) / max(count * (count - 1), 1)
+    taught = ", ".join(
+        f"{n}: {100 * statistics.fmean(values):.2f}" for n, values in pool["ensembles"].items()
+    )
+    return (
+        f"{count} members: top-1 {statistics.fmean(accuracies):.2f} on average ({min(accuracies):.2f} to "
+        f"{max(accuracies):.2f}), calibration error {statistics.fmean(errors):.1f}; two of them disagree on "
+        f"{apart:.1f} % of the images. All together: top-1 {100 * together['top1']:.2f}, calibration error "
+        f"{100 * together['calibration_error']:.1f}. Error of the ensembles that taught, by size: {taught}."
+    )
+
+
 def summarise(runs: Iterable[Run]) -> Summary:
     """Mean, sample std and n of every scalar metric of every method, methods in order of appearance.
 
     Raises:
         ValueError: a method has the same seed twice, or a metric is not finite.
     """
-    seeds: dict[str, set[int]] = {}
+    seeds: dict[str, set[tuple[int, int | None]]] = {}
     values: dict[str, dict[str, list[float]]] = {}
     for run in runs:
         method, seed = run["method"], run["seed"]
-        if seed in seeds.setdefault(method, set()):
+        if (seed, run.get("draw")) in seeds.setdefault(method, set()):
             raise ValueError(f"method {method!r} has two runs with seed {seed}")
-        seeds[method].add(seed)
+        seeds[method].add((seed, run.get("draw")))
         metrics = values.setdefault(method, {})
         for name, value in run["metrics"].items():
             if isinstance(value, bool) or not isinstance(value, int | float):

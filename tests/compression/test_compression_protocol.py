@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from crdkit.compression import PAIRS, PRESETS, CompressionConfig, Protocol
-from crdkit.compression.protocol import parse_settings
 from crdkit.data import ImageSplits, load_splits
-from crdkit.distillers import METHODS
+from crdkit.distillers import METHODS, parse_settings
 from crdkit.engine import TrainConfig, classifier_of, digest, make_accelerator
 from crdkit.models import create
 
@@ -173,7 +172,7 @@ def test_pairs_are_the_thirteen_published_ones_with_the_published_recipe() -> No
         ({"student_rate": 0.0}, "student_rate must be positive, got 0.0"),
         ({"student_rate": float("nan")}, "student_rate must be positive, got nan"),
         ({"task_weight": -1.0}, r"task_weight must not be negative, got -1\.0"),
-        ({"method": ()}, "at least one method"),
+        ({"method": ()}, "name at least one method"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_at_once(changed: dict[str, Any], message: str) -> None:

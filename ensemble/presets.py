@@ -1,0 +1,54 @@
+"""Named configurations of the ensemble pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..data import ImageAugmentConfig, ImagesConfig
+from ..engine import TrainConfig
+from .config import EnsembleConfig, MembersConfig
+
+_RECIPE = TrainConfig(evaluate_every=5)
+
+
+def _short(epochs: int) -> TrainConfig:
+    return TrainConfig(
+        epochs=epochs, schedule="cosine", warmup_epochs=1, nesterov=True, evaluate_every=max(1, epochs // 5)
+    )
+
+
+def _cifar100(member: str, student: str) -> EnsembleConfig:
+    return EnsembleConfig(
+        seed=(0, 1, 2),
+        data=ImagesConfig.cifar100(),
+        members=MembersConfig(architecture=(member,), train=_RECIPE),
+        student=student,
+        train=_RECIPE,
+    )
+
+
+PRESETS = {
+    # The embedded default: scikit-learn's digits, pool included, in minutes on two CPU cores.
+    "digits": EnsembleConfig(
+        teachers=(1, 2, 4),
+        data=ImagesConfig(source="digits", augment=replace(ImageAugmentConfig.cifar(), flip=0.0)),
+        members=MembersConfig(number=4, architecture=("resnet14",), train=_short(6)),
+        student="resnet8",
+        train=_short(6),
+        views=4,
+    ),
+    # The two figures of the paper, with its recipe.
+    "cifar100-wrn": _cifar100("wrn_40_2", "wrn_16_2"),
+    "cifar100-resnet": _cifar100("resnet110", "resnet20"),
+    # 20 classes at 32 x 32, small networks and a short schedule, for two CPU cores.
+    "tiny32-small": EnsembleConfig(
+        seed=(0, 1, 2),
+        teachers=(1, 2, 4, 8),
+        precision="bf16",
+        data=ImagesConfig(source="packed", classes=20),
+        members=MembersConfig(architecture=("wrn_16_2",), train=_short(40)),
+        student="resnet8",
+        train=_short(30),
+        views=8,
+    ),
+}

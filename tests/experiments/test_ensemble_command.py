@@ -1,0 +1,78 @@
+"""`experiments/ensemble.py` as a person runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "ensemble.py"
+SHORT = [
+    *("--train.epochs", "1", "--train.warmup-epochs", "0"),
+    *("--members.train.epochs", "1", "--members.train.warmup-epochs", "0"),
+]
+TINY = [
+    *("--cpu", "--data.classes", "3", "--members.number", "2", "--members.architecture", "resnet8"),
+    *("--teachers", "1", "2", "--views", "2", "--setting", "crd.num_negatives=32", *SHORT),
+]
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], cwd=folder, capture_output=True, text=True, timeout=900
+    )
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
+    chosen = ("--method", "none", "kd-mean", "crd+kd", "--draw", "2", "3")
+    done = run(*TINY, *chosen, "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all together" in done.stdout and "keeps 4 memories" in done.stdout
+    assert done.stdout.index("all together") < done.stdout.index("kd-mean, 1 teacher,")
+    found = results(tmp_path / "out")
+    assert (found["task"], found["preset"]) == ("ensemble", "digits")
+    for method in ("kd-mean", "crd+kd"):
+        for number in (1, 2):
+            statistic = found["summary"][method][f"error_{number}"]
+            assert statistic["n"] == 2 and 0 <= statistic["mean"] <= 1
+    alone = found["summary"]["none"]
+    assert alone["error_1"] == alone["error_2"] and alone["error_1"]["n"] == 1
+    assert len(found["teacher"]["members"]) == 2
+    errors = found["teacher"]["ensembles"]
+    assert {number: len(values) for number, values in errors.items()} == {"1": 2, "2": 1}
+    report = (tmp_path / "out" / "report.md").read_text()
+    for picture in ("errors", "diversity", "curves", "methods"):
+        assert f"pictures/{picture}.png" in report
+        assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
+    assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text()
+
+    again = run(*TINY, "--output", "out", folder=tmp_path)
+    assert again.returncode == 1 and "--resume" in again.stderr
+    resumed = run(*TINY, *chosen, "--output", "out", "--resume", folder=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert results(tmp_path / "out")["runs"] == found["runs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cifar100-wnr",), "did you mean cifar100-wrn"),
+        (("--method", "kd-meen"), "did you mean kd-mean"),
+        (("--method", "simkd"), "unknown method 'simkd'"),
+        (("--teachers", "9"), "teachers must be 1 … 4, the members, got 9"),
+        (("--members.weights", "absent.pth", "--teachers", "1"), "member 0 (absent.pth)"),
+        (("cifar100-wrn",), "cifar100 needs root"),
+    ],
+)
+def test_bad_use_is_answered_without_a_stack_trace(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = run(*arguments, "--cpu", folder=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout and "Traceback" not in done.stderr
