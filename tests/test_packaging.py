@@ -178,6 +178,18 @@ def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> 
         build_terms("cosine", Pair(size, size._replace(embedding=5), 10))
 
 
+def test_own_members_of_the_guide_teach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "ensemble.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "ensemble.md", "exec"), {})
+    described, accuracy = capsys.readouterr().out.strip().splitlines()[-2:]
+    assert "calibration_error" in described and 0 <= float(accuracy) <= 1
+    assert (tmp_path / "runs/own/runs/crd+kd/teachers-3/draw-0/seed-0/student.safetensors").is_file()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_resolve(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
