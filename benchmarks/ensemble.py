@@ -24,8 +24,8 @@ from typing import Any
 NUMBERS, SEED = (1, 2, 4, 8), 0
 STEPS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "kd-mean": ("kd-mean", {}),
-    "crd, K=2,048": ("crd", {"crd": {"num_negatives": 2048}}),
-    "crd, K=16,384": ("crd", {}),
+    "crd, shared, K=2,048": ("crd", {"crd": {"negatives": "shared_other_class", "num_negatives": 2048}}),
+    "crd, other_class, K=16,384": ("crd", {}),
 }
 """A step's name: the method and its settings."""
 

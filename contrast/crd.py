@@ -24,8 +24,9 @@ class CRDLoss(nn.Module):
         temperature: τ.
         momentum: of the memory's rows.
         objective: "nce" or "infonce".
-        negatives: "uniform", "other_class", "shared", "all" or "batch" (see `InstanceContrast`).
-        labels: the class of every sample, (M,); for "other_class".
+        negatives: "uniform", "other_class", "shared", "shared_other_class", "all" or "batch" (see
+            `InstanceContrast`).
+        labels: the class of every sample, (M,); for negatives of other classes.
         head: "linear" or "mlp".
     """
 
@@ -72,7 +73,7 @@ class CRDLoss(nn.Module):
             student: features, (B, student_dim).
             teacher: features, (B, teacher_dim).
             index: the samples' rows in the data set, (B,) int64 in [0, M).
-            labels: the samples' classes, (B,), for "other_class"; where absent, those given at construction.
+            labels: the samples' classes, (B,), for other classes; where absent, those given at construction.
             negative_index: the negatives' rows, (B, K), without the positive, instead of a draw.
         """
         z_s, z_t = self.heads(student, teacher)

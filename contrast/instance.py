@@ -13,7 +13,7 @@ from .distributed import gather, gather_with_gradient
 from .memory import MemoryBank
 from .negatives import OtherClass, draw_shared, draw_uniform
 
-NEGATIVES = ("uniform", "other_class", "shared", "all", "batch")
+NEGATIVES = ("uniform", "other_class", "shared", "shared_other_class", "all", "batch")
 
 
 class InstanceContrast(nn.Module):
@@ -28,6 +28,7 @@ class InstanceContrast(nn.Module):
         uniform: K rows for each sample.
         other_class: K rows for each sample, of classes other than its own; needs `labels`.
         shared: K rows for the whole batch; a sample passes over its own row.
+        shared_other_class: the same, and over all rows of its class; needs `labels`.
         all: the expectation of uniform draws, K/(M−1)·Σ_{j≠i}, over the whole bank (for InfoNCE the
             logarithm of that sum of e^{s/τ}): no sampling noise.
         batch: the other side's vectors of all other samples of the batch, over all ranks, with gradients to
@@ -42,7 +43,7 @@ class InstanceContrast(nn.Module):
         momentum: of the bank rows.
         objective: "nce" (with the published Z) or "infonce".
         negatives: one of the above.
-        labels: the class of every sample, (M,); for "other_class".
+        labels: the class of every sample, (M,); for "other_class" and "shared_other_class".
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class InstanceContrast(nn.Module):
         check_choice("negatives", negatives, NEGATIVES)
         if labels is not None and len(labels) != num_samples:
             raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
-        if negatives == "other_class" and labels is None:
+        if negatives.endswith("other_class") and labels is None:
             raise ValueError(
-                "negatives='other_class' needs labels, the class of every sample in the data set"
+                f"negatives={negatives!r} needs labels, the class of every sample in the data set"
             )
         self.num_samples = num_samples
         self.num_negatives = num_negatives
@@ -80,7 +81,7 @@ class InstanceContrast(nn.Module):
             self.bank_student = MemoryBank(num_samples, embed_dim, momentum=momentum)
             self.bank_teacher = MemoryBank(num_samples, embed_dim, momentum=momentum)
         self.other_class: OtherClass | None = None
-        if negatives == "other_class" and labels is not None:
+        if negatives.endswith("other_class") and labels is not None:
             self.other_class = OtherClass(labels)
 
     def share_bank_student(self, other: InstanceContrast) -> None:
@@ -108,7 +109,7 @@ class InstanceContrast(nn.Module):
             z_t: the teacher's unit vectors, (B, d).
             index: the samples' rows, (B,) int64 in [0, M). On a GPU a row out of range is the device's
                 assertion, as a message would cost a wait in every step.
-            labels: the samples' classes, (B,), for "other_class"; where absent, those given at construction.
+            labels: the samples' classes, (B,), for other classes; where absent, those given at construction.
             negative_index: the negatives' rows, (B, K), without the positive, instead of a draw.
 
         Returns:
@@ -129,14 +130,18 @@ class InstanceContrast(nn.Module):
             if len(shape) != 2 or shape[0] != len(index) or shape[1] == 0:
                 raise ValueError(f"negative_index must be ({len(index)}, K) with K > 0, got {shape}")
             selection, num_negatives = {"columns": negative_index}, negative_index.shape[1]
-        elif self.other_class is not None:
-            selection = {"columns": self.other_class(index, self.num_negatives, labels)}
         elif self.negatives == "uniform":
             selection = {"columns": draw_uniform(index, self.num_negatives, self.num_samples)}
-        elif self.negatives == "shared":
+        elif self.negatives == "other_class" and self.other_class is not None:
+            selection = {"columns": self.other_class(index, self.num_negatives, labels)}
+        elif self.negatives.startswith("shared"):
             drawn = draw_shared(self.num_negatives, self.num_samples, device=index.device)
             noise_student, noise_teacher = student.index_select(0, drawn), teacher.index_select(0, drawn)
             selection = {"owner": index, "noise_owner": drawn}
+            if self.other_class is not None:  # the class is the owner: none of its rows is a negative
+                classes = self.other_class.labels
+                own = classes.index_select(0, index) if labels is None else labels
+                selection = {"owner": own, "noise_owner": classes.index_select(0, drawn)}
         else:
             selection = {"owner": index}
             weight = self.num_negatives / (self.num_samples - 1)

@@ -15,12 +15,14 @@ M, D, K, TAU = 12, 4, 6, 0.5
 INDEX = torch.tensor([3, 0, 8])
 LABELS = torch.arange(M) % 3
 objectives = pytest.mark.parametrize("objective", ["nce", "infonce"])
-everything = pytest.mark.parametrize("negatives", ["uniform", "other_class", "shared", "all", "batch"])
+everything = pytest.mark.parametrize(
+    "negatives", ["uniform", "other_class", "shared", "shared_other_class", "all", "batch"]
+)
 
 
 def make(negatives: str = "uniform", objective: str = "nce", **options: Any) -> InstanceContrast:
     options = {"num_negatives": K, "temperature": TAU, **options}
-    if negatives == "other_class":
+    if negatives.endswith("other_class"):
         options["labels"] = LABELS
     return InstanceContrast(M, D, objective=objective, negatives=negatives, **options).double()
 
@@ -50,6 +52,32 @@ def test_equals_naive_loops(
         naive.bank_pairs(z_s, contrast.bank_teacher.rows, INDEX, rows), **rule
     ) + naive.direction(naive.bank_pairs(z_t, contrast.bank_student.rows, INDEX, rows), **rule)
     assert value.item() == pytest.approx(expected, rel=1e-6)
+
+
+@objectives
+def test_shared_negatives_of_other_classes_equal_naive_loops(
+    naive: ModuleType, unit: Callable[..., Tensor], objective: str
+) -> None:
+    z_s, z_t = unit(3, D), unit(3, D)
+    contrast = make("shared_other_class", objective)
+    torch.manual_seed(1)
+    value = contrast(z_s, z_t, INDEX)
+    torch.manual_seed(1)
+    drawn = draw_shared(K, M).tolist()
+    rows = [[j for j in drawn if LABELS[j] != LABELS[i]] for i in INDEX.tolist()]
+    assert len({len(row) for row in rows}) > 1  # a class that was drawn more often leaves fewer
+    rule = {"objective": objective, "temperature": TAU, "num_samples": M, "num_negatives": K}
+    expected = 0.0
+    for z, bank in ((z_s, contrast.bank_teacher.rows), (z_t, contrast.bank_student.rows)):
+        pairs = []
+        for b, i in enumerate(INDEX.tolist()):
+            scores = [naive.score(z[b], bank[j]) for j in (i, *rows[b])]
+            pairs.append((scores[0], scores[1:]))
+        expected += naive.direction(pairs, **rule)
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+    torch.manual_seed(1)
+    given = contrast(z_s, z_t, INDEX, labels=LABELS[INDEX])
+    torch.testing.assert_close(given, value)
 
 
 @objectives
