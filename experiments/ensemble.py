@@ -27,6 +27,7 @@ def run(config: EnsembleConfig, preset: str) -> Path:
 
     from crdkit.data import load_splits
     from crdkit.engine import make_accelerator
+    from crdkit.engine.files import write_json
     from crdkit.ensemble import Protocol
     from crdkit.experiments.command import run_folder, write_config
     from crdkit.experiments.provenance import environment
@@ -46,6 +47,7 @@ def run(config: EnsembleConfig, preset: str) -> Path:
             accelerator.print(memory)
         pool = protocol.describe()
         if accelerator.is_main_process:
+            write_json(folder / "pool.json", pool)
             Console().print(pool_table(pool))
         runs = []
         for done in protocol.runs():
@@ -114,18 +116,15 @@ def pool_table(pool: dict[str, Any]) -> Any:
     from rich.table import Table
 
     table = Table(title="the pool")
-    for heading in ("member", "top-1", "calibration error", "disagreement with the others"):
+    for heading in ("member", "top-1", "calibration error", "disagreement", "KL"):
         table.add_column(heading, justify="left" if heading == "member" else "right")
     count = len(pool["members"])
-    for member, others in zip(pool["members"], pool["disagreement"], strict=True):
-        apart = f"{100 * sum(others) / (count - 1):.1f}" if count > 1 else "–"
-        table.add_row(
-            member["name"], f"{100 * member['top1']:.2f}", f"{100 * member['calibration_error']:.1f}", apart
-        )
-    together = pool["ensemble"]
-    table.add_row(
-        "all together", f"{100 * together['top1']:.2f}", f"{100 * together['calibration_error']:.1f}", ""
-    )
+    for number, member in enumerate([*pool["members"], {**pool["ensemble"], "name": "all together"}]):
+        cells = [f"{100 * member['top1']:.2f}", f"{100 * member['calibration_error']:.1f}"]
+        if 1 < count > number:  # means over the other members
+            cells.append(f"{100 * sum(pool['disagreement'][number]) / (count - 1):.1f}")
+            cells.append(f"{sum(pool['divergence'][number]) / (count - 1):.3f}")
+        table.add_row(member["name"], *cells)
     return table
 
 

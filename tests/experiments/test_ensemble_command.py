@@ -46,6 +46,7 @@ def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
     assert len(found["teacher"]["members"]) == 2
     errors = found["teacher"]["ensembles"]
     assert {number: len(values) for number, values in errors.items()} == {"1": 2, "2": 1}
+    assert json.loads((tmp_path / "out" / "pool.json").read_text())["members"] == found["teacher"]["members"]
     report = (tmp_path / "out" / "report.md").read_text()
     for picture in ("errors", "diversity", "curves", "methods"):
         assert f"pictures/{picture}.png" in report
