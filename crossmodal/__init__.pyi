@@ -1,7 +1,16 @@
-from .config import CrossModalConfig, DataConfig, SegmentConfig, StudentConfig, TeacherConfig, TransferConfig
+from .config import (
+    CrossModalConfig,
+    DataConfig,
+    SegmentationConfig,
+    SegmentConfig,
+    StudentConfig,
+    TeacherConfig,
+    TransferConfig,
+)
 from .presets import PRESETS
-from .protocol import MethodRun, Protocol
+from .protocol import MethodRun, Pairs, Protocol
 from .samples import Samples, load_samples
+from .segmentation import SegmentationProtocol
 from .terms import TERMS
 
 __all__ = [
@@ -10,9 +19,12 @@ __all__ = [
     "CrossModalConfig",
     "DataConfig",
     "MethodRun",
+    "Pairs",
     "Protocol",
     "Samples",
     "SegmentConfig",
+    "SegmentationConfig",
+    "SegmentationProtocol",
     "StudentConfig",
     "TeacherConfig",
     "TransferConfig",

@@ -124,29 +124,38 @@ class StudentConfig:
 
 @dataclass(frozen=True)
 class CrossModalConfig(RunConfig):
-    """Representation transfer from RGB to depth, then segmentation from depth alone."""
+    """Settings of every cross-modal scenario."""
 
     method: tuple[str, ...] = ("none", "kd", "at", "fitnet", "crd", "crd-local", "crd-dense", "crd-dense+kd")
     """What carries the knowledge over: none, kd, at, fitnet, crd, crd-local, crd-dense, or sums with
     optional weights, such as `crd-dense+kd` or `crd-dense+0.5*kd`."""
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """Stage 2."""
+
+    def __post_init__(self) -> None:
+        if not self.method or not self.seed:
+            raise ValueError("name at least one method and one seed")
+        if self.transfer.views < 0:
+            raise ValueError(f"transfer.views must be 0 or more, got {self.transfer.views}")
+
+
+@dataclass(frozen=True)
+class SegmentationConfig(CrossModalConfig):
+    """Representation transfer from RGB to depth, then segmentation from depth alone."""
+
     data: DataConfig = field(default_factory=DataConfig)
     """The paired samples."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     """Stage 1."""
     student: StudentConfig = field(default_factory=StudentConfig)
     """The student network."""
-    transfer: TransferConfig = field(default_factory=TransferConfig)
-    """Stage 2."""
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     """Stage 3."""
 
     def __post_init__(self) -> None:
-        if not self.method or not self.seed:
-            raise ValueError("name at least one method and one seed")
+        super().__post_init__()
         if not 0.0 < self.segment.label_fraction <= 1.0:
             raise ValueError(f"segment.label_fraction must be in (0, 1], got {self.segment.label_fraction}")
-        if self.transfer.views < 0:
-            raise ValueError(f"transfer.views must be 0 or more, got {self.transfer.views}")
         if not self.teacher.labels and self.teacher.weights is None:
             raise ValueError(
                 "a teacher without labels needs weights: --teacher.weights imagenet or a local file"

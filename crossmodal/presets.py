@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from ..engine.config import TrainConfig
-from .config import CrossModalConfig, DataConfig, SegmentConfig, StudentConfig, TeacherConfig, TransferConfig
+from .config import (
+    DataConfig,
+    SegmentationConfig,
+    SegmentConfig,
+    StudentConfig,
+    TeacherConfig,
+    TransferConfig,
+)
 
 
 def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
@@ -22,14 +29,14 @@ def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
 
 PRESETS = {
     # The embedded default: rendered rooms, all methods in a few minutes on two CPU cores.
-    "synthetic": CrossModalConfig(
+    "synthetic": SegmentationConfig(
         data=DataConfig(source="synthetic", size=(48, 64)),
         teacher=TeacherConfig(train=_sgd(12, 0.05, evaluate_every=6)),
         transfer=TransferConfig(train=_sgd(10, 0.05), views=2),
         segment=SegmentConfig(train=_sgd(6, 0.15, evaluate_every=2)),
     ),
     # The paper's scenario: an ImageNet ResNet-50 that never saw the labels, 795 pairs, local-global contrast.
-    "nyu": CrossModalConfig(
+    "nyu": SegmentationConfig(
         seed=(0, 1, 2),
         data=DataConfig(source="nyu", size=(240, 320), classes=40),
         teacher=TeacherConfig(architecture="resnet50", weights="imagenet", labels=False),
@@ -38,7 +45,7 @@ PRESETS = {
         segment=SegmentConfig(train=_sgd(120, 0.05, evaluate_every=10)),
     ),
     # The same questions for two CPU cores: a ResNet-18 that learned from the RGB labels, 96 x 128 pixels.
-    "nyu-small": CrossModalConfig(
+    "nyu-small": SegmentationConfig(
         seed=(0, 1, 2),
         precision="bf16",
         data=DataConfig(source="nyu", size=(96, 128), classes=13),

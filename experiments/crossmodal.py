@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crdkit.crossmodal import CrossModalConfig, MethodRun, Protocol
+    from crdkit.crossmodal import MethodRun, SegmentationConfig, SegmentationProtocol
 
 
-def run(config: CrossModalConfig, preset: str) -> Path:
+def run(config: SegmentationConfig, preset: str) -> Path:
     """All methods and seeds of a configuration, then the report; returns the run folder."""
     from rich.console import Console
 
-    from crdkit.crossmodal import Protocol, load_samples
+    from crdkit.crossmodal import SegmentationProtocol, load_samples
     from crdkit.engine import make_accelerator
     from crdkit.experiments.command import run_folder, write_config
     from crdkit.experiments.provenance import environment
@@ -34,7 +34,7 @@ def run(config: CrossModalConfig, preset: str) -> Path:
         precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
     )
     try:
-        protocol = Protocol(config, load_samples(config.data), accelerator, folder)
+        protocol = SegmentationProtocol(config, load_samples(config.data), accelerator, folder)
         if accelerator.is_main_process:
             write_config(config, folder)
         runs = []
@@ -65,7 +65,7 @@ def run(config: CrossModalConfig, preset: str) -> Path:
     return folder
 
 
-def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
+def report(protocol: SegmentationProtocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
     """report.md: the table, predictions of the first seed side by side, learning curves."""
     import torch
 
@@ -80,7 +80,7 @@ def report(protocol: Protocol, runs: list[MethodRun], preset: str, folder: Path)
         for done in runs:
             if done.seed == protocol.config.seed[0]:
                 view = batch[data.student_view].to(protocol.accelerator.device)
-                predictions[done.method] = done.segmenter.eval()(view).logits.argmax(1).cpu()
+                predictions[done.method] = done.network.eval()(view).logits.argmax(1).cpu()
     panel = []
     if data.teacher_view == "rgb" and data.student_view == "depth":
         panel = [

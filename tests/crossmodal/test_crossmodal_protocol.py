@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from crdkit.crossmodal import (
-    CrossModalConfig,
     DataConfig,
-    Protocol,
+    SegmentationConfig,
+    SegmentationProtocol,
     SegmentConfig,
     StudentConfig,
     TeacherConfig,
     TransferConfig,
     load_samples,
 )
-from crdkit.crossmodal.protocol import same_steps
+from crdkit.crossmodal.segmentation import same_steps
 from crdkit.data import DataError
 from crdkit.engine import ResumeError, TrainConfig, digest, make_accelerator
 
 BRIEF = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02, schedule="cosine")
-TINY = CrossModalConfig(
+TINY = SegmentationConfig(
     method=("none", "crd-dense+kd"),
     data=DataConfig(size=(32, 32), train_samples=16, test_samples=6),
     teacher=TeacherConfig(width=8, train=BRIEF),
@@ -32,8 +32,8 @@ TINY = CrossModalConfig(
 SAMPLES = load_samples(TINY.data)
 
 
-def protocol(folder: Path, config: CrossModalConfig = TINY) -> Protocol:
-    return Protocol(config, SAMPLES, make_accelerator(cpu=True), folder)
+def protocol(folder: Path, config: SegmentationConfig = TINY) -> SegmentationProtocol:
+    return SegmentationProtocol(config, SAMPLES, make_accelerator(cpu=True), folder)
 
 
 def test_all_stages_run_and_a_second_time_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -59,6 +59,13 @@ def test_same_seed_same_bits_and_transfer_changes_the_student(tmp_path: Path) ->
     assert digest(random.state_dict()) != digest(students[0].state_dict())
     assert digest(one.transfer("none", 0).state_dict()) == digest(random.state_dict())
     assert digest(one.transfer("none", 1).state_dict()) != digest(random.state_dict())
+
+
+def test_a_method_does_not_depend_on_those_before_it(tmp_path: Path) -> None:
+    one, two = protocol(tmp_path / "one"), protocol(tmp_path / "two")
+    one.transfer("kd", 0)
+    students = [p.transfer("crd", 0) for p in (one, two)]
+    assert digest(students[0].state_dict()) == digest(students[1].state_dict())
 
 
 def test_teacher_is_the_same_after_every_transfer(tmp_path: Path) -> None:
