@@ -1,5 +1,6 @@
 from .augment import ImageAugment, PairedAugment, augment_images
 from .batch import IGNORE, Batch, DataError, Sample, collate
+from .channels import CHANNELS, ChannelDataset, ChannelViews, lab_image, lab_views, split_views
 from .cifar import CIFAR10, CIFAR100
 from .classification import PackedImages
 from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
@@ -18,12 +19,15 @@ from .tensors import PairedTensors
 from .tiny_imagenet import TinyImageNet
 
 __all__ = [
+    "CHANNELS",
     "CIFAR10",
     "CIFAR100",
     "IGNORE",
     "SOURCES",
     "AugmentConfig",
     "Batch",
+    "ChannelDataset",
+    "ChannelViews",
     "DataError",
     "Digits",
     "FolderPairs",
@@ -45,9 +49,12 @@ __all__ = [
     "TinyImageNet",
     "augment_images",
     "collate",
+    "lab_image",
+    "lab_views",
     "load_images",
     "load_splits",
     "read_manifest",
     "read_mapped",
+    "split_views",
     "write_mapped",
 ]
