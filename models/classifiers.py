@@ -12,11 +12,16 @@ from torch import nn
 
 from . import timm_networks, torchvision_networks
 from .adapters import Wrapper
+from .alexnet import AlexNetSmall
 from .checkpoint import read_weights
 from .cifar import NETWORKS
 from .fitting import Ends, find_ends, load_adapted
 
 __all__ = ["create"]
+
+
+OWN = {**NETWORKS, "alexnet_small": AlexNetSmall}
+"""The networks that are written here, by name; each takes `num_classes` and `in_channels`."""
 
 
 def create(
@@ -35,7 +40,7 @@ def create(
     names, so that files of `save_weights` fit the bare module as well.
 
     Args:
-        name: of a CIFAR network ("resnet8x4", "wrn_40_2", "vgg8", "ShuffleV1", …); or of
+        name: of a CIFAR network ("resnet8x4", "wrn_40_2", "vgg8", "ShuffleV1", …); "alexnet_small"; or of
             `torchvision.models.list_models` ("resnet18", "vgg11_bn", …), with "torchvision/" before it where
             a CIFAR network has the same; or "timm/" and a name of `timm.list_models` (extra `timm`).
         num_classes: width of the logits; "published" is 100 for CIFAR networks, 1000 for torchvision's and
@@ -85,7 +90,7 @@ def _build(
         classes = 1000 if num_classes == "published" else num_classes
         return torchvision_networks.build(name, classes, in_channels)
     classes = 100 if num_classes == "published" else num_classes
-    network = NETWORKS[name](num_classes=classes or 1, in_channels=in_channels)
+    network = OWN[name](num_classes=classes or 1, in_channels=in_channels)
     ends = find_ends(network)
     if classes is None:
         setattr(network, ends.classifier, None)
@@ -95,7 +100,7 @@ def _build(
 def _find(name: str) -> tuple[str, str]:
     """The library that a name means, and the name there."""
     library, _, bare = name.rpartition("/")
-    if library == "" and name in NETWORKS:
+    if library == "" and name in OWN:
         return "cifar", name
     if library in ("", "torchvision") and bare in torchvision_networks.names():
         return "torchvision", bare
@@ -112,11 +117,11 @@ def _known(*, last: str) -> dict[str, str]:
     libraries: dict[str, Iterable[str]] = {
         "timm": timm_networks.import_timm().list_models() if find_spec("timm") else (),
         "torchvision": torchvision_networks.names(),
-        "": NETWORKS,
+        "": OWN,
     }
     known = {}
     for library in sorted(libraries, key=lambda library: library == last):
         for name in libraries[library]:
-            plain = library == "" or (library == "torchvision" and name not in NETWORKS)
+            plain = library == "" or (library == "torchvision" and name not in OWN)
             known[name] = name if plain else f"{library}/{name}"
     return known
