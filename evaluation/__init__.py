@@ -2,9 +2,10 @@
 
 from .calibration import calibration_error, disagreement, divergence
 from .classification import ClassificationMetrics, ClassificationSums, Correlation, classify
-from .features import Features, extract
+from .features import Features, Layer, extract, extract_layers, layers_of
 from .judge import Judge
-from .knn import knn_accuracy
+from .knn import knn_accuracy, nearest
+from .linear import FoldedProbe, linear_probe, probe_features
 from .probe import ProbeResult, hold_out, probe_logistic, probe_sgd
 from .segmentation import ConfusionMatrix, SegmentationMetrics, segment
 from .tsne import tsne
@@ -15,7 +16,9 @@ __all__ = [
     "ConfusionMatrix",
     "Correlation",
     "Features",
+    "FoldedProbe",
     "Judge",
+    "Layer",
     "ProbeResult",
     "SegmentationMetrics",
     "calibration_error",
@@ -23,8 +26,13 @@ __all__ = [
     "disagreement",
     "divergence",
     "extract",
+    "extract_layers",
     "hold_out",
     "knn_accuracy",
+    "layers_of",
+    "linear_probe",
+    "nearest",
+    "probe_features",
     "probe_logistic",
     "probe_sgd",
     "segment",

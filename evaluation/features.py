@@ -1,6 +1,7 @@
 """Features of a frozen network over a whole data set: what probes and neighbours are judged on."""
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..models import Outputs
 from .batches import device_of, evaluating, read_batches
 
-__all__ = ["Features", "extract"]
+__all__ = ["Features", "Layer", "extract", "extract_layers", "layers_of"]
 
 
 class Features(NamedTuple):
@@ -20,6 +21,15 @@ class Features(NamedTuple):
     """(N, D) float32."""
     label: Tensor
     """(N,) int64."""
+
+
+class Layer(NamedTuple):
+    """Which of a network's outputs is the feature, and how it becomes a vector."""
+
+    number: int | None = None
+    """Of the maps, from the stem at 0, or from the last at -1; None takes the embedding."""
+    grid: int | None = None
+    """The map is averaged over a grid of this many cells a side; None flattens it as it is."""
 
 
 def extract(
@@ -41,9 +51,7 @@ def extract(
         network: returns `Outputs`.
         batches: as for `classify`; a batch has "label" (B,).
         view: name of the batch's entry that the network takes, such as "rgb".
-        layer: which of the maps is the feature, from the stem at 0, or from the last at -1; None takes the
-            embedding.
-        grid: the map is averaged over a grid of this many cells a side; None flattens it as it is.
+        layer, grid: as of `Layer`; the embedding where both are absent.
         device: where batches are moved; None leaves them, or moves them to a module's parameters.
         batch_size: for a data set.
         autocast: half-precision type of the forward pass; None for the network's own.
@@ -54,28 +62,68 @@ def extract(
         TypeError: for a network that does not return `Outputs`.
         KeyError: for a batch without the view or "label"; what it has is listed.
     """
-    if grid is not None and layer is None:
+    (features,) = extract_layers(
+        network, batches, [Layer(layer, grid)], view=view, device=device, batch_size=batch_size,
+        autocast=autocast,
+    )  # fmt: skip
+    return features
+
+
+def extract_layers(
+    network: Callable[[Any], Outputs],
+    batches: Iterable[Mapping[str, Tensor]] | Any,
+    layers: Sequence[Layer],
+    *,
+    view: str,
+    device: torch.device | str | None = None,
+    batch_size: int = 128,
+    autocast: torch.dtype | None = None,
+) -> list[Features]:
+    """The features of several layers from one pass over the data; the rest is as for `extract`."""
+    for _, grid in (layer for layer in layers if layer.grid is not None):
+        if grid is not None and grid < 1:
+            raise ValueError(f"grid must be at least 1, got {grid}")
+    if any(layer.grid is not None and layer.number is None for layer in layers):
         raise ValueError("grid belongs to a map: give its layer too, or neither for the embedding")
-    if grid is not None and grid < 1:
-        raise ValueError(f"grid must be at least 1, got {grid}")
     device = device_of(network) if device is None else device
-    vectors, labels = [], []
+    vectors: list[list[Tensor]] = [[] for _ in layers]
+    labels = []
     with evaluating(network):
         for number, batch in enumerate(read_batches(batches, batch_size, ("label", view), device)):
             with torch.autocast(batch[view].device.type, dtype=autocast, enabled=autocast is not None):
                 outputs = network(batch[view])
-            rows, label = _feature(outputs, layer, grid), batch["label"]
-            if label.shape != rows.shape[:1]:
-                raise ValueError(
-                    f"label must be ({len(rows)},), one class an image, got {tuple(label.shape)}"
-                )
-            if not torch.isfinite(rows).all():
-                raise ValueError(f"the features of batch {number} hold NaN or infinity")
-            vectors.append(rows.cpu())
+            label = batch["label"]
+            for kept, layer in zip(vectors, layers, strict=True):
+                rows = _feature(outputs, layer)
+                if label.shape != rows.shape[:1]:
+                    raise ValueError(
+                        f"label must be ({len(rows)},), one class an image, got {tuple(label.shape)}"
+                    )
+                if not torch.isfinite(rows).all():
+                    raise ValueError(f"the features of batch {number} hold NaN or infinity")
+                kept.append(rows.cpu())
             labels.append(label.cpu().long())
-    if not vectors:
+    if not labels:
         raise ValueError("there is no batch to take features of")
-    return Features(torch.cat(vectors), torch.cat(labels))
+    label = torch.cat(labels)
+    return [Features(torch.cat(rows), label) for rows in vectors]
+
+
+def layers_of(maps: Sequence[tuple[int, int, int]], dimension: int) -> list[Layer]:
+    """Every map of a network as vectors of comparable length, after the practice of Zhang et al., 2017.
+
+    Each is averaged over the finest grid with which its vector has at most `dimension` numbers, or over all
+    of its area where even that has more.
+
+    Args:
+        maps: (C, H, W) of each, as `measure` gives them.
+        dimension: the most numbers.
+    """
+    layers = []
+    for number, (channels, height, width) in enumerate(maps):
+        cells = min(height, width, max(1, math.isqrt(dimension // channels)))
+        layers.append(Layer(number, cells))
+    return layers
 
 
 def check_pair(train: Features, test: Features) -> int:
@@ -104,8 +152,9 @@ def check_pair(train: Features, test: Features) -> int:
     return int(train.label.max()) + 1
 
 
-def _feature(outputs: Any, layer: int | None, grid: int | None) -> Tensor:
+def _feature(outputs: Any, chosen: Layer) -> Tensor:
     """(B, D) float32."""
+    layer, grid = chosen
     if not isinstance(outputs, Outputs):
         raise TypeError(
             f"the network returned {type(outputs).__name__}, not Outputs; wrap it with models.tap"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .features import Features, check_pair
 
-__all__ = ["knn_accuracy"]
+__all__ = ["knn_accuracy", "nearest"]
 
 
 @torch.no_grad()
@@ -54,6 +54,27 @@ def knn_accuracy(
         votes = weight.new_zeros(len(queries), num_classes).scatter_add_(1, classes, weight)
         right += int((votes.argmax(1).cpu() == truth).sum())
     return right / len(test.label)
+
+
+@torch.no_grad()
+def nearest(queries: Tensor, bank: Tensor, *, neighbours: int = 5, block: int = 4096) -> Tensor:
+    """Rows of `bank` by cosine similarity to each query, the nearest first, (B, neighbours) int64.
+
+    Args:
+        queries: (B, D).
+        bank: (N, D).
+        neighbours: at most N.
+        block: rows of the bank compared at a time.
+    """
+    if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
+        raise ValueError(f"queries and bank must be (B, D) and (N, D), got {queries.shape}, {bank.shape}")
+    if not 1 <= neighbours <= len(bank):
+        raise ValueError(f"neighbours must be 1 … {len(bank)}, the rows of the bank, got {neighbours}")
+    rows = torch.arange(len(bank), device=bank.device)
+    _, found = _nearest(
+        F.normalize(queries, dim=1), F.normalize(bank, dim=1), rows, neighbours=neighbours, block=block
+    )
+    return found
 
 
 def _nearest(

@@ -1,0 +1,96 @@
+"""A linear probe of any layer of any network, in one call."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .features import Features, extract
+from .probe import ProbeResult, probe_logistic, probe_sgd
+
+__all__ = ["FoldedProbe", "linear_probe", "probe_features"]
+
+PROBES = ("logistic", "sgd")
+
+
+class FoldedProbe(NamedTuple):
+    """Probes of several training folds on one test set."""
+
+    top1: float
+    """Mean accuracy over the folds, a fraction of 1; of the one probe where there are none."""
+    std: float | None
+    """Sample standard deviation over the folds; None for one."""
+    folds: tuple[ProbeResult, ...]
+
+
+def linear_probe(
+    model: nn.Module,
+    train: Iterable[Mapping[str, Tensor]] | Any,
+    test: Iterable[Mapping[str, Tensor]] | Any,
+    *,
+    view: str,
+    layer: int | None = None,
+    grid: int | None = None,
+    fit: str = "logistic",
+    folds: Sequence[Tensor] = (),
+    device: torch.device | str | None = None,
+    batch_size: int = 128,
+    **settings: Any,
+) -> FoldedProbe:
+    """How much of the classes a layer of a frozen network shows to a linear classifier.
+
+    Args:
+        model: returns `Outputs`; it is not changed by a bit, and runs in eval mode.
+        train, test: data sets or batches with "label" (B,), as for `extract`.
+        view: name of the entry that the model takes.
+        layer, grid: as for `extract`; the embedding where both are absent.
+        fit, folds, settings: as for `probe_features`.
+        device, batch_size: as for `extract`.
+    """
+    known, unknown = (
+        extract(model, part, view=view, layer=layer, grid=grid, device=device, batch_size=batch_size)
+        for part in (train, test)
+    )
+    return probe_features(known, unknown, fit=fit, folds=folds, device=device, **settings)
+
+
+def probe_features(
+    train: Features,
+    test: Features,
+    *,
+    fit: str = "logistic",
+    folds: Sequence[Tensor] = (),
+    device: torch.device | str | None = None,
+    **settings: Any,
+) -> FoldedProbe:
+    """The same on features that were extracted before.
+
+    Args:
+        train, test: of one layer.
+        fit: `logistic` (`probe_logistic`) or `sgd` (`probe_sgd`, on `device`).
+        folds: rows of the training set, one probe for each, as STL-10 prescribes; none for all rows at once.
+        device: of `sgd`.
+        settings: of the probe.
+
+    Raises:
+        ValueError: for an unknown `fit`, a fold out of range, and as the probes do.
+    """
+    if fit not in PROBES:
+        raise ValueError(f"fit must be {' or '.join(PROBES)}, got {fit!r}")
+    for number, rows in enumerate(folds):
+        if len(rows) == 0 or int(rows.min()) < 0 or int(rows.max()) >= len(train.label):
+            raise ValueError(f"fold {number} has rows outside of 0 … {len(train.label) - 1}, or none")
+    parts = [Features(train.vectors[rows], train.label[rows]) for rows in folds] or [train]
+    results = tuple(
+        probe_sgd(part, test, device=device, **settings)
+        if fit == "sgd"
+        else probe_logistic(part, test, **settings)
+        for part in parts
+    )
+    accuracies = [result.top1 for result in results]
+    std = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    return FoldedProbe(statistics.fmean(accuracies), std, results)
