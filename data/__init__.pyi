@@ -11,6 +11,7 @@ from .mapped import read_manifest, read_mapped, write_mapped
 from .nyu import NYUDepth
 from .packed import PackedPairs
 from .paired import PairedDataset
+from .shapes import ColouredShapes
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits
 from .statistics import Normalise, Statistics
@@ -28,6 +29,7 @@ __all__ = [
     "Batch",
     "ChannelDataset",
     "ChannelViews",
+    "ColouredShapes",
     "DataError",
     "Digits",
     "FolderPairs",

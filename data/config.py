@@ -122,14 +122,14 @@ class ImageAugmentConfig:
 class ImagesConfig:
     """Labelled images, in a training and a test split."""
 
-    source: Literal["digits", "cifar10", "cifar100", "tiny-imagenet", "folder", "packed"] = "digits"
-    """`digits`: scikit-learn's, embedded · `cifar10`, `cifar100`: the official archives in ROOT ·
-    `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a folder per class (ImageNet,
-    too) · `packed`: an HDF5 file with a group per split."""
+    source: Literal["digits", "shapes", "cifar10", "cifar100", "tiny-imagenet", "folder", "packed"] = "digits"
+    """`digits`: scikit-learn's, embedded · `shapes`: coloured ones, drawn · `cifar10`, `cifar100`: the
+    official archives in ROOT · `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a
+    folder per class (ImageNet, too) · `packed`: an HDF5 file with a group per split."""
     root: Path | None = None
-    """Where the data lie; not used by `digits`."""
+    """Where the data lie; not used by `digits` and `shapes`."""
     size: int | None = None
-    """Side of the square; the stored size where absent (digits: 32, folder: 224)."""
+    """Side of the square; the stored size where absent (digits and shapes: 32, folder: 224)."""
     classes: int | None = None
     """Only the first so many classes; all where absent."""
     mean: tuple[float, float, float] | None = None

@@ -8,10 +8,11 @@ from .classification import PackedImages
 from .digits import Digits
 from .image_folder import ImageFolder
 from .labels import Classes
+from .shapes import ColouredShapes
 from .tensors import PairedTensors
 from .tiny_imagenet import TinyImageNet
 
-SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "tiny-imagenet")
+SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "shapes", "tiny-imagenet")
 
 
 def load_images(
@@ -31,9 +32,10 @@ def load_images(
 
     Args:
         source: `cifar10`, `cifar100`, `tiny-imagenet`: the published files · `folder`: a folder for each
-            class, such as ImageNet · `packed`: an HDF5 file · `digits`: comes with scikit-learn.
-        root: the folder, or for `packed` the file; none for `digits`.
-        split: `train` or `test`, in `packed` also others.
+            class, such as ImageNet · `packed`: an HDF5 file · `digits`: comes with scikit-learn
+            · `shapes`: drawn here.
+        root: the folder, or for `packed` the file; none for `digits` and `shapes`.
+        split: `train` or `test`, in `packed` and `shapes` also `unlabeled`.
         size: side of the square to resize to; None for the stored size (`digits`: 32, `folder`: 224).
         classes: the first n classes, or a list of names or numbers; None for all.
         augment: of `folder`, whether images are cropped at random; None for `train` alone.
@@ -49,6 +51,8 @@ def load_images(
     square = None if size is None else (size, size)
     if source == "digits":
         return Digits(split, size=square, classes=classes)
+    if source == "shapes":
+        return ColouredShapes(split, size=square, classes=classes)
     if root is None:
         kind = "file" if source == "packed" else "folder"
         raise ValueError(f"{source} needs root, the {kind} of its images")
