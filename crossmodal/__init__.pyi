@@ -1,6 +1,9 @@
 from .config import (
     CrossModalConfig,
     DataConfig,
+    ProbeConfig,
+    RecognitionConfig,
+    RecognitionTeacherConfig,
     SegmentationConfig,
     SegmentConfig,
     StudentConfig,
@@ -9,18 +12,25 @@ from .config import (
 )
 from .presets import PRESETS
 from .protocol import MethodRun, Pairs, Protocol
-from .samples import Samples, load_samples
+from .recognition import Classified, RecognitionProtocol
+from .samples import RecognitionImages, Samples, load_recognition, load_samples
 from .segmentation import SegmentationProtocol
 from .terms import TERMS
 
 __all__ = [
     "PRESETS",
     "TERMS",
+    "Classified",
     "CrossModalConfig",
     "DataConfig",
     "MethodRun",
     "Pairs",
+    "ProbeConfig",
     "Protocol",
+    "RecognitionConfig",
+    "RecognitionImages",
+    "RecognitionProtocol",
+    "RecognitionTeacherConfig",
     "Samples",
     "SegmentConfig",
     "SegmentationConfig",
@@ -28,5 +38,6 @@ __all__ = [
     "StudentConfig",
     "TeacherConfig",
     "TransferConfig",
+    "load_recognition",
     "load_samples",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..data import AugmentConfig
+from ..data import AugmentConfig, ImagesConfig
 from ..engine import RunConfig, TrainConfig
 
 
@@ -160,3 +160,60 @@ class SegmentationConfig(CrossModalConfig):
             raise ValueError(
                 "a teacher without labels needs weights: --teacher.weights imagenet or a local file"
             )
+
+
+@dataclass(frozen=True)
+class RecognitionTeacherConfig:
+    """Stage 1: a classifier of the first view."""
+
+    architecture: str = "alexnet_small"
+    """Any name that `crdkit.models.create` takes."""
+    weights: str | None = None
+    """A file of its weights; trained on the labelled split where absent."""
+    seed: int = 0
+    """Seed of its training; the teacher is the same for all runs."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimisation, where it is trained."""
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """Stage 3, first half: linear probes on the frozen features of every layer."""
+
+    fit: Literal["logistic", "sgd"] = "logistic"
+    """scikit-learn's logistic regression, or SGD on the device for large sets."""
+    dimension: int = 1024
+    """Every map is averaged over the finest grid that leaves at most so many numbers."""
+    folds: bool = True
+    """Where the data have predefined training folds: a probe for each; their mean counts."""
+    neighbours: int = 20
+    """Training images that vote in the nearest-neighbour accuracy of the embedding."""
+
+
+@dataclass(frozen=True)
+class RecognitionConfig(CrossModalConfig):
+    """Transfer between two views of unlabelled images, then probes and fine-tuning of the student."""
+
+    method: tuple[str, ...] = ("none", "kd", "at", "fitnet", "crd", "crd+kd")
+    """What carries the knowledge over: none, kd, at, fitnet, crd, crd-local, crd-dense, or sums with
+    optional weights, such as `crd+0.5*kd`."""
+    data: ImagesConfig = field(default_factory=lambda: ImagesConfig(source="shapes"))
+    """The images. The transfer reads the split without labels where there is one, else the training split
+    without its labels."""
+    views: str = "l:ab"
+    """The teacher's view and the student's: l, ab, rgb, gray, or others that the data have."""
+    reverse: bool = False
+    """Swap the two: `l:ab` becomes ab→l."""
+    teacher: RecognitionTeacherConfig = field(default_factory=RecognitionTeacherConfig)
+    """Stage 1, on the labelled split."""
+    student: str = "alexnet_small"
+    """The student's architecture."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """Stage 3, first half."""
+    finetune: TrainConfig = field(default_factory=TrainConfig)
+    """Stage 3, second half: the student and a new classifier, trained on the labelled split."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.probe.dimension < 1:
+            raise ValueError(f"probe.dimension must be at least 1, got {self.probe.dimension}")

@@ -108,6 +108,10 @@ class Protocol(ABC):
     def judge(self, method: str, seed: int, student: Normalised) -> MethodRun:
         """Stage 3: what the student is good for."""
 
+    def teacher_metrics(self) -> dict[str, float] | None:
+        """The teacher's, of its last epoch, where it was trained here."""
+        return None
+
     def runs(self) -> Iterator[MethodRun]:
         """Every method with every seed, as each is done; the teacher first, where a method has one."""
         if any(parse_method(method, TERMS) for method in self.settings.method):

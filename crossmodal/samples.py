@@ -1,4 +1,4 @@
-"""The paired samples of a run, in memory: training split, test split, and the statistics of the first."""
+"""What a run reads: paired samples in memory, or images in labelled and unlabelled splits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ import torch
 from ..data import (
     DataError,
     FolderPairs,
+    ImageFolder,
+    ImagesConfig,
+    ImageSplits,
     NYUDepth,
     PackedPairs,
     PairedTensors,
     Statistics,
     SyntheticRooms,
+    load_images,
+    load_splits,
+    load_unlabelled,
 )
 from .config import DataConfig
 
@@ -98,3 +104,30 @@ def _root(config: DataConfig) -> Path:
     if not config.root.exists():
         raise DataError(f"--data.root {config.root} does not exist; {need}")
     return config.root
+
+
+@dataclass(frozen=True)
+class RecognitionImages:
+    """Images of which a transfer reads two views, and the labelled ones that judge it."""
+
+    splits: ImageSplits
+    """Labelled, for training and testing."""
+    unlabelled: Any
+    """What the transfer reads: `rgb` and `index`."""
+    plain: Any
+    """The training split as features are extracted from it: without augmentation."""
+
+
+def load_recognition(config: ImagesConfig, device: torch.device) -> RecognitionImages:
+    """Read the images of a configuration; what fits in memory is put on the device.
+
+    Raises:
+        DataError, ValueError: as `load_splits` does.
+    """
+    splits = load_splits(config, device)
+    plain = splits.train
+    if isinstance(plain, ImageFolder):  # whose training images are augmented as they are read
+        plain = load_images(
+            config.source, config.root, "train", size=config.size, classes=config.classes, augment=False
+        )
+    return RecognitionImages(splits, load_unlabelled(config, splits), plain)

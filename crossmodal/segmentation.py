@@ -71,6 +71,11 @@ class SegmentationProtocol(Protocol):
             )  # fmt: skip
         return teacher.to(self.accelerator.device)
 
+    def teacher_metrics(self) -> dict[str, float] | None:
+        """pixel_accuracy, mean_iou and the best of each."""
+        names = ("pixel_accuracy", "mean_iou")
+        return last_and_best(self.teacher_history, *names) if self.teacher_history else None
+
     def make_student(self) -> Normalised:
         """The depth CNN."""
         return make_student(self.config.student, self.config.data, self.samples.statistics)

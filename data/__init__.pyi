@@ -13,7 +13,7 @@ from .packed import PackedPairs
 from .paired import PairedDataset
 from .shapes import ColouredShapes
 from .sources import SOURCES, load_images
-from .splits import ImageSplits, load_splits
+from .splits import ImageSplits, load_splits, load_unlabelled
 from .statistics import Normalise, Statistics
 from .synthetic import SyntheticRooms
 from .tensors import PairedTensors
@@ -55,6 +55,7 @@ __all__ = [
     "lab_views",
     "load_images",
     "load_splits",
+    "load_unlabelled",
     "read_manifest",
     "read_mapped",
     "split_views",

@@ -122,7 +122,9 @@ class ImageAugmentConfig:
 class ImagesConfig:
     """Labelled images, in a training and a test split."""
 
-    source: Literal["digits", "shapes", "cifar10", "cifar100", "tiny-imagenet", "folder", "packed"] = "digits"
+    source: Literal[
+        "digits", "shapes", "stl10", "cifar10", "cifar100", "tiny-imagenet", "folder", "packed"
+    ] = "digits"
     """`digits`: scikit-learn's, embedded · `shapes`: coloured ones, drawn · `cifar10`, `cifar100`: the
     official archives in ROOT · `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a
     folder per class (ImageNet, too) · `packed`: an HDF5 file with a group per split."""

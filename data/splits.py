@@ -1,6 +1,7 @@
 """Labelled images to train and to test on, by a configuration."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,10 +9,14 @@ from torch import Tensor, nn
 
 from .augment import ImageAugment
 from .config import ImagesConfig
+from .hdf5 import open_hdf5
 from .image_folder import ImageFolder
 from .sources import load_images
 from .statistics import Statistics
 from .tensors import PairedTensors
+
+UNLABELLED = ("packed", "shapes", "stl10")
+"""Sources that may have a split without labels."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,31 @@ def load_splits(config: ImagesConfig, device: torch.device, *, augment: bool = T
         train, test = train.to(device), test.to(device)
         device_augment = ImageAugment(config.augment) if augment else device_augment
     return ImageSplits(train, test, statistics, device_augment)
+
+
+def load_unlabelled(config: ImagesConfig, images: ImageSplits) -> Any:
+    """What a transfer without labels reads: the unlabelled split, else the training split without its labels.
+
+    Args:
+        config: as for `load_splits`.
+        images: what that gave.
+
+    Returns:
+        A data set of `rgb` and `index`; in memory on the device of `images`, where those are.
+    """
+    if config.source not in UNLABELLED or (config.source == "packed" and not _has_unlabelled(config.root)):
+        if isinstance(images.train, PairedTensors):
+            return images.train.select(*(name for name in images.train.views if name != "label"))
+        return images.train
+    unlabelled = load_images(config.source, config.root, "unlabeled", size=config.size)
+    if isinstance(unlabelled, PairedTensors):
+        device = next(iter(images.train.views.values())).device
+        return unlabelled.to(device)
+    return unlabelled
+
+
+def _has_unlabelled(path: Path | None) -> bool:
+    if path is None:
+        return False
+    with open_hdf5(path) as file:
+        return "unlabeled" in file

@@ -57,17 +57,21 @@ class ClassifyTask(Task):
     Args:
         network: (B, 3, H, W) in [0, 1] -> `Outputs` with logits (B, C).
         augment: batch -> batch.
+        view: name of the entry that the network takes.
         label_smoothing: share of the target spread over all classes.
     """
 
-    def __init__(self, network: nn.Module, augment: nn.Module, *, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, network: nn.Module, augment: nn.Module, *, view: str = "rgb", label_smoothing: float = 0.0
+    ) -> None:
         self.module = network
         self.augment = augment
+        self.view = view
         self.label_smoothing = label_smoothing
         self.weights = {"task": 1.0}
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        logits = module(augmented(batch, self.augment)).logits.float()
+        logits = module(augmented(batch, self.augment, self.view)).logits.float()
         return {"task": F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)}, None
 
 
@@ -90,8 +94,8 @@ class TaughtViews(nn.Module):
         return images, None if self.teacher is None else self.teacher(images)
 
 
-def augmented(batch: Batch, augment: nn.Module) -> Tensor:
-    """The batch's images after `augment`, (B, C, H, W), in fp32: bf16 coordinates would move pixels about."""
-    with torch.autocast(batch["rgb"].device.type, enabled=False):
-        images: Tensor = augment(batch)["rgb"]
+def augmented(batch: Batch, augment: nn.Module, view: str = "rgb") -> Tensor:
+    """A view of the batch after `augment`, (B, C, H, W), in fp32: coordinates in bf16 would move pixels."""
+    with torch.autocast(batch["index"].device.type, enabled=False):
+        images: Tensor = augment(batch)[view]
     return images

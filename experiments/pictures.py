@@ -1,7 +1,7 @@
 """Pictures of a report, drawn by matplotlib without a display. matplotlib is imported on first use."""
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -196,6 +196,55 @@ def error_curves(
     axis.set_xticks(list(teachers))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
+    return _save(figure, path)
+
+
+def layer_curves(path: Path | str, summary: "Summary", layers: "Sequence[Column]") -> Path:
+    """Draw each method's accuracy by layer, percent, with its standard deviation."""
+    figure = _figure(6.0, 4.2)
+    axis = figure.subplots()
+    for method, metrics in summary.items():
+        found = [metrics[layer.metric] for layer in layers]
+        axis.errorbar(
+            range(1, len(layers) + 1), [100 * s["mean"] for s in found],
+            yerr=[100 * (s["std"] or 0.0) for s in found], label=method, marker="o", capsize=3,
+        )  # fmt: skip
+    axis.set_xlabel("layer, from the stem")
+    axis.set_ylabel("linear probe, percent")
+    axis.set_xticks(range(1, len(layers) + 1))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return _save(figure, path)
+
+
+def retrieval_picture(
+    path: Path | str,
+    image: Callable[[int], Any],
+    queries: Sequence[int],
+    found: Mapping[str, Sequence[Sequence[int]]],
+) -> Path:
+    """Draw each query, framed, and the images that each method retrieves for it: a row a query and method.
+
+    Args:
+        image: row -> (3, H, W) in [0, 1].
+        queries: rows.
+        found: method -> for each query the rows it retrieved, the nearest first.
+    """
+    if not found:
+        raise ValueError("a retrieval picture needs at least one method")
+    count = max(len(rows) for rows in next(iter(found.values())))
+    figure = _figure(0.8 * (count + 1) + 1.2, 0.8 * len(queries) * len(found) + 0.4)
+    grid = figure.subplots(len(queries) * len(found), count + 1, squeeze=False)
+    for q, query in enumerate(queries):
+        for m, (method, rows) in enumerate(found.items()):
+            axes = grid[q * len(found) + m]
+            for axis, row in zip(axes, (query, *rows[q]), strict=True):
+                axis.imshow(np.moveaxis(np.asarray(image(row)), 0, -1), interpolation="nearest")
+                axis.set_xticks([])
+                axis.set_yticks([])
+            axes[0].set_ylabel(method, fontsize=7, rotation=0, ha="right", va="center")
+            for side in axes[0].spines.values():
+                side.set(color="red", linewidth=2)
     return _save(figure, path)
 
 

@@ -1,0 +1,184 @@
+"""L→ab and any other pair of views of one image: probes of every layer, then fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import (
+    ChannelDataset,
+    ChannelViews,
+    Normalise,
+    Statistics,
+    split_views,
+)
+from ..engine import Accelerator, ClassifyTask, Evaluate, digest, facts_of, last_and_best, seeded
+from ..evaluation import (
+    Features,
+    Layer,
+    classify,
+    extract_layers,
+    knn_accuracy,
+    layers_of,
+    probe_features,
+)
+from ..models import Normalised, Outputs, create, measure
+from .config import RecognitionConfig
+from .protocol import MethodRun, Pairs, Protocol
+from .samples import RecognitionImages
+
+
+class RecognitionProtocol(Protocol):
+    """Teacher, transfer on unlabelled images, probes and fine-tuning, over one set of images.
+
+    Args:
+        config: the run's settings.
+        images: the labelled splits, and the images that the transfer reads.
+        accelerator: device, processes and precision.
+        folder: the run folder; each stage has its own folder inside.
+    """
+
+    def __init__(
+        self,
+        config: RecognitionConfig,
+        images: RecognitionImages,
+        accelerator: Accelerator,
+        folder: Path,
+    ) -> None:
+        views = split_views(config.views)
+        teacher_view, student_view = views[::-1] if config.reverse else views
+        self.train, self.test = (
+            ChannelDataset(split, (teacher_view, student_view))
+            for split in (images.plain, images.splits.test)
+        )
+        size = tuple(self.train[0][student_view].shape[-2:])
+        pairs = Pairs(
+            images.unlabelled,
+            nn.Sequential(images.splits.augment, ChannelViews(teacher_view, student_view)),
+            None,
+            teacher_view,
+            student_view,
+            Statistics.measure(self.train),
+            (size[0], size[1]),
+            seed=config.teacher.seed,
+        )
+        facts = {**facts_of(config.data, images.splits), "unlabelled": len(images.unlabelled)}
+        super().__init__(config, pairs, accelerator, folder, facts=facts)
+        self.config, self.images = config, images.splits
+        self.embeddings: dict[tuple[str, int], Features] = {}
+        """Of the test split, by method and seed."""
+        self.teacher_history: list[dict[str, Any]] = []
+
+    @cached_property
+    def teacher(self) -> Normalised:
+        """Stage 1: the teacher, trained on the labelled split or read from its file."""
+        config, view = self.config.teacher, self.pairs.teacher_view
+        with seeded(config.seed):
+            teacher = self._network(config.architecture, view, self.images.num_classes, config.weights)
+        if config.weights is None:
+            self.teacher_history = self.stages.train(
+                "teacher", ClassifyTask(teacher, self.pairs.augment, view=view), self.images.train,
+                config.train, config.seed, evaluate=self._top1(view),
+                facts={"architecture": config.architecture, "view": view},
+            )  # fmt: skip
+        return teacher.to(self.accelerator.device)
+
+    def teacher_metrics(self) -> dict[str, float] | None:
+        """top1 and best_top1."""
+        return last_and_best(self.teacher_history, "top1") if self.teacher_history else None
+
+    def make_student(self) -> Normalised:
+        """The student's encoder, without a classifier."""
+        return self._network(self.config.student, self.pairs.student_view, None)
+
+    @property
+    def student_facts(self) -> Any:
+        """Its name and its view."""
+        return {"architecture": self.config.student, "view": self.pairs.student_view}
+
+    def judge(self, method: str, seed: int, student: Normalised) -> MethodRun:
+        """Stage 3: probes of every layer of the frozen student, then fine-tuning."""
+        metrics = self.probe(method, seed, student)
+        network, history = self.finetune(method, seed, student)
+        tuned = {f"finetune_{name}": value for name, value in last_and_best(history, "top1").items()}
+        return MethodRun(method, seed, metrics | tuned, history, network)
+
+    def probe(self, method: str, seed: int, student: Normalised) -> dict[str, float]:
+        """`probe_1`, `probe_2`, … of the maps from the stem on, and `knn` of the embedding."""
+        config, view = self.config.probe, self.pairs.student_view
+        device = self.accelerator.device
+        student.to(device)
+        layers = [*layers_of(measure(student, self.pairs.shape(view)).maps, config.dimension), Layer()]
+        with self.accelerator.autocast():
+            train, test = (
+                extract_layers(student, split, layers, view=view, device=device)
+                for split in (self.train, self.test)
+            )
+        self.embeddings[method, seed] = test[-1]
+        folds = getattr(self.images.train, "folds", ()) if config.folds else ()
+        metrics = {}
+        for number, (known, unknown) in enumerate(zip(train[:-1], test[:-1], strict=True), start=1):
+            found = probe_features(known, unknown, fit=config.fit, folds=folds, device=device)
+            metrics[f"probe_{number}"] = found.top1
+        neighbours = min(config.neighbours, len(train[-1].label))
+        metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbours=neighbours, device=device)
+        return metrics
+
+    def finetune(self, method: str, seed: int, student: Normalised) -> tuple[nn.Module, list[dict[str, Any]]]:
+        """The student under a new linear classifier, all of it trained on the labelled split."""
+        view = self.pairs.student_view
+        facts = {"finetune": asdict(self.config.finetune), "student": digest(student.state_dict())}
+        with seeded(seed):
+            width = measure(student, self.pairs.shape(view)).embedding
+            network = Classified(student.cpu(), nn.Linear(width, self.images.num_classes))
+        network.to(memory_format=torch.channels_last)
+        history = self.stages.train(
+            f"runs/{method}/seed-{seed}/finetune", ClassifyTask(network, self.pairs.augment, view=view),
+            self.images.train, self.config.finetune, seed, evaluate=self._top1(view), facts=facts,
+        )  # fmt: skip
+        return network.to(self.accelerator.device), history
+
+    def _network(
+        self, name: str, view: str, num_classes: int | None, weights: str | None = None
+    ) -> Normalised:
+        statistics = self.pairs.statistics
+        network = create(
+            name, num_classes=num_classes, in_channels=len(statistics.mean[view]), weights=weights
+        )
+        # Channels last halves the time of a step on a CPU.
+        return Normalised(Normalise(statistics, view), network).to(memory_format=torch.channels_last)
+
+    def _top1(self, view: str) -> Evaluate:
+        def evaluate(module: Callable[[Any], Any]) -> dict[str, float]:
+            with self.accelerator.autocast():
+                metrics = classify(
+                    module, self.test, self.images.num_classes, view=view, device=self.accelerator.device
+                )
+            return {"top1": metrics["top1"]}
+
+        return evaluate
+
+
+class Classified(nn.Module):
+    """An encoder under a linear classifier of its embedding.
+
+    Args:
+        encoder: returns `Outputs`.
+        classifier: embedding (B, D) -> logits (B, C).
+    """
+
+    def __init__(self, encoder: nn.Module, classifier: nn.Linear) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = classifier
+
+    def forward(self, view: Tensor) -> Outputs:
+        """The encoder's `Outputs` with the classifier's logits."""
+        outputs: Outputs = self.encoder(view)
+        return outputs._replace(logits=self.classifier(outputs.embedding))
