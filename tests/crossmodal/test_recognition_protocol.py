@@ -1,0 +1,134 @@
+"""L→ab from its teacher to its probes and its fine-tuning, on a few drawn shapes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from crdkit.crossmodal import (
+    PRESETS,
+    ProbeConfig,
+    RecognitionConfig,
+    RecognitionProtocol,
+    RecognitionTeacherConfig,
+    TransferConfig,
+    load_recognition,
+)
+from crdkit.data import ImageAugmentConfig, ImagesConfig, lab_views
+from crdkit.engine import TrainConfig, digest, make_accelerator
+from crdkit.evaluation import linear_probe
+
+ONE = TrainConfig(epochs=1, batch_size=64, learning_rate=0.02, schedule="cosine")
+TINY = RecognitionConfig(
+    cpu=True,
+    method=("none", "crd+kd"),
+    data=ImagesConfig("shapes", classes=3, augment=ImageAugmentConfig.cifar()),
+    teacher=RecognitionTeacherConfig(architecture="resnet8", train=ONE),
+    student="resnet8",
+    transfer=TransferConfig(train=ONE, embed_dim=8),
+    probe=ProbeConfig(dimension=16, neighbours=3),
+    finetune=ONE,
+)
+
+
+def protocol(folder: Path, config: RecognitionConfig = TINY) -> RecognitionProtocol:
+    images = load_recognition(config.data, torch.device("cpu"))
+    images = replace(images, unlabelled=images.unlabelled.subset(torch.arange(200)))
+    return RecognitionProtocol(config, images, make_accelerator(cpu=True), folder)
+
+
+def test_every_layer_is_probed_and_the_student_is_tuned(tmp_path: Path) -> None:
+    one = protocol(tmp_path)
+    runs = list(one.runs())
+    assert [(run.method, run.seed) for run in runs] == [("none", 0), ("crd+kd", 0)]
+    for run in runs:
+        assert set(run.metrics) == {
+            *(f"probe_{i}" for i in range(1, 5)), "knn", "finetune_top1", "finetune_best_top1"
+        }  # fmt: skip
+        assert all(0 <= value <= 1 for value in run.metrics.values())
+        assert run.history[-1]["top1"] == run.metrics["finetune_top1"]
+        assert one.embeddings[run.method, 0].vectors.shape == (len(one.test), 64)
+    assert one.teacher_metrics() is not None
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    again = list(protocol(tmp_path).runs())
+    assert [run.metrics for run in again] == [run.metrics for run in runs]
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_teacher_and_student_see_their_own_view_of_the_same_crop(tmp_path: Path) -> None:
+    one = protocol(tmp_path)
+    batch = one.pairs.dataset.__getitems__([0, 1, 2])
+    seen = {}
+    one._targets.register_forward_pre_hook(lambda module, given: seen.update(teacher=given[0]))
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        student, _ = one._live_views(batch)
+        torch.manual_seed(3)
+        moved = one.images.augment({**batch})["rgb"]
+    light, colour = lab_views(moved)
+    assert torch.equal(seen["teacher"], light) and torch.equal(student, colour)
+    assert not torch.equal(moved, batch["rgb"]) and "label" not in batch
+
+
+def test_reverse_swaps_the_views(tmp_path: Path) -> None:
+    one = protocol(tmp_path, replace(TINY, reverse=True))
+    assert (one.pairs.teacher_view, one.pairs.student_view) == ("ab", "l")
+    assert one.make_student().network.conv1.in_channels == 1
+    assert one.teacher.network.conv1.in_channels == 2
+    grey = protocol(tmp_path / "grey", replace(TINY, views="rgb:gray"))
+    assert grey.teacher.network.conv1.in_channels == 3 and len(grey.pairs.statistics.mean["gray"]) == 1
+
+
+def test_probes_are_of_the_frozen_student_and_tuning_starts_from_it(tmp_path: Path) -> None:
+    one = protocol(tmp_path)
+    student = one.transfer("crd", 0)
+    before = digest(student.state_dict())
+    metrics = one.probe("crd", 0, student)
+    assert digest(student.state_dict()) == before
+    alone = linear_probe(student, one.train, one.test, view="ab", layer=2, grid=1)
+    assert metrics["probe_3"] == alone.top1
+    network, history = one.finetune("crd", 0, student)
+    assert digest(student.state_dict()) != before and len(history) == 1
+    assert network.encoder is student
+
+
+def test_folds_are_used_where_the_data_have_them(tmp_path: Path) -> None:
+    one = protocol(tmp_path)
+    one.images.train.folds = (torch.arange(0, 300, 2), torch.arange(1, 300, 2))
+    student = one.transfer("none", 0)
+    by_fold = one.probe("none", 0, student)
+    one.config = replace(TINY, probe=replace(TINY.probe, folds=False))
+    whole = one.probe("none", 0, student)
+    assert by_fold["knn"] == whole["knn"]
+    assert any(by_fold[f"probe_{i}"] != whole[f"probe_{i}"] for i in range(1, 5))
+
+
+def test_a_teacher_of_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    from crdkit.models import save_weights
+
+    trained = protocol(tmp_path / "one").teacher
+    save_weights(trained, tmp_path / "teacher.safetensors")
+    named = replace(TINY.teacher, weights=str(tmp_path / "teacher.safetensors"))
+    read = protocol(tmp_path / "two", replace(TINY, teacher=named))
+    assert digest(read.teacher.network.state_dict()) == digest(trained.network.state_dict())
+    assert read.teacher_metrics() is None
+
+
+def test_stages_are_those_of_the_other_scenario() -> None:
+    from crdkit.crossmodal import Protocol, SegmentationProtocol
+
+    for name in ("runs", "transfer", "_shapes", "_live_views", "_stored_views", "_targets"):
+        shared = getattr(Protocol, name)
+        assert getattr(RecognitionProtocol, name) is shared is getattr(SegmentationProtocol, name)
+
+
+def test_presets_augment_both_views_alike_and_leave_colour() -> None:
+    for name in ("lab", "stl10", "stl10-small"):
+        preset = PRESETS[name]
+        assert isinstance(preset, RecognitionConfig) and preset.views == "l:ab"
+        assert preset.data.augment.jitter == preset.data.augment.grayscale == 0
+    with pytest.raises(ValueError, match="TEACHER:STUDENT"):
+        protocol(Path("nowhere"), replace(TINY, views="ab"))
+    with pytest.raises(ValueError, match=r"probe\.dimension must be at least 1, got 0"):
+        replace(TINY, probe=ProbeConfig(dimension=0))
