@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from crdkit.experiments.recognition import columns as recognition_columns
 from crdkit.experiments.report import (
     SEGMENTATION_COLUMNS,
     Column,
@@ -91,6 +92,13 @@ def accuracy(results: Mapping[str, Any]) -> str:
         sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
         pair = (results["config"]["teacher"]["architecture"], results["config"]["student"])
         sentences.append(f"Teacher {pair[0]} ({teacher_figures(results['teacher'])}), student {pair[1]}")
+    elif results["task"] == "recognition":
+        columns += recognition_columns(summary)
+        sentences[0] += ", percent; in brackets the difference from `none`"
+        config = results["config"]
+        views = config["views"].split(":")[:: -1 if config["reverse"] else 1]
+        of = f"{config['teacher']['architecture']} of {views[0]} ({teacher_figures(results['teacher'])})"
+        sentences.append(f"Teacher {of}, student {config['student']} of {views[1]}")
     elif results["task"] == "ensemble":
         config, pool = results["config"], results["teacher"]
         columns += ensemble_columns(config["teachers"])

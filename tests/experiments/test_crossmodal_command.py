@@ -64,6 +64,27 @@ def test_run_leaves_a_table_a_json_and_pictures(tmp_path: Path) -> None:
     assert again.returncode == 1 and "--resume" in again.stderr
 
 
+def test_views_of_one_image_are_probed_tuned_and_drawn(tmp_path: Path) -> None:
+    brief = [
+        part
+        for stage in ("--teacher.train", "--transfer.train", "--finetune")
+        for part in (f"{stage}.epochs", "1", f"{stage}.warmup-epochs", "0")
+    ]
+    chosen = ("--method", "none", "crd+kd", "--probe.dimension", "16", "--teacher.architecture", "resnet8")
+    done = run("lab", "--cpu", *brief, *chosen, "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "crd+kd, seed 0: probes" in done.stdout
+    found = results(tmp_path / "out")
+    assert (found["task"], found["preset"]) == ("recognition", "lab")
+    assert set(found["summary"]["crd+kd"]) >= {"probe_1", "probe_4", "knn", "finetune_top1"}
+    assert found["teacher"]["top1"] <= found["teacher"]["best_top1"]
+    report = (tmp_path / "out" / "report.md").read_text()
+    for picture in ("layers", "neighbours", "curves"):
+        assert f"pictures/{picture}.png" in report
+        assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
+    assert "The teacher (resnet8) sees l" in report and "1800 images without labels" in report
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
