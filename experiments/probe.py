@@ -204,7 +204,7 @@ def judge(row: Row, network: nn.Module, source: str, images: ImageSplits, config
     """Both judgements of one network."""
     import torch
 
-    from crdkit.evaluation import extract, knn_accuracy, probe_logistic, probe_sgd, tsne
+    from crdkit.evaluation import extract, knn_accuracy, probe_features, tsne
 
     device = next(network.parameters()).device
     autocast = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
@@ -215,10 +215,7 @@ def judge(row: Row, network: nn.Module, source: str, images: ImageSplits, config
         )
         for split in (images.train, images.test)
     )  # fmt: skip
-    if config.probe == "sgd":
-        probe = probe_sgd(known, unknown, seed=config.seed, device=device)
-    else:
-        probe = probe_logistic(known, unknown, seed=config.seed)
+    (probe,) = probe_features(known, unknown, fit=config.probe, device=device, seed=config.seed).folds
     nearest = knn_accuracy(known, unknown, neighbours=config.neighbours, device=device)
     points = tsne(unknown, seed=config.seed) if config.tsne else None
     return Judged(row, probe.top1, nearest, probe, source, points)
