@@ -13,6 +13,7 @@ from .paired import PairedDataset
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits
 from .statistics import Normalise, Statistics
+from .stl10 import STL10
 from .synthetic import SyntheticRooms
 from .tensors import PairedTensors
 from .tiny_imagenet import TinyImageNet
@@ -22,6 +23,7 @@ __all__ = [
     "CIFAR100",
     "IGNORE",
     "SOURCES",
+    "STL10",
     "AugmentConfig",
     "Batch",
     "DataError",
