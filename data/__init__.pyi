@@ -15,6 +15,7 @@ from .shapes import ColouredShapes
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits, load_unlabelled
 from .statistics import Normalise, Statistics
+from .stl10 import STL10
 from .synthetic import SyntheticRooms
 from .tensors import PairedTensors
 from .tiny_imagenet import TinyImageNet
@@ -25,6 +26,7 @@ __all__ = [
     "CIFAR100",
     "IGNORE",
     "SOURCES",
+    "STL10",
     "AugmentConfig",
     "Batch",
     "ChannelDataset",

@@ -11,7 +11,7 @@ import torch
 from .archives import read_folder, read_tar
 from .batch import DataError
 from .images import Array, Size, check_size, stack_colour
-from .labels import Classes, check_labels, choose_classes, rows_of
+from .labels import Classes, check_labels, choose_classes, names_in_lines, rows_of
 from .pickles import load_plain
 from .tensors import PairedTensors
 
@@ -59,7 +59,9 @@ class _CIFAR(PairedTensors):
         else:
             files = read_tar(path, edition.folder, wanted, md5=edition.md5 if verify else None, url=URL)
         decode, name_classes = (
-            (self._decode_binary, _lines) if edition is self.binary else (self._decode_pickle, self._names)
+            (self._decode_binary, names_in_lines)
+            if edition is self.binary
+            else (self._decode_pickle, self._names)
         )
         names = name_classes(files[edition.names], f"{path}: {edition.names}")
         parts = [decode(files[name], len(names), f"{path}: {name}") for name in edition.splits[split]]
@@ -181,10 +183,3 @@ def _places(root: Path, edition: _Edition) -> Iterator[Path]:
         yield root
     yield root / edition.archive
     yield root / edition.folder
-
-
-def _lines(data: bytes, where: str) -> tuple[str, ...]:
-    names = tuple(line.strip() for line in data.decode("latin1").splitlines() if line.strip())
-    if not names:
-        raise DataError(f"{where} names no class")
-    return names

@@ -123,11 +123,12 @@ class ImagesConfig:
     """Labelled images, in a training and a test split."""
 
     source: Literal[
-        "digits", "shapes", "stl10", "cifar10", "cifar100", "tiny-imagenet", "folder", "packed"
+        "digits", "shapes", "cifar10", "cifar100", "stl10", "tiny-imagenet", "folder", "packed"
     ] = "digits"
     """`digits`: scikit-learn's, embedded · `shapes`: coloured ones, drawn · `cifar10`, `cifar100`: the
-    official archives in ROOT · `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a
-    folder per class (ImageNet, too) · `packed`: an HDF5 file with a group per split."""
+    official archives in ROOT · `stl10`: ROOT/stl10_binary, or the archive, which is unpacked there ·
+    `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a folder per class (ImageNet,
+    too) · `packed`: an HDF5 file with a group per split."""
     root: Path | None = None
     """Where the data lie; not used by `digits` and `shapes`."""
     size: int | None = None

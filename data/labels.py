@@ -58,6 +58,14 @@ def _some(names: Sequence[str]) -> str:
     return f"it has {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def names_in_lines(data: bytes, where: str) -> tuple[str, ...]:
+    """The names of classes in a text file with one on each line. `DataError` where there is none."""
+    names = tuple(line.strip() for line in data.decode("latin1").splitlines() if line.strip())
+    if not names:
+        raise DataError(f"{where} names no class")
+    return names
+
+
 def check_labels(labels: Array, count: int, num_classes: int | None, where: str) -> Array:
     """`labels` (count,) as int64. Raises `DataError` for another shape or a value out of range."""
     labels = np.asarray(labels)

@@ -9,10 +9,11 @@ from .digits import Digits
 from .image_folder import ImageFolder
 from .labels import Classes
 from .shapes import ColouredShapes
+from .stl10 import STL10
 from .tensors import PairedTensors
 from .tiny_imagenet import TinyImageNet
 
-SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "shapes", "tiny-imagenet")
+SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "shapes", "stl10", "tiny-imagenet")
 
 
 def load_images(
@@ -23,19 +24,20 @@ def load_images(
     size: int | None = None,
     classes: Classes = None,
     augment: bool | None = None,
-) -> PairedTensors | ImageFolder:
+) -> PairedTensors | ImageFolder | STL10:
     """Labelled images for training or testing a classifier.
 
     All have `labels` (N,), `num_classes` and `class_names`, and give `{"index", "rgb", "label"}`. What fits
     in memory is a `PairedTensors`: stored pixels, to be moved to the device with `to` and augmented there
-    (`ImageAugment`). `folder` is decoded, and in `train` augmented, by the loader's workers.
+    (`ImageAugment`). `folder` is decoded, and in `train` augmented, by the loader's workers. Unlabelled
+    images, of `packed` or `stl10`, have no `label`; the 100,000 of `stl10` stay on disk.
 
     Args:
-        source: `cifar10`, `cifar100`, `tiny-imagenet`: the published files · `folder`: a folder for each
-            class, such as ImageNet · `packed`: an HDF5 file · `digits`: comes with scikit-learn
-            · `shapes`: drawn here.
+        source: `cifar10`, `cifar100`, `stl10`, `tiny-imagenet`: the published files · `folder`: a folder for
+            each class, such as ImageNet · `packed`: an HDF5 file · `digits`: comes with scikit-learn ·
+            `shapes`: drawn here.
         root: the folder, or for `packed` the file; none for `digits` and `shapes`.
-        split: `train` or `test`, in `packed` and `shapes` also `unlabeled`.
+        split: `train` or `test`, in `stl10` and `shapes` also `unlabeled`, in `packed` also others.
         size: side of the square to resize to; None for the stored size (`digits`: 32, `folder`: 224).
         classes: the first n classes, or a list of names or numbers; None for all.
         augment: of `folder`, whether images are cropped at random; None for `train` alone.
@@ -58,5 +60,8 @@ def load_images(
         raise ValueError(f"{source} needs root, the {kind} of its images")
     if source == "folder":
         return ImageFolder(root, split, size=224 if size is None else size, augment=augment, classes=classes)
+    if source == "stl10":
+        images = STL10(root, split, size=square, classes=classes)
+        return images if images.split == "unlabeled" else images.in_memory()
     reader = {"cifar10": CIFAR10, "cifar100": CIFAR100, "packed": PackedImages, "tiny-imagenet": TinyImageNet}
     return reader[source](root, split, size=square, classes=classes)

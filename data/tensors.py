@@ -36,6 +36,8 @@ class PairedTensors(Dataset[Sample]):
         self.views = views
         self.num_classes: int | None = None
         self.class_names: tuple[str, ...] = ()
+        self.folds: tuple[Tensor, ...] = ()
+        """Predefined parts of a training split, the rows of each."""
 
     @classmethod
     def from_dataset(cls, dataset: Any, *, num_workers: int = 0) -> "PairedTensors":
@@ -103,7 +105,7 @@ class PairedTensors(Dataset[Sample]):
 
         A loader must read it in its own process (`num_workers=0`), and must not pin what is on a device.
         """
-        return self._with({name: view.to(device) for name, view in self.views.items()})
+        return self._with({name: view.to(device) for name, view in self.views.items()}, folds=self.folds)
 
     def subset(self, indices: Sequence[int] | Tensor) -> "PairedTensors":
         """These rows as a data set of their own, whose `index` is 0 … len(indices) - 1.
@@ -121,11 +123,11 @@ class PairedTensors(Dataset[Sample]):
         missing = [name for name in names if name not in self.views]
         if missing:
             raise DataError(f"no view {missing[0]!r}; there are {', '.join(self.views)}")
-        return self._with({name: self.views[name] for name in names})
+        return self._with({name: self.views[name] for name in names}, folds=self.folds)
 
-    def _with(self, views: dict[str, Tensor]) -> "PairedTensors":
+    def _with(self, views: dict[str, Tensor], folds: tuple[Tensor, ...] = ()) -> "PairedTensors":
         result = PairedTensors(**views)
-        result.num_classes, result.class_names = self.num_classes, self.class_names
+        result.num_classes, result.class_names, result.folds = self.num_classes, self.class_names, folds
         return result
 
 

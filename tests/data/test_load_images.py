@@ -28,6 +28,14 @@ def make_root(source: str, folder: Path) -> Path | None:
             records = np.c_[np.zeros(3, "u1"), np.array(labels, "u1"), planes].tobytes()
             (folder / f"cifar-100-binary/{name}.bin").write_bytes(records)
         (folder / "cifar-100-binary/fine_label_names.txt").write_text("a\nb\n")
+    elif source == "stl10":
+        base = folder / "stl10_binary"
+        base.mkdir()
+        large = images.repeat(3, axis=1).repeat(3, axis=2).transpose(0, 3, 2, 1)  # by columns
+        for name in ("train", "test"):
+            (base / f"{name}_X.bin").write_bytes(large.tobytes())
+            (base / f"{name}_y.bin").write_bytes(bytes(label + 1 for label in labels))
+        (base / "class_names.txt").write_text("a\nb\n")
     elif source == "packed":
         with h5py.File(folder / "images.h5", "w") as file:
             file.attrs["classes"] = ["a", "b"]
@@ -81,7 +89,7 @@ def test_every_source_keeps_the_contract(tmp_path: Path, source: str, split: str
 def test_names_and_roots_that_are_not_there(tmp_path: Path) -> None:
     for name, hint in (
         ("cifar-100", "did you mean cifar100"), ("tiny_imagenet", "did you mean tiny-imagenet"),
-        ("xyz", "known: cifar10, cifar100, digits, folder, packed, shapes, tiny-imagenet"),
+        ("xyz", "known: cifar10, cifar100, digits, folder, packed, shapes, stl10, tiny-imagenet"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"no image source named '{name}': {hint}"):
             load_images(name, tmp_path)
