@@ -68,7 +68,12 @@ class RecognitionProtocol(Protocol):
             (size[0], size[1]),
             seed=config.teacher.seed,
         )
-        facts = {**facts_of(config.data, images.splits), "unlabelled": len(images.unlabelled)}
+        content = getattr(images.unlabelled, "views", {})  # of images on disk their number has to do
+        facts = {
+            **facts_of(config.data, images.splits),
+            "unlabelled": len(images.unlabelled),
+            "unlabelled_digest": digest(content),
+        }
         super().__init__(config, pairs, accelerator, folder, facts=facts)
         self.config, self.images = config, images.splits
         self.embeddings: dict[tuple[str, int], Features] = {}

@@ -201,7 +201,24 @@ def ensemble(results: Mapping[str, Any]) -> str:
     return f"{title}\n\n{calls}\nA step of the student:\n\n{steps}"
 
 
-BENCHMARKS = {"ensemble": ensemble, "throughput": throughput, "contrast": contrast, "loading": loading}
+def memory(results: Mapping[str, Any]) -> str:
+    """Peak memory of a run over many unlabelled images."""
+    return grid(
+        ["images", "file, GB", "framework alone, GB", "run, GB", "more, GB"],
+        [
+            (f"{results['images']:,}", *(f"{results[name] / 1e9:.2f}" for name in
+             ("file_bytes", "alone_bytes", "run_bytes", "more_bytes")))
+        ],
+    )  # fmt: skip
+
+
+BENCHMARKS = {
+    "memory": memory,
+    "ensemble": ensemble,
+    "throughput": throughput,
+    "contrast": contrast,
+    "loading": loading,
+}
 
 
 def main() -> int:

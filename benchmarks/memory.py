@@ -1,0 +1,103 @@
+"""Peak memory of an L→ab transfer over as many unlabelled images as STL-10 has.
+
+Writes an STL-10 layout of noise (500 training and 500 test images, 100,000 unlabelled ones in a sparse file of
+2.76 GB), runs `experiments/crossmodal.py stl10` over it for one epoch with CRD, and compares the peak resident
+memory of that process with that of one that only imports the same packages and runs one batch.
+
+    python benchmarks/memory.py --output benchmarks/results/memory-stl10.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+UNLABELLED, LABELLED, SIDE = 100_000, 500, 96
+SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "crossmodal.py"
+ALONE = """
+import torch
+from crdkit.crossmodal import PRESETS, RecognitionProtocol, load_recognition
+from crdkit.engine import make_accelerator
+from crdkit.models import create
+make_accelerator(cpu=True)
+network = create("{network}", num_classes=10, in_channels=2)
+network(torch.rand(64, 2, {side}, {side})).logits.sum().backward()
+"""
+
+
+def write_layout(folder: Path) -> None:
+    """STL-10's files, with noise for pixels; the unlabelled ones are a hole in the disk."""
+    import numpy as np
+
+    rng, pixels = np.random.default_rng(0), 3 * SIDE * SIDE
+    for split in ("train", "test"):
+        rng.integers(0, 256, (LABELLED, pixels), dtype=np.uint8).tofile(folder / f"{split}_X.bin")
+        (np.arange(LABELLED, dtype=np.uint8) % 10 + 1).tofile(folder / f"{split}_y.bin")
+    (folder / "class_names.txt").write_text("\n".join(f"class {i}" for i in range(10)) + "\n")
+    with (folder / "unlabeled_X.bin").open("wb") as file:
+        file.truncate(UNLABELLED * pixels)
+
+
+def peak(command: list[str]) -> tuple[float, float]:
+    """Peak resident memory of a process in bytes, and its seconds."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{command[1]} ended with status {status}")
+    return usage.ru_maxrss * 1024.0, time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", default="resnet8", help="of teacher and student")
+    parser.add_argument("--size", type=int, default=32, help="side that images are resized to")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
+    given = parser.parse_args()
+
+    from crdkit.experiments.provenance import environment
+
+    surroundings = environment()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "stl10_binary"
+        root.mkdir()
+        write_layout(root)
+        once = [
+            text
+            for stage in ("teacher.train", "transfer.train", "finetune")
+            for text in (f"--{stage}.epochs", "1", f"--{stage}.warmup-epochs", "0")
+        ]
+        run, seconds = peak([
+            sys.executable, str(SCRIPT), "stl10", "--cpu", "--data.root", str(root), "--method", "crd", *once,
+            "--data.size", str(given.size), "--teacher.architecture", given.network,
+            "--student", given.network, "--seed", "0", "--output", f"{folder}/run",
+        ])  # fmt: skip
+    alone, _ = peak([sys.executable, "-c", ALONE.format(network=given.network, side=given.size)])
+    print(f"alone {alone / 1e6:.0f} MB, with the run {run / 1e6:.0f} MB: {(run - alone) / 1e6:.0f} MB more")
+    if given.output:
+        report = {
+            "benchmark": "memory",
+            "environment": surroundings,
+            "images": UNLABELLED,
+            "file_bytes": UNLABELLED * 3 * SIDE * SIDE,
+            "network": given.network,
+            "size": given.size,
+            "alone_bytes": alone,
+            "run_bytes": run,
+            "more_bytes": run - alone,
+            "seconds": seconds,
+        }
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        given.output.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
