@@ -1,8 +1,8 @@
 """Peak memory of an L→ab transfer over as many unlabelled images as STL-10 has.
 
-Writes an STL-10 layout of noise (500 training and 500 test images, 100,000 unlabelled ones in a sparse file of
-2.76 GB), runs `experiments/crossmodal.py stl10` over it for one epoch with CRD, and compares the peak resident
-memory of that process with that of one that only imports the same packages and runs one batch.
+Writes an STL-10 layout (500 training and 500 test images of noise, 100,000 unlabelled ones in a sparse file
+of 2.76 GB), runs `experiments/crossmodal.py stl10` over it for one epoch with CRD, and compares the peak
+resident memory of that process with that of one that only imports the same packages and runs one batch.
 
     python benchmarks/memory.py --output benchmarks/results/memory-stl10.json
 """

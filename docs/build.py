@@ -213,11 +213,11 @@ def memory(results: Mapping[str, Any]) -> str:
 
 
 BENCHMARKS = {
-    "memory": memory,
-    "ensemble": ensemble,
-    "throughput": throughput,
     "contrast": contrast,
+    "ensemble": ensemble,
     "loading": loading,
+    "memory": memory,
+    "throughput": throughput,
 }
 
 
