@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from crdkit.engine import Accelerator, RunConfig
 
 Config = TypeVar("Config")
 
@@ -57,6 +61,24 @@ def main(
         run(config, preset)
     except (CrdkitError, DataError, OSError, ValueError) as error:
         raise SystemExit(f"{script}: {error}") from None
+
+
+@contextmanager
+def session(config: RunConfig, name: str) -> Iterator[tuple[Path, Accelerator, dict[str, Any]]]:
+    """The run folder of a configuration, its accelerator, and what the run was made with."""
+    from crdkit.engine import make_accelerator
+
+    from .provenance import environment
+
+    folder = run_folder(config.output, config.resume, name)
+    surroundings = environment()
+    accelerator = make_accelerator(
+        precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
+    )
+    try:
+        yield folder, accelerator, surroundings
+    finally:
+        accelerator.end_training()
 
 
 def run_folder(output: Path | None, resume: bool, name: str) -> Path:

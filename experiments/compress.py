@@ -25,9 +25,7 @@ def run(config: CompressionConfig, preset: str) -> Path:
 
     from crdkit.compression import Protocol
     from crdkit.data import load_splits
-    from crdkit.engine import make_accelerator
-    from crdkit.experiments.command import run_folder, write_config
-    from crdkit.experiments.provenance import environment
+    from crdkit.experiments.command import session, write_config
     from crdkit.experiments.report import (
         Run,
         classification_columns,
@@ -37,12 +35,7 @@ def run(config: CompressionConfig, preset: str) -> Path:
         write_results,
     )
 
-    folder = run_folder(config.output, config.resume, f"compress-{preset}")
-    provenance = environment()
-    accelerator = make_accelerator(
-        precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
-    )
-    try:
+    with session(config, f"compress-{preset}") as (folder, accelerator, provenance):
         images = load_splits(config.data, accelerator.device)
         protocol = Protocol(config, images, accelerator, folder)
         if accelerator.is_main_process:
@@ -69,8 +62,6 @@ def run(config: CompressionConfig, preset: str) -> Path:
             baseline = "none" if "none" in config.method else None
             Console().print(terminal_table(summary, columns, baseline=baseline))
             print(f"report: {folder / 'report.md'}")
-    finally:
-        accelerator.end_training()
     return folder
 
 

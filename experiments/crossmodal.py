@@ -26,19 +26,12 @@ def run(config: CrossModalConfig, preset: str) -> Path:
     from rich.console import Console
 
     from crdkit.crossmodal import RecognitionConfig
-    from crdkit.engine import make_accelerator
     from crdkit.experiments import recognition, segmentation
-    from crdkit.experiments.command import run_folder, write_config
-    from crdkit.experiments.provenance import environment
+    from crdkit.experiments.command import session, write_config
     from crdkit.experiments.report import summarise, terminal_table, write_results
 
     scenario: Any = recognition if isinstance(config, RecognitionConfig) else segmentation
-    folder = run_folder(config.output, config.resume, f"crossmodal-{preset}")
-    provenance = environment()
-    accelerator = make_accelerator(
-        precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
-    )
-    try:
+    with session(config, f"crossmodal-{preset}") as (folder, accelerator, provenance):
         protocol = scenario.make_protocol(config, accelerator, folder)
         if accelerator.is_main_process:
             write_config(config, folder)
@@ -59,8 +52,6 @@ def run(config: CrossModalConfig, preset: str) -> Path:
             summary = summarise(results)
             Console().print(terminal_table(summary, scenario.columns(summary), baseline=baseline))
             print(f"report: {folder / 'report.md'}")
-    finally:
-        accelerator.end_training()
     return folder
 
 

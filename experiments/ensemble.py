@@ -26,19 +26,12 @@ def run(config: EnsembleConfig, preset: str) -> Path:
     from rich.console import Console
 
     from crdkit.data import load_splits
-    from crdkit.engine import make_accelerator
     from crdkit.engine.files import write_json
     from crdkit.ensemble import Protocol
-    from crdkit.experiments.command import run_folder, write_config
-    from crdkit.experiments.provenance import environment
+    from crdkit.experiments.command import session, write_config
     from crdkit.experiments.report import ensemble_columns, summarise, terminal_table, write_results
 
-    folder = run_folder(config.output, config.resume, f"ensemble-{preset}")
-    provenance = environment()
-    accelerator = make_accelerator(
-        precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
-    )
-    try:
+    with session(config, f"ensemble-{preset}") as (folder, accelerator, provenance):
         images = load_splits(config.data, accelerator.device)
         protocol = Protocol(config, images, accelerator, folder)
         if accelerator.is_main_process:
@@ -69,8 +62,6 @@ def run(config: EnsembleConfig, preset: str) -> Path:
                 terminal_table(summary, columns[:half], baseline=baseline, title="error, percent")
             )
             print(f"report: {folder / 'report.md'}")
-    finally:
-        accelerator.end_training()
     return folder
 
 
