@@ -12,7 +12,7 @@ from .config import (
 )
 from .presets import PRESETS
 from .protocol import MethodRun, Pairs, Protocol
-from .recognition import Classified, RecognitionProtocol
+from .recognition import RecognitionProtocol
 from .samples import RecognitionImages, Samples, load_recognition, load_samples
 from .segmentation import SegmentationProtocol
 from .terms import TERMS
@@ -20,7 +20,6 @@ from .terms import TERMS
 __all__ = [
     "PRESETS",
     "TERMS",
-    "Classified",
     "CrossModalConfig",
     "DataConfig",
     "MethodRun",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import (
     ChannelDataset,
@@ -22,13 +22,14 @@ from ..engine import Accelerator, ClassifyTask, Evaluate, digest, facts_of, last
 from ..evaluation import (
     Features,
     Layer,
+    attach_classifier,
     classify,
     extract_layers,
     knn_accuracy,
     layers_of,
     probe_features,
 )
-from ..models import Normalised, Outputs, create, measure
+from ..models import Normalised, create, measure
 from .config import RecognitionConfig
 from .protocol import MethodRun, Pairs, Protocol
 from .samples import RecognitionImages
@@ -139,9 +140,7 @@ class RecognitionProtocol(Protocol):
         """The student under a new linear classifier, all of it trained on the labelled split."""
         view = self.pairs.student_view
         facts = {"finetune": asdict(self.config.finetune), "student": digest(student.state_dict())}
-        with seeded(seed):
-            width = measure(student, self.pairs.shape(view)).embedding
-            network = Classified(student.cpu(), nn.Linear(width, self.images.num_classes))
+        network = attach_classifier(student, self.images.num_classes, self.pairs.shape(view), seed=seed)
         network.to(memory_format=torch.channels_last)
         history = self.stages.train(
             f"runs/{method}/seed-{seed}/finetune", ClassifyTask(network, self.pairs.augment, view=view),
@@ -168,22 +167,3 @@ class RecognitionProtocol(Protocol):
             return {"top1": metrics["top1"]}
 
         return evaluate
-
-
-class Classified(nn.Module):
-    """An encoder under a linear classifier of its embedding.
-
-    Args:
-        encoder: returns `Outputs`.
-        classifier: embedding (B, D) -> logits (B, C).
-    """
-
-    def __init__(self, encoder: nn.Module, classifier: nn.Linear) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.classifier = classifier
-
-    def forward(self, view: Tensor) -> Outputs:
-        """The encoder's `Outputs` with the classifier's logits."""
-        outputs: Outputs = self.encoder(view)
-        return outputs._replace(logits=self.classifier(outputs.embedding))

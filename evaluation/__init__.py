@@ -3,6 +3,7 @@
 from .calibration import calibration_error, disagreement, divergence
 from .classification import ClassificationMetrics, ClassificationSums, Correlation, classify
 from .features import Features, Layer, extract, extract_layers, layers_of
+from .finetune import Classified, attach_classifier, finetune
 from .judge import Judge
 from .knn import knn_accuracy, nearest
 from .linear import FoldedProbe, linear_probe, probe_features
@@ -13,6 +14,7 @@ from .tsne import tsne
 __all__ = [
     "ClassificationMetrics",
     "ClassificationSums",
+    "Classified",
     "ConfusionMatrix",
     "Correlation",
     "Features",
@@ -21,12 +23,14 @@ __all__ = [
     "Layer",
     "ProbeResult",
     "SegmentationMetrics",
+    "attach_classifier",
     "calibration_error",
     "classify",
     "disagreement",
     "divergence",
     "extract",
     "extract_layers",
+    "finetune",
     "hold_out",
     "knn_accuracy",
     "layers_of",
