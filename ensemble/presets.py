@@ -42,6 +42,8 @@ PRESETS = {
     "cifar100-resnet": _cifar100("resnet110", "resnet20"),
     # 20 classes at 32 x 32, small networks and a short schedule, for two CPU cores.
     "tiny32-small": EnsembleConfig(
+        # One draw for the batch and 2,048 negatives a teacher: eight critics cost little more than one.
+        setting=("crd.negatives=shared_other_class", "crd.num_negatives=2048"),
         seed=(0, 1, 2),
         teachers=(1, 2, 4, 8),
         precision="bf16",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data import Batch, ImageSplits, read_mapped, write_mapped
+from ..data import Batch, ImageSplits, PairedTensors, read_mapped, write_mapped
 from ..engine import Accelerator, augmented, derive_seed, digest, seeded
 from ..models import Outputs
 
@@ -68,6 +68,9 @@ class ViewStore:
         number: V.
         facts: JSON values that the pixels depend on.
         accelerator: device and precision of the members.
+
+    Raises:
+        ValueError: images that are augmented as they are read, by the loader's workers.
     """
 
     def __init__(
@@ -79,8 +82,11 @@ class ViewStore:
         facts: Mapping[str, Any],
         accelerator: Accelerator,
     ) -> None:
+        if not isinstance(images.train, PairedTensors):
+            raise ValueError("fixed views need images that fit in memory; leave --views at 0 for a folder")
         self.folder, self.images, self.number, self.accelerator = folder, images, number, accelerator
         self.manifest = {"views": number, "seeds": [_seed(v) for v in range(number)], **facts}
+        self._open: dict[Path, dict[str, Any]] = {}
 
     def views(self) -> Any:
         """The images of all views, (V, M, 3, H, W) uint8, mapped."""
@@ -131,10 +137,13 @@ class ViewStore:
         length: int,
         blocks: Callable[[], Iterator[Mapping[str, Any]]],
     ) -> dict[str, Any]:
-        if not path.exists() and self.accelerator.is_main_process:
-            write_mapped(path, manifest, length, blocks())
-        self.accelerator.wait_for_everyone()
-        return read_mapped(path)
+        if path not in self._open:
+            if not path.exists() and self.accelerator.is_main_process:
+                self.accelerator.print(f"writing {path}")
+                write_mapped(path, manifest, length, blocks())
+            self.accelerator.wait_for_everyone()
+            self._open[path] = read_mapped(path)
+        return self._open[path]
 
 
 def _seed(view: int) -> int:

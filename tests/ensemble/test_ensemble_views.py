@@ -1,5 +1,6 @@
 """Fixed views and the teachers' answers to them, made once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,16 @@ def test_first_step_has_the_loss_of_live_teachers(
     assert losses[0].keys() == losses[1].keys() > {"task"}
     for name in losses[0]:
         torch.testing.assert_close(losses[0][name], losses[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_images_that_are_augmented_as_they_are_read_have_no_fixed_views(
+    images: ImageSplits, tmp_path: Path
+) -> None:
+    class Folder:
+        """Neither in memory nor plain."""
+
+    with pytest.raises(ValueError, match="leave --views at 0"):
+        store(replace(images, train=Folder()), tmp_path)
 
 
 def test_every_view_is_served(images: ImageSplits, tmp_path: Path) -> None:
