@@ -1,4 +1,4 @@
-"""Pictures of features and of correlations."""
+"""Pictures of features, of correlations, of accuracy by layer and error by teachers."""
 
 from pathlib import Path
 
@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from crdkit.experiments.pictures import embedding_picture, matrix_picture, palette
+from crdkit.experiments.pictures import (
+    embedding_picture,
+    error_curves,
+    layer_curves,
+    matrix_picture,
+    palette,
+    retrieval_picture,
+)
+from crdkit.experiments.report import Column, Summary
 
 
 def pixels(path: Path) -> set[tuple[int, ...]]:
@@ -36,3 +44,38 @@ def test_points_have_the_colours_of_their_classes(tmp_path: Path) -> None:
     assert colours[0] in drawn and colours[3] in drawn and colours[1] not in drawn
     with pytest.raises(ValueError, match=r"points must be \(N, 2\) and label .*\(60, 2\) and \(59,\)"):
         embedding_picture(tmp_path / "x.png", points, label[1:])
+
+
+BLUE, GREY = (31, 119, 180), (128, 128, 128)
+
+
+def summary_of(**metrics: tuple[float, float | None]) -> Summary:
+    return {"crd": {name: {"mean": mean, "std": std, "n": 3} for name, (mean, std) in metrics.items()}}
+
+
+def test_errors_are_drawn_where_they_are_known(tmp_path: Path) -> None:
+    summary = summary_of(error_1=(0.4, 0.01), error_4=(0.3, None))
+    alone = pixels(error_curves(tmp_path / "errors.png", summary, (1, 2, 4)))
+    both = pixels(error_curves(tmp_path / "both.png", summary, (1, 2, 4), ensembles={"1": [0.45, 0.47]}))
+    assert BLUE in alone and GREY not in alone and {BLUE, GREY} <= both
+
+
+def test_layers_are_drawn_from_the_stem_on(tmp_path: Path) -> None:
+    layers = [Column("probe_1", "layer 1"), Column("probe_2", "layer 2")]
+    summary = summary_of(probe_1=(0.2, 0.0), probe_2=(0.5, 0.1))
+    assert BLUE in pixels(layer_curves(tmp_path / "layers.png", summary, layers))
+
+
+def test_retrieved_images_stand_beside_their_query(tmp_path: Path) -> None:
+    shown = []
+
+    def image(row: int) -> np.ndarray:
+        shown.append(row)
+        return np.full((3, 4, 4), row / 10)
+
+    found = {"none": [[1, 2], [3, 4]], "crd": [[5, 6], [7, 8]]}
+    drawn = pixels(retrieval_picture(tmp_path / "neighbours.png", image, [0, 9], found))
+    assert shown == [0, 1, 2, 0, 5, 6, 9, 3, 4, 9, 7, 8]
+    assert (255, 0, 0) in drawn  # the queries' frames
+    with pytest.raises(ValueError, match="at least one method"):
+        retrieval_picture(tmp_path / "none.png", image, [0], {})
