@@ -118,23 +118,31 @@ class RecognitionProtocol(Protocol):
     def probe(self, method: str, seed: int, student: Normalised) -> dict[str, float]:
         """`probe_1`, `probe_2`, … of the maps from the stem on, and `knn` of the embedding."""
         config, view = self.config.probe, self.pairs.student_view
-        device = self.accelerator.device
-        student.to(device)
-        layers = [*layers_of(measure(student, self.pairs.shape(view)).maps, config.dimension), Layer()]
+        student.to(self.accelerator.device)
+        maps = measure(student, self.pairs.shape(view)).maps
+        (self.embeddings[method, seed],) = self._features(student, self.test, [Layer()])
+
+        def compute() -> dict[str, float]:
+            layers = [*layers_of(maps, config.dimension), Layer()]
+            train, test = (self._features(student, split, layers) for split in (self.train, self.test))
+            folds = getattr(self.images.train, "folds", ()) if config.folds else ()
+            device = self.accelerator.device
+            metrics = {}
+            for number, (known, unknown) in enumerate(zip(train[:-1], test[:-1], strict=True), start=1):
+                found = probe_features(known, unknown, fit=config.fit, folds=folds, device=device)
+                metrics[f"probe_{number}"] = found.top1
+            neighbours = min(config.neighbours, len(train[-1].label))
+            metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbours=neighbours, device=device)
+            return metrics
+
+        facts = {"probe": asdict(config), "view": view, "student": digest(student.state_dict())}
+        return self.stages.keep(f"runs/{method}/seed-{seed}/probe", facts, compute)
+
+    def _features(self, student: nn.Module, split: Any, layers: list[Layer]) -> list[Features]:
         with self.accelerator.autocast():
-            train, test = (
-                extract_layers(student, split, layers, view=view, device=device)
-                for split in (self.train, self.test)
+            return extract_layers(
+                student, split, layers, view=self.pairs.student_view, device=self.accelerator.device
             )
-        self.embeddings[method, seed] = test[-1]
-        folds = getattr(self.images.train, "folds", ()) if config.folds else ()
-        metrics = {}
-        for number, (known, unknown) in enumerate(zip(train[:-1], test[:-1], strict=True), start=1):
-            found = probe_features(known, unknown, fit=config.fit, folds=folds, device=device)
-            metrics[f"probe_{number}"] = found.top1
-        neighbours = min(config.neighbours, len(train[-1].label))
-        metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbours=neighbours, device=device)
-        return metrics
 
     def finetune(self, method: str, seed: int, student: Normalised) -> tuple[nn.Module, list[dict[str, Any]]]:
         """The student under a new linear classifier, all of it trained on the labelled split."""

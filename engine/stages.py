@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 
 from .config import TrainConfig
 from .errors import ResumeError
+from .files import write_json
 from .finished import HISTORY
 from .loop import Evaluate, train
 from .task import Task
@@ -86,6 +88,25 @@ class Stages:
                 return history
         return run(own)
 
+    def keep(
+        self, name: str, facts: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """JSON values that are computed once, and kept in `folder / name`.json with what they depend on.
+
+        A file whose facts are others is overwritten, and one of `reuse` is passed over.
+        """
+        fingerprint = _plain({**self.facts, **facts})
+        own, *others = (folder / f"{name}.json" for folder in (self.folder, *self.reuse))
+        if (values := _kept(own, fingerprint)) is not None:
+            return values
+        found = (_kept(path, fingerprint) for path in others)
+        values = next((kept for kept in found if kept is not None), None)
+        values = compute() if values is None else values
+        if self.accelerator.is_main_process:
+            own.parent.mkdir(parents=True, exist_ok=True)
+            write_json(own, {"facts": fingerprint, "values": values})
+        return values
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -111,6 +132,14 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def _kept(path: Path, facts: Any) -> dict[str, Any] | None:
+    """The values of a file of `Stages.keep`; None where it is absent or of other facts."""
+    if not path.is_file():
+        return None
+    saved = json.loads(path.read_text())
+    return saved["values"] if saved.get("facts") == facts else None
 
 
 def _plain(value: Any) -> Any:

@@ -98,6 +98,7 @@ def test_folds_are_used_where_the_data_have_them(tmp_path: Path) -> None:
     one.images.train.folds = (torch.arange(0, 300, 2), torch.arange(1, 300, 2))
     student = one.transfer("none", 0)
     by_fold = one.probe("none", 0, student)
+    assert one.probe("none", 0, student) == by_fold  # read from the run folder
     one.config = replace(TINY, probe=replace(TINY.probe, folds=False))
     whole = one.probe("none", 0, student)
     assert by_fold["knn"] == whole["knn"]

@@ -1,0 +1,35 @@
+"""What a run keeps between its trainings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crdkit.engine import Stages, last_and_best, make_accelerator
+
+
+def test_values_are_computed_once_for_the_same_facts(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def compute() -> dict[str, Any]:
+        calls.append(len(calls))
+        return {"top1": 0.5 + 0.1 * len(calls)}
+
+    def stages(folder: str, *reuse: str, data: int = 1) -> Stages:
+        others = [tmp_path / name for name in reuse]
+        return Stages(tmp_path / folder, make_accelerator(cpu=True), reuse=others, facts={"data": data})
+
+    first = stages("a").keep("runs/crd/probe", {"layer": (1, 2)}, compute)
+    assert stages("a").keep("runs/crd/probe", {"layer": (1, 2)}, compute) == first and calls == [0]
+    assert stages("b", "none", "a").keep("runs/crd/probe", {"layer": (1, 2)}, compute) == first
+    assert (tmp_path / "b/runs/crd/probe.json").is_file() and calls == [0]
+    other = stages("a").keep("runs/crd/probe", {"layer": (1, 3)}, compute)
+    assert other != first and calls == [0, 1]
+    assert stages("a", data=2).keep("runs/crd/probe", {"layer": (1, 3)}, compute) != other
+
+
+def test_last_and_best_are_of_the_epochs_that_were_judged() -> None:
+    history = [{"epoch": 1}, {"epoch": 2, "top1": 0.6}, {"epoch": 3}, {"epoch": 4, "top1": 0.5}]
+    assert last_and_best(history, "top1") == {"top1": 0.5, "best_top1": 0.6}
+    with pytest.raises(IndexError):
+        last_and_best(history, "top5")
