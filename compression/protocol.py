@@ -71,7 +71,7 @@ class Protocol:
             reuse=config.reuse,
             facts=facts_of(config.data, images),
         )
-        self.judge = Judge(images, accelerator)
+        self.judge = Judge(images.test, images.num_classes, accelerator)
         with seeded(0):  # an unknown name is told before the teacher trains
             make_classifier(config.student, images)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
-from ..data import Normalise, Statistics
+from ..data import Statistics
+from ..engine import behind
 from ..models import DepthCNN, Normalised, PyramidSegmenter, create
 from .config import DataConfig, StudentConfig, TeacherConfig
 
@@ -26,20 +26,14 @@ def make_teacher(
         network = PyramidSegmenter(
             network, num_classes, input_size=(channels, *data.size), width=config.width
         )
-    return _behind(statistics, data.teacher_view, network)
+    return behind(network, statistics, data.teacher_view)
 
 
 def make_student(config: StudentConfig, data: DataConfig, statistics: Statistics) -> Normalised:
     """The student's encoder."""
     channels = len(statistics.mean[data.student_view])
-    return _behind(
-        statistics, data.student_view, DepthCNN(channels, widths=config.widths, strides=config.strides)
-    )
-
-
-def _behind(statistics: Statistics, view: str, network: nn.Module) -> Normalised:
-    # Channels last halves the time of a step on a CPU.
-    return Normalised(Normalise(statistics, view), network).to(memory_format=torch.channels_last)
+    network = DepthCNN(channels, widths=config.widths, strides=config.strides)
+    return behind(network, statistics, data.student_view)
 
 
 class TeacherTargets(nn.Module):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import Batch, ImagesConfig, ImageSplits, Normalise
+from ..data import Batch, ImagesConfig, ImageSplits, Normalise, Statistics
 from ..distillers import Pair
 from ..models import Normalised, create, measure
 from .stages import digest
@@ -23,9 +23,13 @@ def make_classifier(name: str, images: ImageSplits, weights: str | None = None) 
         name, weights: as for `crdkit.models.create`, whose errors it raises.
         images: what it is to tell apart.
     """
-    network = create(name, num_classes=images.num_classes, weights=weights)
+    return behind(create(name, num_classes=images.num_classes, weights=weights), images.statistics, "rgb")
+
+
+def behind(network: nn.Module, statistics: Statistics, view: str) -> Normalised:
+    """A network behind the normalisation of its view, in the memory format that suits convolutions."""
     # Channels last halves the time of a step on a CPU.
-    return Normalised(Normalise(images.statistics, "rgb"), network).to(memory_format=torch.channels_last)
+    return Normalised(Normalise(statistics, view), network).to(memory_format=torch.channels_last)
 
 
 def make_pair(student: nn.Module, teacher: nn.Module, images: ImageSplits) -> Pair:

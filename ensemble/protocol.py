@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import ImageSplits
-from ..distillers import build_terms, check_settings, parse_method, parse_settings
+from ..distillers import build_terms, check_settings, parse_method, parse_settings, settings_of
 from ..engine import (
     Accelerator,
     Stages,
@@ -81,7 +81,7 @@ class Protocol:
         check_settings(self.settings, self.methods)
         self.config, self.images, self.accelerator = config, images, accelerator
         self.stages = Stages(folder, accelerator, reuse=config.reuse, facts=facts_of(config.data, images))
-        self.judge = Judge(images, accelerator)
+        self.judge = Judge(images.test, images.num_classes, accelerator)
         self._own = members
         with seeded(0):  # an unknown name is told before the members train
             make_classifier(config.student, images)
@@ -114,7 +114,10 @@ class Protocol:
         settings = self.settings.get("crd", {})
         if settings.get("negatives") == "batch":
             return None
-        rows, width = len(self.images.train), settings.get("embed_dim", 128)
+        rows, width = (
+            len(self.images.train),
+            settings.get("embed_dim", settings_of(self.methods["crd"])["embed_dim"].default),
+        )
         number = max(self.config.teachers)
         own, shared = 2 * number, number + 1
         one = rows * width * 4 / 2**20

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from ..engine import Accelerator, ClassifyTask, TrainConfig, seeded, train
 from ..models import Outputs, measure
-from .classification import classify
+from .judge import Judge
 
 __all__ = ["Classified", "attach_classifier", "finetune"]
 
@@ -76,13 +76,9 @@ def finetune(
     channels, height, width = sample.shape
     network = attach_classifier(encoder, num_classes, (channels, height, width), seed=seed)
 
-    def evaluate(module: nn.Module) -> dict[str, float]:
-        with accelerator.autocast():
-            metrics = classify(module, test_set, num_classes, view=view, device=accelerator.device)
-        return {"top1": metrics["top1"]}
-
+    judge = Judge(test_set, num_classes, accelerator, view=view)
     history = train(
         ClassifyTask(network, augment or nn.Identity(), view=view), train_set, config, folder,
-        accelerator=accelerator, seed=seed, evaluate=evaluate, label="finetune",
+        accelerator=accelerator, seed=seed, evaluate=judge.top1(), label="finetune",
     )  # fmt: skip
     return network.to(accelerator.device), history

@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..data import ImageSplits
 from ..engine import Accelerator, Evaluate
 from ..models import Outputs
 from .classification import ClassificationMetrics, classify
@@ -15,15 +14,17 @@ __all__ = ["Judge"]
 
 
 class Judge:
-    """Judges classifiers of `rgb` on a test split, on the run's device and in its precision.
+    """Judges classifiers of one view on a test split, on the run's device and in its precision.
 
     Args:
-        images: whose test split.
+        test: the split, with `label` and the view.
+        num_classes: C.
         accelerator: device and precision.
+        view: name of the entry that the classifiers take.
     """
 
-    def __init__(self, images: ImageSplits, accelerator: Accelerator) -> None:
-        self.images, self.accelerator = images, accelerator
+    def __init__(self, test: Any, num_classes: int, accelerator: Accelerator, *, view: str = "rgb") -> None:
+        self.test, self.num_classes, self.accelerator, self.view = test, num_classes, accelerator, view
 
     def __call__(
         self, network: Callable[[Any], Any], *, teacher: Callable[[Any], Any] | None = None
@@ -31,7 +32,7 @@ class Judge:
         """All metrics of `classify`, those beside a teacher where there is one."""
         with self.accelerator.autocast():
             return classify(
-                network, self.images.test, self.images.num_classes, teacher=teacher, view="rgb",
+                network, self.test, self.num_classes, teacher=teacher, view=self.view,
                 device=self.accelerator.device,
             )  # fmt: skip
 
@@ -47,7 +48,7 @@ class Judge:
         """A network's logits for every image, with the labels."""
         with self.accelerator.autocast():
             return extract(
-                _LogitsAsFeatures(network), self.images.test, view="rgb", device=self.accelerator.device
+                _LogitsAsFeatures(network), self.test, view=self.view, device=self.accelerator.device
             )
 
 

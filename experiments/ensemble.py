@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crdkit.ensemble import EnsembleConfig, MethodRun, Protocol
-    from crdkit.experiments.report import Column, Run
+    from crdkit.experiments.report import Run, Summary
 
 
 def run(config: EnsembleConfig, preset: str) -> Path:
@@ -55,7 +55,7 @@ def run(config: EnsembleConfig, preset: str) -> Path:
                 config=asdict(config), teacher=pool,
             )  # fmt: skip
             summary, columns = summarise(results), ensemble_columns(config.teachers)
-            report(protocol, runs, columns, pool, preset, folder)
+            report(protocol, runs, summary, pool, preset, folder)
             baseline = "none" if "none" in config.method else None
             half = len(columns) // 2
             Console().print(
@@ -122,18 +122,17 @@ def pool_table(pool: dict[str, Any]) -> Any:
 def report(
     protocol: Protocol,
     runs: list[MethodRun],
-    columns: list[Column],
+    summary: Summary,
     pool: dict[str, Any],
     preset: str,
     folder: Path,
 ) -> None:
     """report.md: the table, error against the number of teachers, diversity of the pool, learning curves."""
     from crdkit.experiments import pictures
-    from crdkit.experiments.report import Column, pool_figures, summarise, write_report
+    from crdkit.experiments.report import Column, ensemble_columns, pool_figures, write_report
 
     config = protocol.config
     baseline = "none" if "none" in config.method else None
-    summary = summarise(rows(runs, config.teachers))
     pictures.error_curves(
         folder / "pictures" / "errors.png", summary, config.teachers, ensembles=pool["ensembles"]
     )
@@ -145,8 +144,8 @@ def report(
     for done in runs:
         histories.setdefault(name_of(done), []).append(done.history)
     write_report(
-        folder, columns, title=f"Ensembles into {config.student}: {preset}", baseline=baseline,
-        histories=histories, curves=[Column("top1", "top-1")], notes=pool_figures(pool),
+        folder, ensemble_columns(config.teachers), title=f"Ensembles into {config.student}: {preset}",
+        baseline=baseline, histories=histories, curves=[Column("top1", "top-1")], notes=pool_figures(pool),
         drawn={
             "Error against the number of teachers": "errors.png",
             "How the members differ": "diversity.png",

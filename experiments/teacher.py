@@ -84,11 +84,12 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     images = load_splits(config.data, accelerator.device)
     torch.manual_seed(config.seed)
     network = make_classifier(config.architecture, images)
+    judge = Judge(images.test, images.num_classes, accelerator)
     try:
         history = train(
             ClassifyTask(network, images.augment, label_smoothing=config.label_smoothing),
             images.train, config.train, folder / "training", accelerator=accelerator, seed=config.seed,
-            evaluate=Judge(images, accelerator).top1(), label=config.architecture,
+            evaluate=judge.top1(), label=config.architecture,
         )  # fmt: skip
         metrics = last_and_best(history, "top1")
         if accelerator.is_main_process:
