@@ -38,12 +38,6 @@ def _pair(teacher: str, student: str) -> CompressionConfig:
     )
 
 
-def _short(epochs: int) -> TrainConfig:
-    return TrainConfig(
-        epochs=epochs, schedule="cosine", warmup_epochs=1, nesterov=True, evaluate_every=max(1, epochs // 5)
-    )
-
-
 _IMAGENET = TrainConfig(
     epochs=100, batch_size=256, learning_rate=0.1, weight_decay=1e-4, milestones=(30, 60, 90), num_workers=8
 )
@@ -52,9 +46,9 @@ PRESETS = {
     # The embedded default: scikit-learn's digits, teacher included, in minutes on two CPU cores.
     "digits": CompressionConfig(
         data=ImagesConfig(source="digits", augment=replace(ImageAugmentConfig.cifar(), flip=0.0)),
-        teacher=TeacherConfig(architecture="resnet20", train=_short(8)),
+        teacher=TeacherConfig(architecture="resnet20", train=TrainConfig.cosine(8)),
         student="resnet8",
-        train=_short(6),
+        train=TrainConfig.cosine(6),
     ),
     **{name: _pair(*pair) for name, pair in PAIRS.items()},
     # 100 classes of Tiny-ImageNet at 32 x 32 with the recipe of CIFAR-100, for a GPU.
@@ -70,9 +64,9 @@ PRESETS = {
         seed=(0, 1, 2),
         precision="bf16",
         data=ImagesConfig(source="packed", classes=20),
-        teacher=TeacherConfig(architecture="wrn_16_2", train=_short(40)),
+        teacher=TeacherConfig(architecture="wrn_16_2", train=TrainConfig.cosine(40)),
         student="resnet8",
-        train=_short(30),
+        train=TrainConfig.cosine(30),
     ),
     # The published recipe of ImageNet, for all GPUs of a machine: `accelerate launch --multi_gpu`.
     "imagenet-r34-r18": CompressionConfig(

@@ -17,9 +17,9 @@ from ..engine import (
     ClassifyTask,
     Stages,
     TaughtViews,
-    TransferTask,
     classifier_of,
     digest,
+    distil,
     facts_of,
     last_and_best,
     make_classifier,
@@ -101,7 +101,6 @@ class Protocol:
         with seeded(seed):
             student = make_classifier(config.student, self.images)
             terms = build_terms(method, make_pair(student, teacher, self.images), self.settings)
-        train = replace(config.train, learning_rate=config.learning_rate)
         facts = {
             "student": config.student,
             "method": method,
@@ -116,22 +115,14 @@ class Protocol:
         # AB and FSP end with their initialisation: labels alone follow, without the teacher.
         kept = {name: term for name, term in terms.items() if term.weight}
         views = taught if kept else TaughtViews(self.images.augment, None)
-        task_weight = min((term.task_weight for term in terms.values()), default=1.0)
         deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
-        task = TransferTask(
-            student, kept, views,
-            task_weight=task_weight if config.task_weight is None else config.task_weight,
-            frozen=() if views.teacher is None else (views.teacher,),
-        )  # fmt: skip
-        history = self.stages.train(
-            f"{folder}/distil", task, self.images.train, train, seed,
+        history = distil(
+            self.stages, folder, student, kept, views, self.images, config, seed, teacher=views.teacher,
             evaluate=self.judge.top1(lambda module: deploy(module.student)), facts=facts,
         )  # fmt: skip
         network = deploy(student).to(self.accelerator.device)
-        if self.accelerator.is_main_process:
-            save_weights(student, self.stages.folder / folder / "student.safetensors")
-            if network is not student:
-                save_weights(network, self.stages.folder / folder / "deployed.safetensors")
+        if network is not student and self.accelerator.is_main_process:
+            save_weights(network, self.stages.folder / folder / "deployed.safetensors")
         found = self.compare(network)
         scalars = {name: value for name, value in found.items() if not isinstance(value, Tensor)}
         metrics = {**last_and_best(history, "top1"), **scalars}

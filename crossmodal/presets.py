@@ -36,13 +36,6 @@ def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
 _COLOURLESS = ImageAugmentConfig(crop_scale=(0.4, 1.0), jitter=0.0, grayscale=0.0)
 
 
-def _images(epochs: int, *, batch_size: int = 64, evaluate_every: int = 1) -> TrainConfig:
-    return TrainConfig(
-        epochs=epochs, batch_size=batch_size, schedule="cosine", warmup_epochs=1, nesterov=True,
-        evaluate_every=evaluate_every,
-    )  # fmt: skip
-
-
 PRESETS: dict[str, CrossModalConfig] = {
     # The embedded default: rendered rooms, all methods in a few minutes on two CPU cores.
     "synthetic": SegmentationConfig(
@@ -72,20 +65,24 @@ PRESETS: dict[str, CrossModalConfig] = {
     # L→ab on drawn shapes: nothing to download, minutes on two CPU cores.
     "lab": RecognitionConfig(
         data=ImagesConfig(source="shapes", augment=ImageAugmentConfig.cifar()),
-        teacher=RecognitionTeacherConfig(architecture="resnet14", train=_images(12, evaluate_every=4)),
+        teacher=RecognitionTeacherConfig(architecture="resnet14", train=TrainConfig.cosine(12)),
         student="resnet8",
-        transfer=TransferConfig(train=_images(6)),
-        finetune=_images(6, evaluate_every=3),
+        transfer=TransferConfig(train=TrainConfig.cosine(6)),
+        finetune=TrainConfig.cosine(6),
         probe=ProbeConfig(dimension=512),
     ),
     # The paper's scenario: L to ab on STL-10, transfer on its 100,000 images without labels.
     "stl10": RecognitionConfig(
         seed=(0, 1, 2),
         data=ImagesConfig(source="stl10", augment=_COLOURLESS),
-        teacher=RecognitionTeacherConfig(architecture="resnet18", train=_images(200, evaluate_every=20)),
+        teacher=RecognitionTeacherConfig(
+            architecture="resnet18", train=TrainConfig.cosine(200, evaluations=10)
+        ),
         student="resnet18",
-        transfer=TransferConfig(train=_images(100, batch_size=256), negatives="shared", num_negatives=16384),
-        finetune=_images(100, evaluate_every=10),
+        transfer=TransferConfig(
+            train=TrainConfig.cosine(100, batch_size=256), negatives="shared", num_negatives=16384
+        ),
+        finetune=TrainConfig.cosine(100, evaluations=10),
         probe=ProbeConfig(fit="sgd", dimension=4096),
     ),
     # The same for two CPU cores, on ten classes of ImageNet in a packed file.
@@ -93,8 +90,8 @@ PRESETS: dict[str, CrossModalConfig] = {
         seed=(0, 1, 2),
         precision="bf16",
         data=ImagesConfig(source="packed", size=48, augment=_COLOURLESS),
-        teacher=RecognitionTeacherConfig(train=_images(40, evaluate_every=10)),
-        transfer=TransferConfig(train=_images(20), views=4),
-        finetune=_images(20, evaluate_every=5),
+        teacher=RecognitionTeacherConfig(train=TrainConfig.cosine(40)),
+        transfer=TransferConfig(train=TrainConfig.cosine(20), views=4),
+        finetune=TrainConfig.cosine(20),
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,10 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Batch, ImagesConfig, ImageSplits, Normalise, Statistics
-from ..distillers import Pair
-from ..models import Normalised, create, measure
-from .stages import digest
+from ..distillers import Pair, Term
+from ..models import Normalised, create, measure, save_weights
+from .config import DistilConfig
+from .loop import Evaluate
+from .stages import Stages, digest
 from .task import Task
+from .transfer import TransferTask
 
 
 def make_classifier(name: str, images: ImageSplits, weights: str | None = None) -> Normalised:
@@ -53,6 +57,47 @@ def classifier_of(network: nn.Module) -> nn.Linear | None:
 def facts_of(config: ImagesConfig, images: ImageSplits) -> dict[str, Any]:
     """The images as a stage knows them: their settings without the place, and a digest of what is there."""
     return {"data": asdict(replace(config, root=None)), "data_digest": digest(images.content())}
+
+
+def distil(
+    stages: Stages,
+    folder: str,
+    student: nn.Module,
+    terms: Mapping[str, Term],
+    views: nn.Module,
+    images: ImageSplits,
+    config: DistilConfig,
+    seed: int,
+    *,
+    teacher: nn.Module | None,
+    evaluate: Evaluate,
+    facts: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Teach a classifier by the terms of a method, in `folder` of the run; returns its history.
+
+    The training is the stage `distil`; the weights are `student.safetensors`. The cross-entropy has the
+    configuration's weight, or the smallest that one of the methods was published with.
+
+    Args:
+        student: `Outputs` with logits of the images' classes; left on the device.
+        views: batch -> (images, targets), as for `TransferTask`.
+        teacher: what `views` runs, kept from training.
+        stages, evaluate, facts: as for `Stages.train`, whose errors it raises.
+    """
+    published = min((term.task_weight for term in terms.values()), default=1.0)
+    task = TransferTask(
+        student, terms, views,
+        task_weight=published if config.task_weight is None else config.task_weight,
+        frozen=() if teacher is None else (teacher,),
+    )  # fmt: skip
+    history = stages.train(
+        f"{folder}/distil", task, images.train, replace(config.train, learning_rate=config.learning_rate),
+        seed, evaluate=evaluate, facts=facts,
+    )  # fmt: skip
+    student.to(stages.accelerator.device)
+    if stages.accelerator.is_main_process:
+        save_weights(student, stages.folder / folder / "student.safetensors")
+    return history
 
 
 class ClassifyTask(Task):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from ..data import ImageSplits
-from ..engine import ClassifyTask, Stages, derive_seed, make_classifier, seeded
+from ..engine import ClassifyTask, Stages, derive_seed, digest, make_classifier, seeded
 from ..evaluation import Judge, calibration_error, disagreement, divergence
 from ..models import Outputs, measure
 from .config import MembersConfig
@@ -27,7 +27,7 @@ class Member:
 
 
 def make_pool(config: MembersConfig, images: ImageSplits, stages: Stages, judge: Judge) -> list[Member]:
-    """The members of a configuration, trained in `members/` of the run folder or read from their files.
+    """The members of a configuration, trained in `members/seed-N` of the run folder or read from their files.
 
     Raises:
         ValueError: a file that does not fit its architecture or the classes; the member is named.
@@ -43,14 +43,16 @@ def make_pool(config: MembersConfig, images: ImageSplits, stages: Stages, judge:
         except (ValueError, OSError) as error:
             raise type(error)(f"member {number} ({weights or architecture}): {error}") from error
         if weights is None:
-            train = config.train
+            train, facts = config.train, {"architecture": architecture, "differ_by": config.differ_by}
             if config.differ_by == "snapshots" and pool:
-                network.load_state_dict(pool[-1].network.state_dict())
+                begin = pool[-1].network.state_dict()
+                network.load_state_dict(begin)
                 train = replace(train, warmup_epochs=0.0)
+                facts["begin"] = digest(begin)
             stages.train(
-                f"members/{number}", ClassifyTask(network, images.augment),
-                _samples(images.train, config.differ_by, seed), train, seed, evaluate=judge.top1(),
-                facts={"architecture": architecture, "differ_by": config.differ_by},
+                f"members/seed-{seed}", ClassifyTask(network, images.augment),
+                _samples(images.train, config.differ_by, seed), train, seed,
+                evaluate=judge.top1(), facts=facts,
             )  # fmt: skip
         pool.append(Member(f"{architecture}-{number}", network))
     return pool

@@ -11,12 +11,6 @@ from .config import EnsembleConfig, MembersConfig
 _RECIPE = TrainConfig(evaluate_every=5)
 
 
-def _short(epochs: int) -> TrainConfig:
-    return TrainConfig(
-        epochs=epochs, schedule="cosine", warmup_epochs=1, nesterov=True, evaluate_every=max(1, epochs // 5)
-    )
-
-
 def _cifar100(member: str, student: str) -> EnsembleConfig:
     return EnsembleConfig(
         seed=(0, 1, 2),
@@ -32,9 +26,9 @@ PRESETS = {
     "digits": EnsembleConfig(
         teachers=(1, 2, 4),
         data=ImagesConfig(source="digits", augment=replace(ImageAugmentConfig.cifar(), flip=0.0)),
-        members=MembersConfig(number=4, architecture=("resnet14",), train=_short(6)),
+        members=MembersConfig(number=4, architecture=("resnet14",), train=TrainConfig.cosine(6)),
         student="resnet8",
-        train=_short(6),
+        train=TrainConfig.cosine(6),
         views=4,
     ),
     # The two figures of the paper, with its recipe.
@@ -48,9 +42,9 @@ PRESETS = {
         teachers=(1, 2, 4, 8),
         precision="bf16",
         data=ImagesConfig(source="packed", classes=20),
-        members=MembersConfig(architecture=("wrn_16_2",), train=_short(40)),
+        members=MembersConfig(architecture=("wrn_16_2",), train=TrainConfig.cosine(40)),
         student="resnet8",
-        train=_short(30),
+        train=TrainConfig.cosine(30),
         views=8,
     ),
 }

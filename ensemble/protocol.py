@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from ..engine import (
     Accelerator,
     Stages,
     TaughtViews,
-    TransferTask,
     digest,
+    distil,
     facts_of,
     last_and_best,
     make_classifier,
@@ -26,7 +26,6 @@ from ..engine import (
     seeded,
 )
 from ..evaluation import Judge
-from ..models import save_weights
 from .config import EnsembleConfig
 from .members import EnsembleMean, Member, check_members, describe, draw_members, make_pool
 from .objectives import READ_MAPS, methods_of_many
@@ -148,12 +147,6 @@ class Protocol:
             pairs = [make_pair(student, network, self.images) for network in networks]
             terms = build_terms(method, pairs, self.settings, methods=self.methods)
         views = self._views(terms.keys(), teachers)
-        task_weight = min((term.task_weight for term in terms.values()), default=1.0)
-        task = TransferTask(
-            student, terms, views,
-            task_weight=task_weight if config.task_weight is None else config.task_weight,
-            frozen=() if views.teacher is None else (views.teacher,),
-        )  # fmt: skip
         folder = f"runs/{method}/"
         if teachers:
             folder += f"teachers-{len(teachers)}/draw-{draw}/"
@@ -167,14 +160,10 @@ class Protocol:
             "teachers": [digest(network.state_dict()) for network in networks],
             "views": config.views,
         }
-        history = self.stages.train(
-            f"{folder}/distil", task, self.images.train,
-            replace(config.train, learning_rate=config.learning_rate), seed,
+        history = distil(
+            self.stages, folder, student, terms, views, self.images, config, seed, teacher=views.teacher,
             evaluate=self.judge.top1(lambda module: module.student), facts=facts,
         )  # fmt: skip
-        student.to(self.accelerator.device)
-        if self.accelerator.is_main_process:
-            save_weights(student, self.stages.folder / folder / "student.safetensors")
         teacher = EnsembleMean(Teachers(networks)) if networks else None
         found = self.judge(student, teacher=teacher)
         scalars = {name: value for name, value in found.items() if not isinstance(value, Tensor)}

@@ -43,15 +43,9 @@ class TeacherRun:
     """Optimisation; the defaults are the published recipe of CIFAR-100."""
 
 
-def _cosine(epochs: int) -> TrainConfig:
-    return TrainConfig(
-        epochs=epochs, nesterov=True, schedule="cosine", warmup_epochs=2, evaluate_every=max(1, epochs // 6)
-    )
-
-
 PRESETS = {
     # The embedded default: scikit-learn's digits, in a minute.
-    "digits": TeacherRun(train=_cosine(8)),
+    "digits": TeacherRun(train=TrainConfig.cosine(8)),
     # The published recipe of CIFAR-100.
     "cifar100": TeacherRun(
         data=ImagesConfig.cifar100(), architecture="resnet32x4", train=TrainConfig(evaluate_every=5)
@@ -62,7 +56,7 @@ PRESETS = {
         architecture="resnet18",
         label_smoothing=0.1,
         precision="bf16",
-        train=_cosine(36),
+        train=TrainConfig.cosine(36, warmup_epochs=2, evaluations=6),
     ),
 }
 

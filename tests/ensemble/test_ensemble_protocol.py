@@ -117,6 +117,19 @@ def test_members_differ_as_asked(images: ImageSplits, tmp_path: Path) -> None:
     assert near < (seeds[1][name] - seeds[0][name]).norm()
 
 
+def test_members_of_several_runs_become_one_pool(images: ImageSplits, tmp_path: Path) -> None:
+    members = replace(TINY.members, number=1, architecture=("resnet8",))
+    folders = [tmp_path / "a", tmp_path / "b"]
+    digests = []
+    for seed, folder in enumerate(folders):
+        config = replace(TINY, members=replace(members, seed=seed), teachers=(1,))
+        digests += [digest(m.network.state_dict()) for m in protocol(images, folder, config).pool]
+    config = replace(TINY, members=replace(members, number=2), teachers=(1, 2), reuse=tuple(folders))
+    both = protocol(images, tmp_path / "both", config)
+    assert [digest(member.network.state_dict()) for member in both.pool] == digests
+    assert all((tmp_path / "both/members" / f"seed-{seed}").is_dir() for seed in (0, 1))
+
+
 def test_draws_are_nested_and_differ() -> None:
     for draw in range(5):
         assert draw_members(8, 4, draw)[:2] == draw_members(8, 2, draw)
