@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from turns import surroundings, synchronise, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,14 +122,11 @@ def disagreement(device: str) -> float:
 
 
 def seconds(step: Step, setting: dict[str, int], device: str) -> float:
-    import torch
-
     batch = inputs(setting, device)
-    synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-    synchronize()
+    synchronise(device)
     start = time.perf_counter()
     step(*batch)
-    synchronize()
+    synchronise(device)
     return time.perf_counter() - start
 
 
@@ -234,16 +232,10 @@ def main() -> None:
 
     import torch
 
-    from crdkit.experiments.provenance import environment
-
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(SEED)
-    surroundings = environment()
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        # Short parallel sections wait for the slowest thread, so other work hits the fast methods hardest.
-        print(f"warning: the load average is {load:.1f}; ratios will be too low")
+    around = surroundings()
     difference = disagreement(arguments.device)
     print(f"loss and gradients agree with the published formulation to {difference:.1e}")
     if difference > 1e-3:
@@ -257,20 +249,17 @@ def main() -> None:
     print()
     for name, met in targets.items():
         print(f"{'met   ' if met else 'MISSED'} {name}")
-    if arguments.output:
-        report = {
-            "benchmark": "contrast",
-            "environment": surroundings,
-            "device": arguments.device,
-            "load_average": load,
-            "seed": SEED,
-            "rounds": rounds,
-            "disagreement": difference,
-            "targets": targets,
-            "settings": results,
-        }
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    report = {
+        "benchmark": "contrast",
+        **around,
+        "device": arguments.device,
+        "seed": SEED,
+        "rounds": rounds,
+        "disagreement": difference,
+        "targets": targets,
+        "settings": results,
+    }
+    write(arguments.output, report)
 
 
 if __name__ == "__main__":

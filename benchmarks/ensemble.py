@@ -11,15 +11,13 @@ are medians over the rounds.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from turns import medians, surroundings, synchronise, training_step, write
 
 NUMBERS, SEED = (1, 2, 4, 8), 0
 STEPS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
@@ -28,18 +26,6 @@ STEPS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "crd, other_class, K=16,384": ("crd", {}),
 }
 """A step's name: the method and its settings."""
-
-
-def medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Seconds of every call, taking turns; the first round warms up."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for round_ in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if round_ > 0:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def teacher_calls(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -61,8 +47,7 @@ def teacher_calls(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
         def call(kind: str, kinds: Any = kinds, view: Any = view) -> Any:
             outputs = kinds[kind](view)
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
+            synchronise(device)
             return outputs
 
         pairs = zip(call("loop"), call("batched"), strict=True)
@@ -80,7 +65,6 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from crdkit.data import read_mapped, write_mapped
     from crdkit.distillers import Pair, build_terms
     from crdkit.engine import TaughtViews, TransferTask
-    from crdkit.engine.task import weighted_sum
     from crdkit.ensemble import FixedViews, Teachers, methods_of_many
     from crdkit.models import create, measure
 
@@ -118,24 +102,7 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 else TaughtViews(nn.Identity(), Teachers(networks[:number]))
             )
             task = TransferTask(student, terms, views, task_weight=1.0)
-            task.module.to(device).train()
-            if task.memory is not None:
-                task.memory.to(device)
-            optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-4, momentum=0.9)
-
-            def step() -> None:
-                index = torch.randperm(samples)[: given.batch_size]
-                batch = {"index": index.to(device), "label": labels[index].to(device)}
-                batch["rgb"] = torch.rand(given.batch_size, *size, device=device)
-                found, extra = task.terms(task.module, batch)
-                weighted_sum(found, task.weights).backward()
-                optimizer.step()
-                optimizer.zero_grad()
-                task.update(batch, extra)
-                if device.startswith("cuda"):
-                    torch.cuda.synchronize()
-
-            return step
+            return training_step(task, labels, batch_size=given.batch_size, size=size, device=device)
 
         for name, (method, settings) in STEPS.items():
             for number in NUMBERS:
@@ -162,13 +129,9 @@ def main() -> None:
 
     import torch
 
-    from crdkit.experiments.provenance import environment
-
     if given.threads:
         torch.set_num_threads(given.threads)
-    surroundings, load = environment(), os.getloadavg()[0]
-    if load > 0.5:
-        print(f"warning: the load average is {load:.1f}; other work distorts the ratios")
+    around = surroundings()
     calls, found = [], []
     for row in teacher_calls(given):
         row["speedup"] = row["loop"] / row["batched"]
@@ -178,23 +141,20 @@ def main() -> None:
         row["speedup"] = row["live"] / row["kept"]
         found.append(row)
         print("{step}, {teachers}: live {live:.4f} s, kept {kept:.4f} s: {speedup:.2f} ×".format(**row))
-    if given.output:
-        report = {
-            "benchmark": "ensemble",
-            "environment": surroundings,
-            "device": given.device,
-            "load_average": load,
-            "seed": SEED,
-            "rounds": given.rounds,
-            "teacher": given.teacher,
-            "student": given.student,
-            "batch_size": given.batch_size,
-            "num_samples": given.samples,
-            "calls": calls,
-            "steps": found,
-        }
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(report, indent=2) + "\n")
+    report = {
+        "benchmark": "ensemble",
+        **around,
+        "device": given.device,
+        "seed": SEED,
+        "rounds": given.rounds,
+        "teacher": given.teacher,
+        "student": given.student,
+        "batch_size": given.batch_size,
+        "num_samples": given.samples,
+        "calls": calls,
+        "steps": found,
+    }
+    write(given.output, report)
 
 
 if __name__ == "__main__":

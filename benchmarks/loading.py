@@ -1,18 +1,19 @@
 """Time a sample from NYU-Depth-v2's official .mat against the converted file.
 
-    python benchmarks/loading.py ROOT [--frames 20] [--out benchmarks/results/data-nyu.json]
+    python benchmarks/loading.py ROOT [--frames 20] [--output benchmarks/results/data-nyu.json]
 
 ROOT has the official files. Both readers serve the same samples (checked), alternating in one process on
 one thread, with the files in the page cache. Times are a sample's median.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from turns import surroundings, write
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="folder with the official files")
     parser.add_argument("--frames", type=int, default=20, help="samples to time")
     parser.add_argument("--repeats", type=int, default=3, help="passes over them")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
     given = parser.parse_args()
 
     import cv2
@@ -28,10 +29,10 @@ def main() -> None:
 
     from crdkit.data import NYUDepth, PackedPairs
     from crdkit.data.convert import METRES_PER_UNIT, convert_nyu
-    from crdkit.experiments.provenance import environment
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    around = surroundings()
     cases: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for size in ((480, 640), (240, 320), (96, 128)):
@@ -68,14 +69,8 @@ def main() -> None:
                 }
             )
             print(cases[-1])
-    report = {
-        "benchmark": "loading",
-        "cases": cases,
-        "depth_step_m": METRES_PER_UNIT,
-        "environment": environment(),
-    }
-    if given.out:
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    report = {"benchmark": "loading", **around, "cases": cases, "depth_step_m": METRES_PER_UNIT}
+    write(given.output, report)
 
 
 if __name__ == "__main__":

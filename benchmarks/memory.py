@@ -10,13 +10,14 @@ resident memory of that process with that of one that only imports the same pack
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from turns import surroundings, write
 
 UNLABELLED, LABELLED, SIDE = 100_000, 500, 96
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "crossmodal.py"
@@ -63,9 +64,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     given = parser.parse_args()
 
-    from crdkit.experiments.provenance import environment
-
-    surroundings = environment()
+    around = surroundings()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "stl10_binary"
         root.mkdir()
@@ -82,21 +81,19 @@ def main() -> None:
         ])  # fmt: skip
     alone, _ = peak([sys.executable, "-c", ALONE.format(network=given.network, side=given.size)])
     print(f"alone {alone / 1e6:.0f} MB, with the run {run / 1e6:.0f} MB: {(run - alone) / 1e6:.0f} MB more")
-    if given.output:
-        report = {
-            "benchmark": "memory",
-            "environment": surroundings,
-            "images": UNLABELLED,
-            "file_bytes": UNLABELLED * 3 * SIDE * SIDE,
-            "network": given.network,
-            "size": given.size,
-            "alone_bytes": alone,
-            "run_bytes": run,
-            "more_bytes": run - alone,
-            "seconds": seconds,
-        }
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(report, indent=2) + "\n")
+    report = {
+        "benchmark": "memory",
+        **around,
+        "images": UNLABELLED,
+        "file_bytes": UNLABELLED * 3 * SIDE * SIDE,
+        "network": given.network,
+        "size": given.size,
+        "alone_bytes": alone,
+        "run_bytes": run,
+        "more_bytes": run - alone,
+        "seconds": seconds,
+    }
+    write(given.output, report)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ one run; times are medians over the rounds.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from turns import medians, surroundings, training_step, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +62,6 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
 
     from crdkit.distillers import Pair, build_terms
     from crdkit.engine import TaughtViews, TransferTask
-    from crdkit.engine.task import weighted_sum
     from crdkit.models import Frozen, create, measure
 
     torch.manual_seed(SEED)
@@ -82,27 +79,7 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
         terms = build_terms(name, pair)
     views = TaughtViews(nn.Identity(), None if name == "none" else Frozen(teacher))
     task = TransferTask(student, terms, views, task_weight=1.0)
-    task.module.to(device).train()
-    if task.memory is not None:
-        task.memory.to(device)
-    optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-4, momentum=0.9)
-
-    def step() -> None:
-        index = torch.randperm(NUM_SAMPLES)[:batch_size]
-        batch = {
-            "index": index.to(device),
-            "rgb": torch.randn(batch_size, 3, 32, 32, device=device),
-            "label": labels[index].to(device),
-        }
-        found, extra = task.terms(task.module, batch)
-        weighted_sum(found, task.weights).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        task.update(batch, extra)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-
-    return step
+    return training_step(task, labels, batch_size=batch_size, size=size, device=device)
 
 
 def main() -> None:
@@ -121,53 +98,39 @@ def main() -> None:
 
     import torch
 
-    from crdkit.experiments.provenance import environment
-
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    surroundings, load = environment(), os.getloadavg()[0]
-    if load > 0.5:
-        print(f"warning: the load average is {load:.1f}; other work distorts the shares")
+    around = surroundings()
     names = ["none", "taught", *arguments.method]
     if "crd" in arguments.method:
         names.append("crd, published")
     networks = (arguments.teacher, arguments.student)
     steps = {name: build_step(name, networks, arguments.batch_size, arguments.device) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for round_ in range(arguments.rounds + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if round_ > 0:  # the first one warms up
-                times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    times = medians(steps, arguments.rounds)
     methods: dict[str, Any] = {}
-    for name, seconds in medians.items():
+    for name, seconds in times.items():
         methods[name] = {
             "seconds": seconds,
             "images_per_second": arguments.batch_size / seconds,
-            "distiller_share": max(0.0, 1 - medians["taught"] / seconds),
+            "distiller_share": max(0.0, 1 - times["taught"] / seconds),
         }
         print(
             f"{name:15}{seconds * 1e3:9.1f} ms{arguments.batch_size / seconds:9.1f} images/s"
             f"{100 * methods[name]['distiller_share']:7.1f} % in the distiller"
         )
-    if arguments.output:
-        report = {
-            "benchmark": "throughput",
-            "environment": surroundings,
-            "device": arguments.device,
-            "load_average": load,
-            "seed": SEED,
-            "rounds": arguments.rounds,
-            "teacher": arguments.teacher,
-            "student": arguments.student,
-            "batch_size": arguments.batch_size,
-            "num_samples": NUM_SAMPLES,
-            "methods": methods,
-        }
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    report = {
+        "benchmark": "throughput",
+        **around,
+        "device": arguments.device,
+        "seed": SEED,
+        "rounds": arguments.rounds,
+        "teacher": arguments.teacher,
+        "student": arguments.student,
+        "batch_size": arguments.batch_size,
+        "num_samples": NUM_SAMPLES,
+        "methods": methods,
+    }
+    write(arguments.output, report)
 
 
 if __name__ == "__main__":
