@@ -70,4 +70,4 @@ class OtherClass(nn.Module):
         # 62 random bits modulo M − n_c: the bias is below M / 2^62.
         drawn = torch.randint(2**62, size, device=index.device).remainder_(len(self.order) - (stop - start))
         drawn.add_((drawn >= start) * (stop - start))
-        return self.order[drawn]
+        return self.order.take(drawn)  # an index expression takes four times as long on a CPU
