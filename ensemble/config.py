@@ -50,7 +50,7 @@ class EnsembleConfig(DistilConfig):
     """`none` (the student alone), `kd-mean` (also `kd`), `kd-logits`, `kd-weighted`, `crd`, `fitnet` or
     another distiller of maps or embeddings, or a sum with optional factors such as `crd+0.5*kd`."""
     teachers: tuple[int, ...] = (1, 2, 4, 6, 8)
-    """Sizes of the ensembles."""
+    """Sizes of the ensembles. Without one the pool is trained and judged, and nothing is distilled."""
     draw: tuple[int, ...] = ()
     """Draws of teachers from the pool, each with every seed; where absent each seed has a draw of its own.
     A larger ensemble of a draw holds the smaller ones."""
@@ -68,8 +68,8 @@ class EnsembleConfig(DistilConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.method or not self.teachers:
-            raise ValueError("name at least one method and one number of teachers")
+        if not self.method:
+            raise ValueError("name at least one method")
         for number in self.teachers:
             if not 1 <= number <= self.members.size:
                 raise ValueError(f"teachers must be 1 … {self.members.size}, the members, got {number}")

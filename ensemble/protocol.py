@@ -108,7 +108,8 @@ class Protocol:
 
     def memory(self) -> str | None:
         """What the memories of `crd` take on the device with the most teachers, in a sentence."""
-        if not any("crd" in parse_method(m, self.methods.keys()) for m in self.config.method if m != "none"):
+        named = (parse_method(method, self.methods.keys()) for method in self.config.method)
+        if not self.config.teachers or not any("crd" in terms for terms in named):
             return None
         settings = self.settings.get("crd", {})
         if settings.get("negatives") == "batch":
@@ -128,7 +129,7 @@ class Protocol:
 
     def runs(self) -> Iterator[MethodRun]:
         """Every seed, draw, method and number of teachers, as each is done; the pool first."""
-        for seed in self.config.seed:
+        for seed in self.config.seed if self.config.teachers else ():
             if "none" in self.config.method:
                 yield self.distil("none", (), seed, seed)
             for draw in self.config.draw or (seed,):

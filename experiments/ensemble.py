@@ -42,6 +42,9 @@ def run(config: EnsembleConfig, preset: str) -> Path:
         if accelerator.is_main_process:
             write_json(folder / "pool.json", pool)
             Console().print(pool_table(pool))
+        if not config.teachers:
+            accelerator.print(f"the pool alone: {folder / 'pool.json'}")
+            return folder
         runs = []
         for done in protocol.runs():
             runs.append(done)

@@ -60,6 +60,15 @@ def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
     assert results(tmp_path / "out")["runs"] == found["runs"]
 
 
+def test_without_teachers_the_pool_is_all(tmp_path: Path) -> None:
+    small = ("--data.classes", "3", "--members.number", "1", "--members.seed", "5", *SHORT)
+    done = run("--cpu", *small, "--output", "out", "--teachers", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "pool alone" in done.stdout and (tmp_path / "out/members/seed-5").is_dir()
+    assert len(json.loads((tmp_path / "out/pool.json").read_text())["members"]) == 1
+    assert not (tmp_path / "out/runs").exists() and not (tmp_path / "out/results.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
