@@ -65,10 +65,11 @@ PRESETS: dict[str, CrossModalConfig] = {
     # L→ab on drawn shapes: nothing to download, minutes on two CPU cores.
     "lab": RecognitionConfig(
         data=ImagesConfig(source="shapes", augment=ImageAugmentConfig.cifar()),
-        teacher=RecognitionTeacherConfig(architecture="resnet14", train=TrainConfig.cosine(12)),
+        teacher=RecognitionTeacherConfig(architecture="resnet14", train=TrainConfig.cosine(60)),
         student="resnet8",
-        transfer=TransferConfig(train=TrainConfig.cosine(6)),
-        finetune=TrainConfig.cosine(6),
+        # In so few steps NCE stays with the constant critic (docs/contrast.md).
+        transfer=TransferConfig(train=TrainConfig.cosine(20), objective="infonce"),
+        finetune=TrainConfig.cosine(10),
         probe=ProbeConfig(dimension=512),
     ),
     # The paper's scenario: L to ab on STL-10, transfer on its 100,000 images without labels.
@@ -91,7 +92,7 @@ PRESETS: dict[str, CrossModalConfig] = {
         precision="bf16",
         data=ImagesConfig(source="packed", size=48, augment=_COLOURLESS),
         teacher=RecognitionTeacherConfig(train=TrainConfig.cosine(40)),
-        transfer=TransferConfig(train=TrainConfig.cosine(20), views=4),
+        transfer=TransferConfig(train=TrainConfig.cosine(20), views=4, objective="infonce"),
         finetune=TrainConfig.cosine(20),
     ),
 }

@@ -1,5 +1,6 @@
 """The objectives as pure functions: naive loops, gradcheck, identities, numerical range."""
 
+import math
 from functools import partial
 from types import ModuleType
 
@@ -93,3 +94,17 @@ def test_half_scores_are_judged_in_fp32(objective: partial[Tensor], dtype: torch
     positive, negative = torch.ones(2, dtype=dtype), torch.ones(2, 5, dtype=dtype)
     losses = objective.func(positive, negative, **{**objective.keywords, "temperature": 0.01})
     assert losses.dtype == torch.float32 and losses.isfinite().all()
+
+
+def test_best_constant_score_has_the_loss_that_the_documentation_names() -> None:
+    count, shift = 63, OBJECTIVES["nce"].keywords["log_z"] + OBJECTIVES["nce"].keywords["log_ratio"]
+    steps = torch.linspace(-1, 1, 4001, dtype=torch.float64)
+    same = steps[:, None].expand(-1, count)
+    found = OBJECTIVES["nce"](steps, same)
+    best = math.log(count + 1) + count * math.log(1 + 1 / count)
+    assert found.min().item() == pytest.approx(best, rel=1e-5)
+    assert steps[found.argmin()].item() == pytest.approx(TAU * (shift - math.log(count)), abs=1e-3)
+    # InfoNCE is the same wherever the common score is.
+    torch.testing.assert_close(
+        OBJECTIVES["infonce"](steps, same), torch.full_like(steps, math.log(count + 1))
+    )
