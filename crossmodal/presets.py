@@ -93,6 +93,6 @@ PRESETS: dict[str, CrossModalConfig] = {
         data=ImagesConfig(source="packed", size=48, augment=_COLOURLESS),
         teacher=RecognitionTeacherConfig(train=TrainConfig.cosine(40)),
         transfer=TransferConfig(train=TrainConfig.cosine(20), views=4, objective="infonce"),
-        finetune=TrainConfig.cosine(20),
+        finetune=TrainConfig.cosine(10),
     ),
 }
