@@ -5,6 +5,7 @@
 
 A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME -->`, and is made from
 benchmarks/results/NAME.json, a copy of a run's results.json. Nothing between the two is written by hand.
+A picture that a page shows as pictures/NAME.png is drawn from the same file, anew where the page has changed.
 """
 
 import json
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from crdkit.experiments.pictures import error_curves, layer_curves
 from crdkit.experiments.recognition import columns as recognition_columns
 from crdkit.experiments.report import (
     SEGMENTATION_COLUMNS,
@@ -44,6 +46,7 @@ MARKED = re.compile(
     re.DOTALL,
 )
 MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+ -->")
+PICTURED = re.compile(r"\]\((?P<file>pictures/(?P<name>[\w.-]+)\.png)\)")
 
 
 def fill(page: str, results: Path) -> str:
@@ -64,6 +67,23 @@ def fill(page: str, results: Path) -> str:
     if unpaired:
         raise ValueError(f"marker without its partner: {unpaired[0]}")
     return MARKED.sub(table, page)
+
+
+def draw(path: Path, results: Mapping[str, Any]) -> None:
+    """The curves of one results file.
+
+    Raises:
+        ValueError: its task has none.
+    """
+    summary = results["summary"]
+    if results["task"] == "ensemble":
+        together = results["teacher"]["ensembles"]
+        error_curves(path, summary, results["config"]["teachers"], ensembles=together)
+    elif results["task"] == "recognition":
+        layers = [column for column in recognition_columns(summary) if column.metric.startswith("probe_")]
+        layer_curves(path, summary, layers)
+    else:
+        raise ValueError(f"{path}: no picture is known for the task {results['task']!r}")
 
 
 def section(results: Mapping[str, Any]) -> str:
@@ -228,6 +248,12 @@ def main() -> int:
     for path in sorted(DOCS.glob("*.md")):
         page = path.read_text(encoding="utf-8")
         filled = fill(page, RESULTS)
+        for match in PICTURED.finditer(page):
+            picture = DOCS / match["file"]
+            if check or (filled == page and picture.is_file()):
+                continue
+            draw(picture, json.loads((RESULTS / f"{match['name']}.json").read_text(encoding="utf-8")))
+            print(f"drew {match['file']}")
         if filled == page:
             continue
         if check:

@@ -195,7 +195,7 @@ def error_curves(
     axis.set_ylabel("error, percent")
     axis.set_xticks(list(teachers))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=5, fontsize=8)
     return _save(figure, path)
 
 
@@ -213,7 +213,7 @@ def layer_curves(path: Path | str, summary: "Summary", layers: "Sequence[Column]
     axis.set_ylabel("linear probe, percent")
     axis.set_xticks(range(1, len(layers) + 1))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=5, fontsize=8)
     return _save(figure, path)
 
 

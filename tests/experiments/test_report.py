@@ -268,3 +268,20 @@ def test_documentation_agrees_with_the_published_figures(docs: ModuleType) -> No
     tables = {path.stem for path in docs.RESULTS.glob("*.json")}
     shown = {match["name"] for page in pages.values() for match in docs.MARKED.finditer(page)}
     assert tables == shown
+    pictured = {
+        match["name"]: docs.DOCS / match["file"]
+        for page in pages.values()
+        for match in docs.PICTURED.finditer(page)
+    }
+    assert pictured.keys() <= tables and all(path.is_file() for path in pictured.values())
+
+
+def test_documentation_pictures_are_drawn_from_the_figures(docs: ModuleType, tmp_path: Path) -> None:
+    ensemble, compression = (
+        json.loads((docs.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("ensemble-tiny32-small", "tiny32-small")
+    )
+    docs.draw(tmp_path / "errors.png", ensemble)
+    assert (tmp_path / "errors.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no picture is known for the task 'compression'"):
+        docs.draw(tmp_path / "none.png", compression)
