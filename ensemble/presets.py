@@ -30,7 +30,7 @@ PRESETS = {
         student="resnet8",
         # In so few steps NCE stays with the constant critic (docs/contrast.md).
         setting=("crd.objective=infonce",),
-        train=TrainConfig.cosine(12),
+        train=TrainConfig.cosine(10),
         views=4,
     ),
     # The two figures of the paper, with its recipe.
