@@ -208,14 +208,19 @@ def markdown_table(
 def terminal_table(
     summary: Summary, columns: Sequence[Column], *, baseline: str | None = None, title: str | None = None
 ) -> "Table":
-    """The same table for a terminal (``rich.console.Console().print(table)``)."""
+    """The same table for a terminal (``rich.console.Console().print(table)``).
+
+    One of more than six metrics leaves the differences from ``baseline`` to the report: a terminal of 80
+    characters would cut them.
+    """
     from rich.table import Table
 
     columns = _present(summary, columns)
+    baseline = baseline if len(columns) <= 6 else None
     table = Table(title=title)
-    table.add_column("method")
+    table.add_column("method", no_wrap=True)
     for column in columns:
-        table.add_column(column.title, justify="right")
+        table.add_column(column.title, justify="right", overflow="fold")
     table.add_column("n", justify="right")
     best = {column.metric: _best(summary, column) for column in columns}
     for method in summary:

@@ -140,6 +140,16 @@ def test_terminal_table_has_the_same_cells() -> None:
         assert cell in text
 
 
+def test_terminal_table_of_many_metrics_loses_no_digit_in_80_characters() -> None:
+    columns = [Column(f"probe_{n}", f"layer {n}") for n in range(1, 9)]
+    metrics = {column.metric: 0.123 for column in columns}
+    runs = [run(method, 0, 0.5, **metrics) for method in ("none", "crd-dense+kd")]
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(summarise(runs), columns, baseline="none"))
+    text = console.export_text()
+    assert "crd-dense+kd" in text and "…" not in text and text.count("12.3") == 2 * len(columns)
+
+
 def panel_row(methods: tuple[str, ...]) -> pictures.PanelRow:
     label = torch.arange(12).reshape(3, 4)
     label[0, 0] = 255
