@@ -36,7 +36,7 @@ class TeacherRun:
     seed: int = 0
     """Seed of the weights, the order and the augmentation."""
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision; bf16 is faster on CPUs with AVX512-BF16 or AMX and slower on others."""
+    """Mixed precision. Some CPUs are faster in bf16 (AMX, AMD's AVX512-BF16), others slower: try both."""
     cpu: bool = False
     """Stay on the CPU even where there is a GPU."""
     train: TrainConfig = field(default_factory=TrainConfig)
