@@ -85,16 +85,20 @@ class RecognitionProtocol(Protocol):
         config, view = self.config.teacher, self.pairs.teacher_view
         with seeded(config.seed):
             teacher = self._network(config.architecture, view, self.images.num_classes, config.weights)
+        evaluate = self._top1(view)
         if config.weights is None:
             self.teacher_history = self.stages.train(
                 "teacher", ClassifyTask(teacher, self.pairs.augment, view=view), self.images.train,
-                config.train, config.seed, evaluate=self._top1(view),
+                config.train, config.seed, evaluate=evaluate,
                 facts={"architecture": config.architecture, "view": view},
             )  # fmt: skip
-        return teacher.to(self.accelerator.device)
+        teacher.to(self.accelerator.device)
+        if config.weights is not None:
+            self.teacher_history = [evaluate(teacher)]
+        return teacher
 
     def teacher_metrics(self) -> dict[str, float] | None:
-        """top1 and best_top1."""
+        """top1 and best_top1, alike for a teacher read from a file; None where no method has a teacher."""
         return last_and_best(self.teacher_history, "top1") if self.teacher_history else None
 
     def make_student(self) -> Normalised:

@@ -117,7 +117,9 @@ def accuracy(results: Mapping[str, Any]) -> str:
         sentences[0] += ", percent; in brackets the difference from `none`"
         config = results["config"]
         views = config["views"].split(":")[:: -1 if config["reverse"] else 1]
-        of = f"{config['teacher']['architecture']} of {views[0]} ({teacher_figures(results['teacher'])})"
+        of = f"{config['teacher']['architecture']} of {views[0]}"
+        if results.get("teacher"):
+            of += f" ({teacher_figures(results['teacher'])})"
         sentences.append(f"Teacher {of}, student {config['student']} of {views[1]}")
     elif results["task"] == "ensemble":
         config, pool = results["config"], results["teacher"]

@@ -108,12 +108,14 @@ def test_folds_are_used_where_the_data_have_them(tmp_path: Path) -> None:
 def test_a_teacher_of_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
     from crdkit.models import save_weights
 
-    trained = protocol(tmp_path / "one").teacher
+    one = protocol(tmp_path / "one")
+    trained = one.teacher
     save_weights(trained, tmp_path / "teacher.safetensors")
     named = replace(TINY.teacher, weights=str(tmp_path / "teacher.safetensors"))
     read = protocol(tmp_path / "two", replace(TINY, teacher=named))
     assert digest(read.teacher.network.state_dict()) == digest(trained.network.state_dict())
-    assert read.teacher_metrics() is None
+    top1 = one.teacher_history[-1]["top1"]
+    assert read.teacher_metrics() == {"top1": top1, "best_top1": top1}
 
 
 def test_stages_are_those_of_the_other_scenario() -> None:
