@@ -90,7 +90,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     "stl10-small": RecognitionConfig(
         seed=(0, 1, 2),
         precision="bf16",
-        data=ImagesConfig(source="packed", size=48, augment=_COLOURLESS),
+        data=ImagesConfig(source="packed", size=32, augment=_COLOURLESS),
         teacher=RecognitionTeacherConfig(train=TrainConfig.cosine(40)),
         transfer=TransferConfig(train=TrainConfig.cosine(20), views=4, objective="infonce"),
         finetune=TrainConfig.cosine(10),
