@@ -2,9 +2,10 @@
 
 STL-10's unlabelled images are of more classes than its ten; those of a set that was split by chance are of
 the same ones. This writes a packed file with the labelled splits of the first and, drawn from the training
-split of another, as many unlabelled images as the first has.
+split of another, as many unlabelled images as the first has, or as many as asked for.
 
     python benchmarks/other_classes.py imagenette96.h5 tiny32_base.h5 other-classes.h5
+    python benchmarks/other_classes.py imagenette96.h5 tiny32_base.h5 many-others.h5 --count 50000
 """
 
 from __future__ import annotations
@@ -15,27 +16,28 @@ from pathlib import Path
 SPLITS = ("train", "test")
 
 
-def write_mixture(labelled: Path, others: Path, output: Path, seed: int) -> None:
-    """Copy the encoded images; raises `SystemExit` where a class is in both files."""
+def write_mixture(labelled: Path, others: Path, output: Path, count: int | None, seed: int) -> None:
+    """Copy the encoded images; raises `SystemExit` where a class is in both files, or too few are there."""
     import h5py
     import numpy as np
 
-    with h5py.File(labelled) as ours, h5py.File(others) as theirs, h5py.File(output, "x") as mixture:
+    with h5py.File(labelled) as ours, h5py.File(others) as theirs:
         both = set(ours.attrs["wnids"]) & set(theirs.attrs["wnids"])
         if both:
             raise SystemExit(f"{labelled} and {others} share the classes {', '.join(sorted(both))}")
-        mixture.attrs.update(ours.attrs)
-        for split in SPLITS:
-            ours.copy(split, mixture)
         images = theirs["train/images"]
-        count = len(ours["unlabeled/images"])
-        if count > len(images):
-            raise SystemExit(f"{others} has {len(images)} training images, {count} are needed")
+        count = len(ours["unlabeled/images"]) if count is None else count
+        if not 0 < count <= len(images):
+            raise SystemExit(f"{others} has {len(images)} training images, {count} are asked for")
         rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
-        kind = h5py.vlen_dtype(np.uint8)
-        unlabelled = mixture.create_dataset("unlabeled/images", (count,), kind)
-        for place, row in enumerate(rows):
-            unlabelled[place] = images[row]
+        with h5py.File(output, "x") as mixture:
+            mixture.attrs.update(ours.attrs)
+            for split in SPLITS:
+                ours.copy(split, mixture)
+            kind = h5py.vlen_dtype(np.uint8)
+            unlabelled = mixture.create_dataset("unlabeled/images", (count,), kind)
+            for place, row in enumerate(rows):
+                unlabelled[place] = images[row]
 
 
 def main() -> None:
@@ -45,9 +47,10 @@ def main() -> None:
     parser.add_argument("labelled", type=Path, help="packed file of the train and test splits")
     parser.add_argument("others", type=Path, help="packed file whose training images go without labels")
     parser.add_argument("output", type=Path, help="the file to write; must not exist")
+    parser.add_argument("--count", type=int, help="unlabelled images; as many as the first file has")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     given = parser.parse_args()
-    write_mixture(given.labelled, given.others, given.output, given.seed)
+    write_mixture(given.labelled, given.others, given.output, given.count, given.seed)
     print(f"wrote {given.output}")
 
 
