@@ -65,10 +65,10 @@ PRESETS: dict[str, CrossModalConfig] = {
     # L→ab on drawn shapes: nothing to download, minutes on two CPU cores.
     "lab": RecognitionConfig(
         data=ImagesConfig(source="shapes", augment=ImageAugmentConfig.cifar()),
-        teacher=RecognitionTeacherConfig(architecture="resnet14", train=TrainConfig.cosine(60)),
+        teacher=RecognitionTeacherConfig(architecture="resnet14", train=TrainConfig.cosine(40)),
         student="resnet8",
         # In so few steps NCE stays with the constant critic (docs/contrast.md).
-        transfer=TransferConfig(train=TrainConfig.cosine(20), objective="infonce"),
+        transfer=TransferConfig(train=TrainConfig.cosine(12), views=4, objective="infonce"),
         finetune=TrainConfig.cosine(10),
         probe=ProbeConfig(dimension=512),
     ),
