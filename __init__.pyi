@@ -1,4 +1,5 @@
 from . import (
+    common,
     compression,
     contrast,
     crossmodal,
@@ -23,6 +24,7 @@ __all__ = [
     "LocalGlobalContrast",
     "Outputs",
     "__version__",
+    "common",
     "compression",
     "contrast",
     "crossmodal",

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turns import surroundings, synchronise, write
+from turns import surroundings, synchronize, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,10 +123,10 @@ def disagreement(device: str) -> float:
 
 def seconds(step: Step, setting: dict[str, int], device: str) -> float:
     batch = inputs(setting, device)
-    synchronise(device)
+    synchronize(device)
     start = time.perf_counter()
     step(*batch)
-    synchronise(device)
+    synchronize(device)
     return time.perf_counter() - start
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from turns import medians, surroundings, synchronise, training_step, write
+from turns import medians, surroundings, synchronize, training_step, write
 
 NUMBERS, SEED = (1, 2, 4, 8), 0
 STEPS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
@@ -47,7 +47,7 @@ def teacher_calls(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
         def call(kind: str, kinds: Any = kinds, view: Any = view) -> Any:
             outputs = kinds[kind](view)
-            synchronise(device)
+            synchronize(device)
             return outputs
 
         pairs = zip(call("loop"), call("batched"), strict=True)

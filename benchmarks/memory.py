@@ -1,6 +1,6 @@
-"""Peak memory of an L→ab transfer over as many unlabelled images as STL-10 has.
+"""Peak memory of an L→ab transfer over as many unlabeled images as STL-10 has.
 
-Writes an STL-10 layout (500 training and 500 test images of noise, 100,000 unlabelled ones in a sparse file
+Writes an STL-10 layout (500 training and 500 test images of noise, 100,000 unlabeled ones in a sparse file
 of 2.76 GB), runs `experiments/crossmodal.py stl10` over it for one epoch with CRD, and compares the peak
 resident memory of that process with that of one that only imports the same packages and runs one batch.
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from turns import surroundings, write
 
-UNLABELLED, LABELLED, SIDE = 100_000, 500, 96
+UNLABELED, LABELED, SIDE = 100_000, 500, 96
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "crossmodal.py"
 ALONE = """
 import torch
@@ -33,16 +33,16 @@ network(torch.rand(64, 2, {side}, {side})).logits.sum().backward()
 
 
 def write_layout(folder: Path) -> None:
-    """STL-10's files, with noise for pixels; the unlabelled ones are a hole in the disk."""
+    """STL-10's files, with noise for pixels; the unlabeled ones are a hole in the disk."""
     import numpy as np
 
     rng, pixels = np.random.default_rng(0), 3 * SIDE * SIDE
     for split in ("train", "test"):
-        rng.integers(0, 256, (LABELLED, pixels), dtype=np.uint8).tofile(folder / f"{split}_X.bin")
-        (np.arange(LABELLED, dtype=np.uint8) % 10 + 1).tofile(folder / f"{split}_y.bin")
+        rng.integers(0, 256, (LABELED, pixels), dtype=np.uint8).tofile(folder / f"{split}_X.bin")
+        (np.arange(LABELED, dtype=np.uint8) % 10 + 1).tofile(folder / f"{split}_y.bin")
     (folder / "class_names.txt").write_text("\n".join(f"class {i}" for i in range(10)) + "\n")
     with (folder / "unlabeled_X.bin").open("wb") as file:
-        file.truncate(UNLABELLED * pixels)
+        file.truncate(UNLABELED * pixels)
 
 
 def peak(command: list[str]) -> tuple[float, float]:
@@ -84,8 +84,8 @@ def main() -> None:
     report = {
         "benchmark": "memory",
         **around,
-        "images": UNLABELLED,
-        "file_bytes": UNLABELLED * 3 * SIDE * SIDE,
+        "images": UNLABELED,
+        "file_bytes": UNLABELED * 3 * SIDE * SIDE,
         "network": given.network,
         "size": given.size,
         "alone_bytes": alone,

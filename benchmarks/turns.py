@@ -58,12 +58,12 @@ def training_step(
         optimizer.step()
         optimizer.zero_grad()
         task.update(batch, extra)
-        synchronise(device)
+        synchronize(device)
 
     return step
 
 
-def synchronise(device: str) -> None:
+def synchronize(device: str) -> None:
     """Wait for a GPU to be done."""
     import torch
 

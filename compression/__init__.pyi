@@ -1,5 +1,5 @@
 from .config import CompressionConfig, TeacherConfig
 from .presets import PAIRS, PRESETS
-from .protocol import MethodRun, Protocol
+from .protocol import Protocol, RunResult
 
-__all__ = ["PAIRS", "PRESETS", "CompressionConfig", "MethodRun", "Protocol", "TeacherConfig"]
+__all__ = ["PAIRS", "PRESETS", "CompressionConfig", "Protocol", "RunResult", "TeacherConfig"]

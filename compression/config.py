@@ -17,7 +17,7 @@ class TeacherConfig:
     weights: str | None = None
     """A file with its weights (a published .pth, too), or torchvision's `imagenet`; trained where absent."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Optimisation, where it is trained."""
+    """Optimization, where it is trained."""
     seed: int = 0
     """Of its training."""
 

@@ -30,7 +30,7 @@ _RECIPE = TrainConfig(evaluate_every=5)
 
 def _pair(teacher: str, student: str) -> CompressionConfig:
     return CompressionConfig(
-        setting=("ft.paraphraser_learning_rate=0.05",) if student.startswith("vgg") else (),
+        setting=("ft.paraphraser_lr=0.05",) if student.startswith("vgg") else (),
         data=ImagesConfig.cifar100(),
         teacher=TeacherConfig(architecture=teacher, train=_RECIPE),
         student=student,
@@ -39,7 +39,7 @@ def _pair(teacher: str, student: str) -> CompressionConfig:
 
 
 _IMAGENET = TrainConfig(
-    epochs=100, batch_size=256, learning_rate=0.1, weight_decay=1e-4, milestones=(30, 60, 90), num_workers=8
+    epochs=100, batch_size=256, lr=0.1, weight_decay=1e-4, milestones=(30, 60, 90), num_workers=8
 )
 
 PRESETS = {

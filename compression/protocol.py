@@ -11,11 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..data import ImagesConfig, ImageSplits, load_splits
-from ..distillers import METHODS, Initialise, build_terms, check_settings, parse_method, parse_settings
+from ..distillers import METHODS, Initialize, build_terms, check_settings, parse_method, parse_settings
 from ..engine import (
     Accelerator,
     ClassifyTask,
-    Stages,
+    StageRunner,
     TaughtViews,
     classifier_of,
     digest,
@@ -26,14 +26,14 @@ from ..engine import (
     make_pair,
     seeded,
 )
-from ..evaluation import ClassificationMetrics, Judge, extract, probe_logistic
-from ..models import Frozen, Normalised, save_weights
+from ..evaluation import ClassificationMetrics, Evaluator, extract, probe_logistic
+from ..models import Frozen, Normalized, save_weights
 from .config import CompressionConfig
-from .tasks import InitialiseTask
+from .tasks import PretrainTask
 
 
 @dataclass(frozen=True)
-class MethodRun:
+class RunResult:
     """One method with one seed, done."""
 
     method: str
@@ -42,7 +42,7 @@ class MethodRun:
     """top1 of the last epoch, best_top1 of the best, and what `classify` finds beside the teacher."""
     history: list[dict[str, Any]]
     network: nn.Module
-    """The student as it is deployed, with its normalisation."""
+    """The student as it is deployed, with its normalization."""
     found: ClassificationMetrics
     """All that `classify` found, correlation matrices too."""
 
@@ -65,17 +65,17 @@ class Protocol:
         self.settings = parse_settings(config.setting)
         check_settings(self.settings)
         self.config, self.images, self.accelerator = config, images, accelerator
-        self.stages = Stages(
+        self.stages = StageRunner(
             folder,
             accelerator,
             reuse=config.reuse,
             facts=facts_of(config.data, images),
         )
-        self.judge = Judge(images.test, images.num_classes, accelerator)
+        self.judge = Evaluator(images.test, images.num_classes, accelerator)
         with seeded(0):  # an unknown name is told before the teacher trains
             make_classifier(config.student, images)
 
-    def runs(self) -> Iterator[MethodRun]:
+    def runs(self) -> Iterator[RunResult]:
         """Every method with every seed, as each is done; the teacher first."""
         _ = self.teacher
         for seed in self.config.seed:
@@ -83,7 +83,7 @@ class Protocol:
                 yield self.distil(method, seed)
 
     @cached_property
-    def teacher(self) -> Normalised:
+    def teacher(self) -> Normalized:
         """Stage 1: the teacher, trained on the labels or read from its file."""
         config = self.config.teacher
         with seeded(config.seed):
@@ -95,7 +95,7 @@ class Protocol:
             )  # fmt: skip
         return teacher.to(self.accelerator.device)
 
-    def distil(self, method: str, seed: int) -> MethodRun:
+    def distil(self, method: str, seed: int) -> RunResult:
         """Stage 2: the student, taught by a method; the same first weights for every method of a seed."""
         config, folder, teacher = self.config, f"runs/{method}/seed-{seed}", self.teacher
         with seeded(seed):
@@ -110,9 +110,9 @@ class Protocol:
         frozen = Frozen(teacher) if terms else None
         taught = TaughtViews(self.images.augment, frozen)
         for name, term in terms.items():
-            if term.initialise is not None:
-                self._initialise(f"{folder}/initialise-{name}", student, term.initialise, taught, seed, facts)
-        # AB and FSP end with their initialisation: labels alone follow, without the teacher.
+            if term.initialize is not None:
+                self._initialize(f"{folder}/initialize-{name}", student, term.initialize, taught, seed, facts)
+        # AB and FSP end with their initialization: labels alone follow, without the teacher.
         kept = {name: term for name, term in terms.items() if term.weight}
         views = taught if kept else TaughtViews(self.images.augment, None)
         deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
@@ -126,7 +126,7 @@ class Protocol:
         found = self.compare(network)
         scalars = {name: value for name, value in found.items() if not isinstance(value, Tensor)}
         metrics = {**last_and_best(history, "top1"), **scalars}
-        return MethodRun(method, seed, metrics | self.probe(network), history, network, found)
+        return RunResult(method, seed, metrics | self.probe(network), history, network, found)
 
     def compare(self, network: nn.Module) -> ClassificationMetrics:
         """A network's metrics over the whole test split, beside the teacher."""
@@ -138,7 +138,7 @@ class Protocol:
         for name, images in self._others.items():
             with self.accelerator.autocast():
                 train, test = (
-                    extract(network, split, view="rgb", device=self.accelerator.device)
+                    extract(network, split, modality="rgb", device=self.accelerator.device)
                     for split in (images.train, images.test)
                 )
             found[f"probe_{name}"] = probe_logistic(train, test).top1
@@ -153,21 +153,21 @@ class Protocol:
         device = self.accelerator.device
         return {name: load_splits(source, device, augment=False) for name, source in sources.items()}
 
-    def _initialise(
+    def _initialize(
         self,
         stage: str,
-        student: Normalised,
-        initialise: Initialise,
+        student: Normalized,
+        initialize: Initialize,
         views: TaughtViews,
         seed: int,
         facts: Mapping[str, Any],
     ) -> None:
         """The training that some methods put before the distillation, at a constant learning rate."""
-        if not initialise.epochs:
+        if not initialize.epochs:
             return
-        rate = initialise.learning_rate or self.config.learning_rate
+        rate = initialize.lr or self.config.lr
         train = replace(
-            self.config.train, epochs=initialise.epochs, learning_rate=rate, schedule="constant",
+            self.config.train, epochs=initialize.epochs, lr=rate, schedule="constant",
             warmup_epochs=0.0,
         )  # fmt: skip
         # The classifier takes no part: without a gradient DDP would wait for it, with one it would decay.
@@ -175,8 +175,8 @@ class Protocol:
         for parameter in [] if classifier is None else classifier.parameters():
             parameter.requires_grad_(False)
         self.stages.train(
-            stage, InitialiseTask(student, initialise, views), self.images.train, train, seed, facts=facts
+            stage, PretrainTask(student, initialize, views), self.images.train, train, seed, facts=facts
         )
         for parameter in [] if classifier is None else classifier.parameters():
             parameter.requires_grad_(True)
-        initialise.finish()
+        initialize.finish()

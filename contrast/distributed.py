@@ -1,4 +1,4 @@
-"""Gathering over ranks. Every function is the identity where torch.distributed is not initialised."""
+"""Gathering over ranks. Every function is the identity where torch.distributed is not initialized."""
 
 from __future__ import annotations
 

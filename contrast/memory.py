@@ -14,12 +14,12 @@ from .heads import normalize
 class MemoryBank(nn.Module):
     """One vector per sample of the data set, (M, d), for one side.
 
-    Rows start as U(±1/√(d/3)), not normalised, as published; a row's expected squared norm is 1.
+    Rows start as U(±1/√(d/3)), not normalized, as published; a row's expected squared norm is 1.
 
     Args:
         num_samples: M.
         embed_dim: d.
-        momentum: m in row ← normalise(m·row + (1−m)·z), in [0, 1).
+        momentum: m in row ← normalize(m·row + (1−m)·z), in [0, 1).
     """
 
     rows: Tensor
@@ -37,7 +37,7 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Tensor, z: Tensor) -> None:
-        """Write row ← normalise(m·row + (1−m)·z); all other rows stay as they are, bit for bit.
+        """Write row ← normalize(m·row + (1−m)·z); all other rows stay as they are, bit for bit.
 
         Of several entries with the same index the first one counts, on any device.
 

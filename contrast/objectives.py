@@ -36,7 +36,7 @@ def nce(
         positive: scores of the true pairs, (B,).
         negative: scores of the noise pairs, (B, N); a masked pair has a hugely negative score.
         temperature: τ.
-        log_z: log Z, the constant that normalises e^{s/τ}; 0 for the paper's own form without it.
+        log_z: log Z, the constant that normalizes e^{s/τ}; 0 for the paper's own form without it.
         log_ratio: log(K/M), K noise pairs per true pair, M samples in the data set.
         weight: how many noise pairs each column stands for; K/(M−1) where the columns are the whole bank.
 

@@ -11,7 +11,7 @@ from .config import (
     TransferConfig,
 )
 from .presets import PRESETS
-from .protocol import MethodRun, Pairs, Protocol
+from .protocol import Pairs, Protocol, RunResult
 from .recognition import RecognitionProtocol
 from .samples import RecognitionImages, Samples, load_recognition, load_samples
 from .segmentation import SegmentationProtocol
@@ -22,7 +22,6 @@ __all__ = [
     "TERMS",
     "CrossModalConfig",
     "DataConfig",
-    "MethodRun",
     "Pairs",
     "ProbeConfig",
     "Protocol",
@@ -30,6 +29,7 @@ __all__ = [
     "RecognitionImages",
     "RecognitionProtocol",
     "RecognitionTeacherConfig",
+    "RunResult",
     "Samples",
     "SegmentConfig",
     "SegmentationConfig",

@@ -23,9 +23,9 @@ class DataConfig:
     """Height and width that every view is resized to, pixels."""
     classes: int = 13
     """Classes of the label maps: 13 or 40 for `nyu`, your own count for `folder`."""
-    teacher_view: str = "rgb"
+    teacher_modality: str = "rgb"
     """The view that the teacher sees."""
-    student_view: str = "depth"
+    student_modality: str = "depth"
     """The view that the student sees."""
     depth_scale: float = 1.0
     """Metres per stored unit of a `folder` source's depth images: 0.001 for millimetres."""
@@ -57,7 +57,7 @@ class TeacherConfig:
     seed: int = 0
     """Seed of its training and of the cached views; the teacher is the same for all runs."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Optimisation of the teacher, where it is trained."""
+    """Optimization of the teacher, where it is trained."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TransferConfig:
     """Stage 2: teacher to student on paired samples, without labels."""
 
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Optimisation of the student and of the critic heads."""
+    """Optimization of the student and of the critic heads."""
     views: int = 0
     """Augmented views per sample for which the teacher's targets are computed once and reused;
     0 runs the teacher at every step."""
@@ -104,7 +104,7 @@ class SegmentConfig:
     """Stage 3: the student learns to segment from its own modality, then is tested."""
 
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Optimisation. `epochs` counts passes over the WHOLE training set: with fewer labels the number
+    """Optimization. `epochs` counts passes over the WHOLE training set: with fewer labels the number
     of steps stays the same."""
     hidden: int | None = None
     """Width of a 3x3 layer in the segmentation head; without it the head is linear."""
@@ -169,11 +169,11 @@ class RecognitionTeacherConfig:
     architecture: str = "alexnet_small"
     """Any name that `crdkit.models.create` takes."""
     weights: str | None = None
-    """A file of its weights; trained on the labelled split where absent."""
+    """A file of its weights; trained on the labeled split where absent."""
     seed: int = 0
     """Seed of its training; the teacher is the same for all runs."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Optimisation, where it is trained."""
+    """Optimization, where it is trained."""
 
 
 @dataclass(frozen=True)
@@ -186,13 +186,13 @@ class ProbeConfig:
     """Every map is averaged over the finest grid that leaves at most so many numbers."""
     folds: bool = True
     """Where the data have predefined training folds: a probe for each; their mean counts."""
-    neighbours: int = 20
-    """Training images that vote in the nearest-neighbour accuracy of the embedding."""
+    neighbors: int = 20
+    """Training images that vote in the nearest-neighbor accuracy of the embedding."""
 
 
 @dataclass(frozen=True)
 class RecognitionConfig(CrossModalConfig):
-    """Transfer between two views of unlabelled images, then probes and fine-tuning of the student."""
+    """Transfer between two views of unlabeled images, then probes and fine-tuning of the student."""
 
     method: tuple[str, ...] = ("none", "kd", "at", "fitnet", "crd", "crd+kd")
     """What carries the knowledge over: none, kd, at, fitnet, crd, crd-local, crd-dense, or sums with
@@ -205,13 +205,13 @@ class RecognitionConfig(CrossModalConfig):
     reverse: bool = False
     """Swap the two: `l:ab` becomes ab→l."""
     teacher: RecognitionTeacherConfig = field(default_factory=RecognitionTeacherConfig)
-    """Stage 1, on the labelled split."""
+    """Stage 1, on the labeled split."""
     student: str = "alexnet_small"
     """The student's architecture."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """Stage 3, first half."""
     finetune: TrainConfig = field(default_factory=TrainConfig)
-    """Stage 3, second half: the student and a new classifier, trained on the labelled split."""
+    """Stage 3, second half: the student and a new classifier, trained on the labeled split."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The networks of the cross-modal pipeline, each behind the normalisation of its own view."""
+"""The networks of the cross-modal pipeline, each behind the normalization of its own view."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, cat, nn
 
 from ..data import Statistics
 from ..engine import behind
-from ..models import DepthCNN, Normalised, PyramidSegmenter, create
+from ..models import DepthCNN, Normalized, PyramidSegmenter, create
 from .config import DataConfig, StudentConfig, TeacherConfig
 
 
 def make_teacher(
     config: TeacherConfig, data: DataConfig, statistics: Statistics, num_classes: int
-) -> Normalised:
+) -> Normalized:
     """The teacher: a classifier, with a segmentation decoder where it learns from its view's labels."""
-    channels = len(statistics.mean[data.teacher_view])
+    channels = len(statistics.mean[data.teacher_modality])
     network: nn.Module = create(
         config.architecture,
         num_classes=None if config.labels else config.classes,
@@ -26,14 +26,14 @@ def make_teacher(
         network = PyramidSegmenter(
             network, num_classes, input_size=(channels, *data.size), width=config.width
         )
-    return behind(network, statistics, data.teacher_view)
+    return behind(network, statistics, data.teacher_modality)
 
 
-def make_student(config: StudentConfig, data: DataConfig, statistics: Statistics) -> Normalised:
+def make_student(config: StudentConfig, data: DataConfig, statistics: Statistics) -> Normalized:
     """The student's encoder."""
-    channels = len(statistics.mean[data.student_view])
+    channels = len(statistics.mean[data.student_modality])
     network = DepthCNN(channels, widths=config.widths, strides=config.strides)
-    return behind(network, statistics, data.student_view)
+    return behind(network, statistics, data.student_modality)
 
 
 class TeacherTargets(nn.Module):

@@ -22,7 +22,7 @@ def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
     return TrainConfig(
         epochs=epochs,
         batch_size=16,
-        learning_rate=rate,
+        lr=rate,
         weight_decay=1e-4,
         nesterov=True,
         schedule="cosine",
@@ -32,8 +32,8 @@ def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
     )
 
 
-# Crops and a flip: both views of an image move alike, and its colours are what one of them is.
-_COLOURLESS = ImageAugmentConfig(crop_scale=(0.4, 1.0), jitter=0.0, grayscale=0.0)
+# Crops and a flip: both views of an image move alike, and its colors are what one of them is.
+_COLORLESS = ImageAugmentConfig(crop_scale=(0.4, 1.0), jitter=0.0, grayscale=0.0)
 
 
 PRESETS: dict[str, CrossModalConfig] = {
@@ -75,7 +75,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     # The paper's scenario: L to ab on STL-10, transfer on its 100,000 images without labels.
     "stl10": RecognitionConfig(
         seed=(0, 1, 2),
-        data=ImagesConfig(source="stl10", augment=_COLOURLESS),
+        data=ImagesConfig(source="stl10", augment=_COLORLESS),
         teacher=RecognitionTeacherConfig(
             architecture="resnet18", train=TrainConfig.cosine(200, evaluations=10)
         ),
@@ -90,7 +90,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     "stl10-small": RecognitionConfig(
         seed=(0, 1, 2),
         precision="bf16",
-        data=ImagesConfig(source="packed", size=32, augment=_COLOURLESS),
+        data=ImagesConfig(source="packed", size=32, augment=_COLORLESS),
         teacher=RecognitionTeacherConfig(train=TrainConfig.cosine(40)),
         transfer=TransferConfig(train=TrainConfig.cosine(20), views=4, objective="infonce"),
         finetune=TrainConfig.cosine(10),

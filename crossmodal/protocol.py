@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 
 from ..data import Batch, Statistics
 from ..distillers import parse_method
-from ..engine import Accelerator, Stages, TransferTask, digest, seeded
-from ..models import Frozen, Normalised, measure
+from ..engine import Accelerator, StageRunner, TransferTask, digest, seeded
+from ..models import Frozen, Normalized, measure
 from .config import CrossModalConfig
 from .networks import TeacherTargets
 from .terms import TERMS, Shapes, build_terms
@@ -24,7 +24,7 @@ from .views import CachedViews, DisturbedViews, LiveViews, Rows, compute_views
 
 
 @dataclass(frozen=True)
-class MethodRun:
+class RunResult:
     """One method with one seed, done."""
 
     method: str
@@ -46,8 +46,8 @@ class Pairs:
     """batch -> batch with both views under their names; may be cached."""
     disturb: nn.Module | None
     """batch -> batch: what the student's view undergoes on top, anew at every step."""
-    teacher_view: str
-    student_view: str
+    teacher_modality: str
+    student_modality: str
     statistics: Statistics
     """Of both views."""
     size: tuple[int, int]
@@ -88,15 +88,15 @@ class Protocol(ABC):
         for method in config.method:
             parse_method(method, TERMS)
         self.settings, self.pairs, self.accelerator = config, pairs, accelerator
-        self.stages = Stages(folder, accelerator, reuse=config.reuse, facts=facts)
+        self.stages = StageRunner(folder, accelerator, reuse=config.reuse, facts=facts)
 
     @property
     @abstractmethod
-    def teacher(self) -> Normalised:
+    def teacher(self) -> Normalized:
         """Stage 1: the teacher, trained or read, on the device."""
 
     @abstractmethod
-    def make_student(self) -> Normalised:
+    def make_student(self) -> Normalized:
         """The student's encoder, its weights drawn from the global generator."""
 
     @property
@@ -105,14 +105,14 @@ class Protocol(ABC):
         """By what a stage knows the student: JSON values."""
 
     @abstractmethod
-    def judge(self, method: str, seed: int, student: Normalised) -> MethodRun:
+    def judge(self, method: str, seed: int, student: Normalized) -> RunResult:
         """Stage 3: what the student is good for."""
 
     def teacher_metrics(self) -> dict[str, float] | None:
         """The teacher's, of its last epoch, where it was trained here."""
         return None
 
-    def runs(self) -> Iterator[MethodRun]:
+    def runs(self) -> Iterator[RunResult]:
         """Every method with every seed, as each is done; the teacher first, where a method has one."""
         if any(parse_method(method, TERMS) for method in self.settings.method):
             _ = self.teacher
@@ -120,7 +120,7 @@ class Protocol(ABC):
             for method in self.settings.method:
                 yield self.judge(method, seed, self.transfer(method, seed))
 
-    def transfer(self, method: str, seed: int) -> Normalised:
+    def transfer(self, method: str, seed: int) -> Normalized:
         """Stage 2: the student's encoder, taught by a method on the paired samples without their labels."""
         config, pairs = self.settings.transfer, self.pairs
         teacher = (
@@ -136,7 +136,7 @@ class Protocol(ABC):
         if config.views:
             dataset, views = Rows(len(pairs.dataset)), CachedViews(lambda: self._stored_views)
         if pairs.disturb is not None:
-            views = DisturbedViews(views, pairs.disturb, pairs.student_view)
+            views = DisturbedViews(views, pairs.disturb, pairs.student_modality)
         task = TransferTask(student, terms, views, frozen=(self._targets,))
         self.stages.train(
             f"runs/{method}/seed-{seed}/transfer", task, dataset, config.train, seed,
@@ -150,8 +150,8 @@ class Protocol(ABC):
         return student
 
     def _shapes(self, student: nn.Module) -> Shapes:
-        dimensions = measure(student, self.pairs.shape(self.pairs.student_view))
-        dry = torch.zeros(2, *self.pairs.shape(self.pairs.teacher_view), device=self.accelerator.device)
+        dimensions = measure(student, self.pairs.shape(self.pairs.student_modality))
+        dry = torch.zeros(2, *self.pairs.shape(self.pairs.teacher_modality), device=self.accelerator.device)
         targets = {name: tuple(value.shape[1:]) for name, value in self._targets(dry).items()}
         return Shapes(
             student_maps=dimensions.maps,
@@ -167,13 +167,13 @@ class Protocol(ABC):
         """The frozen teacher, giving named targets on the student's grid."""
         with seeded(0):
             student = self.make_student()
-        grid = measure(student, self.pairs.shape(self.pairs.student_view)).maps[-1][1]
+        grid = measure(student, self.pairs.shape(self.pairs.student_modality)).maps[-1][1]
         return Frozen(TeacherTargets(self.teacher, grid=grid, fused=self.fused))
 
     @cached_property
     def _live_views(self) -> LiveViews:
         pairs = self.pairs
-        return LiveViews(self._targets, pairs.augment, pairs.teacher_view, pairs.student_view)
+        return LiveViews(self._targets, pairs.augment, pairs.teacher_modality, pairs.student_modality)
 
     @cached_property
     def _stored_views(self) -> dict[str, Tensor]:

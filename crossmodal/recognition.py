@@ -12,14 +12,14 @@ from torch import nn
 
 from ..data import (
     ChannelDataset,
-    ChannelViews,
+    ChannelModalities,
     Statistics,
-    split_views,
+    split_modalities,
 )
 from ..engine import Accelerator, ClassifyTask, Evaluate, behind, digest, facts_of, last_and_best, seeded
 from ..evaluation import (
+    Evaluator,
     Features,
-    Judge,
     Layer,
     attach_classifier,
     extract_layers,
@@ -27,18 +27,18 @@ from ..evaluation import (
     layers_of,
     probe_features,
 )
-from ..models import Normalised, create, measure
+from ..models import Normalized, create, measure
 from .config import RecognitionConfig
-from .protocol import MethodRun, Pairs, Protocol
+from .protocol import Pairs, Protocol, RunResult
 from .samples import RecognitionImages
 
 
 class RecognitionProtocol(Protocol):
-    """Teacher, transfer on unlabelled images, probes and fine-tuning, over one set of images.
+    """Teacher, transfer on unlabeled images, probes and fine-tuning, over one set of images.
 
     Args:
         config: the run's settings.
-        images: the labelled splits, and the images that the transfer reads.
+        images: the labeled splits, and the images that the transfer reads.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
     """
@@ -50,28 +50,28 @@ class RecognitionProtocol(Protocol):
         accelerator: Accelerator,
         folder: Path,
     ) -> None:
-        views = split_views(config.views)
-        teacher_view, student_view = views[::-1] if config.reverse else views
+        views = split_modalities(config.views)
+        teacher_modality, student_modality = views[::-1] if config.reverse else views
         self.train, self.test = (
-            ChannelDataset(split, (teacher_view, student_view))
+            ChannelDataset(split, (teacher_modality, student_modality))
             for split in (images.plain, images.splits.test)
         )
-        size = tuple(self.train[0][student_view].shape[-2:])
+        size = tuple(self.train[0][student_modality].shape[-2:])
         pairs = Pairs(
-            images.unlabelled,
-            nn.Sequential(images.splits.augment, ChannelViews(teacher_view, student_view)),
+            images.unlabeled,
+            nn.Sequential(images.splits.augment, ChannelModalities(teacher_modality, student_modality)),
             None,
-            teacher_view,
-            student_view,
+            teacher_modality,
+            student_modality,
             Statistics.measure(self.train),
             (size[0], size[1]),
             seed=config.teacher.seed,
         )
-        content = getattr(images.unlabelled, "views", {})  # of images on disk their number has to do
+        content = getattr(images.unlabeled, "views", {})  # of images on disk their number has to do
         facts = {
             **facts_of(config.data, images.splits),
-            "unlabelled": len(images.unlabelled),
-            "unlabelled_digest": digest(content),
+            "unlabeled": len(images.unlabeled),
+            "unlabeled_digest": digest(content),
         }
         super().__init__(config, pairs, accelerator, folder, facts=facts)
         self.config, self.images = config, images.splits
@@ -80,15 +80,15 @@ class RecognitionProtocol(Protocol):
         self.teacher_history: list[dict[str, Any]] = []
 
     @cached_property
-    def teacher(self) -> Normalised:
-        """Stage 1: the teacher, trained on the labelled split or read from its file."""
-        config, view = self.config.teacher, self.pairs.teacher_view
+    def teacher(self) -> Normalized:
+        """Stage 1: the teacher, trained on the labeled split or read from its file."""
+        config, view = self.config.teacher, self.pairs.teacher_modality
         with seeded(config.seed):
             teacher = self._network(config.architecture, view, self.images.num_classes, config.weights)
         evaluate = self._top1(view)
         if config.weights is None:
             self.teacher_history = self.stages.train(
-                "teacher", ClassifyTask(teacher, self.pairs.augment, view=view), self.images.train,
+                "teacher", ClassifyTask(teacher, self.pairs.augment, modality=view), self.images.train,
                 config.train, config.seed, evaluate=evaluate,
                 facts={"architecture": config.architecture, "view": view},
             )  # fmt: skip
@@ -101,25 +101,25 @@ class RecognitionProtocol(Protocol):
         """top1 and best_top1, alike for a teacher read from a file; None where no method has a teacher."""
         return last_and_best(self.teacher_history, "top1") if self.teacher_history else None
 
-    def make_student(self) -> Normalised:
+    def make_student(self) -> Normalized:
         """The student's encoder, without a classifier."""
-        return self._network(self.config.student, self.pairs.student_view, None)
+        return self._network(self.config.student, self.pairs.student_modality, None)
 
     @property
     def student_facts(self) -> Any:
         """Its name and its view."""
-        return {"architecture": self.config.student, "view": self.pairs.student_view}
+        return {"architecture": self.config.student, "view": self.pairs.student_modality}
 
-    def judge(self, method: str, seed: int, student: Normalised) -> MethodRun:
+    def judge(self, method: str, seed: int, student: Normalized) -> RunResult:
         """Stage 3: probes of every layer of the frozen student, then fine-tuning."""
         metrics = self.probe(method, seed, student)
         network, history = self.finetune(method, seed, student)
         tuned = {f"finetune_{name}": value for name, value in last_and_best(history, "top1").items()}
-        return MethodRun(method, seed, metrics | tuned, history, network)
+        return RunResult(method, seed, metrics | tuned, history, network)
 
-    def probe(self, method: str, seed: int, student: Normalised) -> dict[str, float]:
+    def probe(self, method: str, seed: int, student: Normalized) -> dict[str, float]:
         """`probe_1`, `probe_2`, … of the maps from the stem on, and `knn` of the embedding."""
-        config, view = self.config.probe, self.pairs.student_view
+        config, view = self.config.probe, self.pairs.student_modality
         student.to(self.accelerator.device)
         maps = measure(student, self.pairs.shape(view)).maps
 
@@ -133,8 +133,8 @@ class RecognitionProtocol(Protocol):
             for number, (known, unknown) in enumerate(zip(train[:-1], test[:-1], strict=True), start=1):
                 found = probe_features(known, unknown, fit=config.fit, folds=folds, device=device)
                 metrics[f"probe_{number}"] = found.top1
-            neighbours = min(config.neighbours, len(train[-1].label))
-            metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbours=neighbours, device=device)
+            neighbors = min(config.neighbors, len(train[-1].label))
+            metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbors=neighbors, device=device)
             return metrics
 
         facts = {"probe": asdict(config), "view": view, "student": digest(student.state_dict())}
@@ -146,24 +146,24 @@ class RecognitionProtocol(Protocol):
     def _features(self, student: nn.Module, split: Any, layers: list[Layer]) -> list[Features]:
         with self.accelerator.autocast():
             return extract_layers(
-                student, split, layers, view=self.pairs.student_view, device=self.accelerator.device
+                student, split, layers, modality=self.pairs.student_modality, device=self.accelerator.device
             )
 
-    def finetune(self, method: str, seed: int, student: Normalised) -> tuple[nn.Module, list[dict[str, Any]]]:
-        """The student under a new linear classifier, all of it trained on the labelled split."""
-        view = self.pairs.student_view
+    def finetune(self, method: str, seed: int, student: Normalized) -> tuple[nn.Module, list[dict[str, Any]]]:
+        """The student under a new linear classifier, all of it trained on the labeled split."""
+        view = self.pairs.student_modality
         facts = {"finetune": asdict(self.config.finetune), "student": digest(student.state_dict())}
         network = attach_classifier(student, self.images.num_classes, self.pairs.shape(view), seed=seed)
         network.to(memory_format=torch.channels_last)
         history = self.stages.train(
-            f"runs/{method}/seed-{seed}/finetune", ClassifyTask(network, self.pairs.augment, view=view),
+            f"runs/{method}/seed-{seed}/finetune", ClassifyTask(network, self.pairs.augment, modality=view),
             self.images.train, self.config.finetune, seed, evaluate=self._top1(view), facts=facts,
         )  # fmt: skip
         return network.to(self.accelerator.device), history
 
     def _network(
         self, name: str, view: str, num_classes: int | None, weights: str | None = None
-    ) -> Normalised:
+    ) -> Normalized:
         statistics = self.pairs.statistics
         network = create(
             name, num_classes=num_classes, in_channels=len(statistics.mean[view]), weights=weights
@@ -171,4 +171,4 @@ class RecognitionProtocol(Protocol):
         return behind(network, statistics, view)
 
     def _top1(self, view: str) -> Evaluate:
-        return Judge(self.test, self.images.num_classes, self.accelerator, view=view).top1()
+        return Evaluator(self.test, self.images.num_classes, self.accelerator, modality=view).top1()

@@ -1,4 +1,4 @@
-"""What a run reads: paired samples in memory, or images in labelled and unlabelled splits."""
+"""What a run reads: paired samples in memory, or images in labeled and unlabeled splits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..data import (
     SyntheticRooms,
     load_images,
     load_splits,
-    load_unlabelled,
+    load_unlabeled,
 )
 from .config import DataConfig
 
@@ -43,7 +43,7 @@ class Samples:
     statistics: Statistics
     """Of the training split, for every view."""
 
-    def labelled(self, fraction: float, seed: int) -> PairedTensors:
+    def labeled(self, fraction: float, seed: int) -> PairedTensors:
         """A share of the training split, at least one sample, drawn by `seed`; all of it for 1."""
         if fraction == 1.0:
             return self.train
@@ -59,9 +59,9 @@ def load_samples(config: DataConfig) -> Samples:
         DataError: no root, files missing there, damaged or unpaired samples; the message says what to do.
     """
     train, test = (_split(config, split) for split in ("train", "test"))
-    for view in (config.teacher_view, config.student_view, "label"):
-        if view not in train.views:
-            raise DataError(f"the data have no {view!r}, only {', '.join(train.views)}")
+    for view in (config.teacher_modality, config.student_modality, "label"):
+        if view not in train.tensors:
+            raise DataError(f"the data have no {view!r}, only {', '.join(train.tensors)}")
     classes = train.num_classes or config.classes
     names = train.class_names or tuple(str(c) for c in range(classes))
     return Samples(train, test, classes, names, Statistics.measure(train))
@@ -79,8 +79,8 @@ def _split(config: DataConfig, split: str) -> PairedTensors:
     dataset: Any
     if config.source == "folder":
         names = {
-            config.teacher_view: config.teacher_view,
-            config.student_view: config.student_view,
+            config.teacher_modality: config.teacher_modality,
+            config.student_modality: config.student_modality,
             "label": "label",
         }
         dataset = FolderPairs(
@@ -108,11 +108,11 @@ def _root(config: DataConfig) -> Path:
 
 @dataclass(frozen=True)
 class RecognitionImages:
-    """Images of which a transfer reads two views, and the labelled ones that judge it."""
+    """Images of which a transfer reads two views, and the labeled ones that judge it."""
 
     splits: ImageSplits
-    """Labelled, for training and testing."""
-    unlabelled: Any
+    """Labeled, for training and testing."""
+    unlabeled: Any
     """What the transfer reads: `rgb` and `index`."""
     plain: Any
     """The training split as features are extracted from it: without augmentation."""
@@ -130,4 +130,4 @@ def load_recognition(config: ImagesConfig, device: torch.device) -> RecognitionI
         plain = load_images(
             config.source, config.root, "train", size=config.size, classes=config.classes, augment=False
         )
-    return RecognitionImages(splits, load_unlabelled(config, splits), plain)
+    return RecognitionImages(splits, load_unlabeled(config, splits), plain)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from ..data import AugmentConfig, PairedAugment
 from ..engine import Accelerator, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import SegmentationMetrics, segment
-from ..models import Normalised, Segmenter
+from ..models import Normalized, Segmenter
 from .config import SegmentationConfig
 from .networks import make_student, make_teacher
-from .protocol import MethodRun, Pairs, Protocol
+from .protocol import Pairs, Protocol, RunResult
 from .samples import Samples
 from .tasks import SegmentTask
 
@@ -38,32 +38,32 @@ class SegmentationProtocol(Protocol):
     ) -> None:
         data = config.data
         pairs = Pairs(
-            samples.train.select(data.teacher_view, data.student_view),
+            samples.train.select(data.teacher_modality, data.student_modality),
             PairedAugment(shared(data.augment)),
             PairedAugment(disturbance(data.augment)),
-            data.teacher_view,
-            data.student_view,
+            data.teacher_modality,
+            data.student_modality,
             samples.statistics,
             data.size,
             seed=config.teacher.seed,
         )
-        facts = {"data": asdict(replace(data, root=None)), "data_digest": digest(samples.train.views)}
+        facts = {"data": asdict(replace(data, root=None)), "data_digest": digest(samples.train.tensors)}
         super().__init__(config, pairs, accelerator, folder, facts=facts)
         self.config, self.samples = config, samples
         self.fused = config.teacher.labels
         self.teacher_history: list[dict[str, Any]] = []
 
     @cached_property
-    def teacher(self) -> Normalised:
+    def teacher(self) -> Normalized:
         """Stage 1: the teacher, trained on its view's labels or taken as its weights are."""
         config, data = self.config.teacher, self.config.data
         with seeded(config.seed):
             teacher = make_teacher(config, data, self.samples.statistics, self.samples.num_classes)
         if config.labels:
-            task = SegmentTask(teacher, PairedAugment(data.augment), data.teacher_view)
+            task = SegmentTask(teacher, PairedAugment(data.augment), data.teacher_modality)
             self.teacher_history = self.stages.train(
-                "teacher", task, self.samples.train.select(data.teacher_view, "label"), config.train,
-                config.seed, evaluate=self._tester(data.teacher_view),
+                "teacher", task, self.samples.train.select(data.teacher_modality, "label"), config.train,
+                config.seed, evaluate=self._tester(data.teacher_modality),
                 facts={
                     "teacher": asdict(replace(config, weights=None)),
                     "initial": digest(teacher.state_dict()),
@@ -76,7 +76,7 @@ class SegmentationProtocol(Protocol):
         names = ("pixel_accuracy", "mean_iou")
         return last_and_best(self.teacher_history, *names) if self.teacher_history else None
 
-    def make_student(self) -> Normalised:
+    def make_student(self) -> Normalized:
         """The depth CNN."""
         return make_student(self.config.student, self.config.data, self.samples.statistics)
 
@@ -85,12 +85,12 @@ class SegmentationProtocol(Protocol):
         """Its widths and strides."""
         return asdict(self.config.student)
 
-    def judge(self, method: str, seed: int, student: Normalised) -> MethodRun:
+    def judge(self, method: str, seed: int, student: Normalized) -> RunResult:
         """Stage 3: the student learns to segment from its own view and is tested on the test split."""
         config, data = self.config.segment, self.config.data
         facts = {"segment": asdict(config), "student": digest(student.state_dict())}
         with seeded(seed):
-            channels = len(self.samples.statistics.mean[data.student_view])
+            channels = len(self.samples.statistics.mean[data.student_modality])
             segmenter = Segmenter(
                 student.cpu(),
                 self.samples.num_classes,
@@ -98,20 +98,20 @@ class SegmentationProtocol(Protocol):
                 hidden=config.hidden,
             )
         segmenter.to(memory_format=torch.channels_last)
-        labelled = self.samples.labelled(config.label_fraction, seed)
+        labeled = self.samples.labeled(config.label_fraction, seed)
         history = self.stages.train(
             f"runs/{method}/seed-{seed}/segment",
-            SegmentTask(segmenter, PairedAugment(data.augment), data.student_view),
-            labelled.select(data.student_view, "label"),
-            same_steps(config.train, len(labelled), len(self.samples.train)),
+            SegmentTask(segmenter, PairedAugment(data.augment), data.student_modality),
+            labeled.select(data.student_modality, "label"),
+            same_steps(config.train, len(labeled), len(self.samples.train)),
             seed,
-            evaluate=self._tester(data.student_view),
+            evaluate=self._tester(data.student_modality),
             facts=facts,
         )
         metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
         segmenter.to(self.accelerator.device)
-        metrics["iou"] = self.test(segmenter, data.student_view)["iou"]
-        return MethodRun(method, seed, metrics, history, segmenter)
+        metrics["iou"] = self.test(segmenter, data.student_modality)["iou"]
+        return RunResult(method, seed, metrics, history, segmenter)
 
     @torch.no_grad()
     def test(self, network: nn.Module, view: str) -> SegmentationMetrics:
@@ -123,7 +123,11 @@ class SegmentationProtocol(Protocol):
                 return network(images).logits.float()
 
         return segment(
-            predict, self.samples.test, self.samples.num_classes, view=view, device=self.accelerator.device
+            predict,
+            self.samples.test,
+            self.samples.num_classes,
+            modality=view,
+            device=self.accelerator.device,
         )
 
     def _tester(self, view: str) -> Callable[[nn.Module], dict[str, float]]:
@@ -135,7 +139,7 @@ class SegmentationProtocol(Protocol):
 
 
 def shared(config: AugmentConfig) -> AugmentConfig:
-    """What both sides of a transfer undergo together: geometry, and the colour of RGB. It may be cached."""
+    """What both sides of a transfer undergo together: geometry, and the color of RGB. It may be cached."""
     return replace(config, depth_scale=0.0, depth_dropout=0.0)
 
 
@@ -149,10 +153,10 @@ def disturbance(config: AugmentConfig) -> AugmentConfig:
     )
 
 
-def same_steps(config: TrainConfig, labelled: int, whole: int) -> TrainConfig:
-    """The configuration with as many epochs over `labelled` samples as give about the steps that its own
+def same_steps(config: TrainConfig, labeled: int, whole: int) -> TrainConfig:
+    """The configuration with as many epochs over `labeled` samples as give about the steps that its own
     epochs give over `whole`; whatever is counted in epochs is stretched alike."""
-    factor = math.ceil(whole / config.batch_size) / math.ceil(labelled / config.batch_size)
+    factor = math.ceil(whole / config.batch_size) / math.ceil(labeled / config.batch_size)
     if factor == 1:
         return config
     return replace(

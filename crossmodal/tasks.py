@@ -34,5 +34,5 @@ class SegmentTask(Task):
         if logits.shape[-2:] != batch["label"].shape[-2:]:
             logits = F.interpolate(logits, batch["label"].shape[-2:], mode="bilinear", align_corners=False)
         total = F.cross_entropy(logits, batch["label"], ignore_index=IGNORE, reduction="sum")
-        # A crop without any labelled pixel counts as zero loss, not as 0/0.
+        # A crop without any labeled pixel counts as zero loss, not as 0/0.
         return {"task": total / (batch["label"] != IGNORE).sum().clamp_min(1)}, None

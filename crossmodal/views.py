@@ -17,18 +17,20 @@ Pair = tuple[Tensor, dict[str, Tensor]]
 class LiveViews(nn.Module):
     """Augments each batch and runs the teacher on it, at every step."""
 
-    def __init__(self, teacher: nn.Module, augment: nn.Module, teacher_view: str, student_view: str) -> None:
+    def __init__(
+        self, teacher: nn.Module, augment: nn.Module, teacher_modality: str, student_modality: str
+    ) -> None:
         super().__init__()
         self.teacher = teacher
         self.augment = augment
-        self.teacher_view, self.student_view = teacher_view, student_view
+        self.teacher_modality, self.student_modality = teacher_modality, student_modality
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Pair:
         # Sampling coordinates in bf16 would move pixels about.
         with torch.autocast(batch["index"].device.type, enabled=False):
             batch = self.augment(batch)
-        return batch[self.student_view], self.teacher(batch[self.teacher_view])
+        return batch[self.student_modality], self.teacher(batch[self.teacher_modality])
 
 
 class CachedViews(nn.Module):

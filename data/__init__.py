@@ -1,4 +1,4 @@
-"""Data sets and paired views; every batch carries the stable index of its samples."""
+"""Data sets and paired modalities; every batch carries the stable index of its samples."""
 
 import lazy_loader
 

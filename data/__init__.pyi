@@ -1,6 +1,6 @@
 from .augment import ImageAugment, PairedAugment, augment_images
 from .batch import IGNORE, Batch, DataError, Sample, collate
-from .channels import CHANNELS, ChannelDataset, ChannelViews, lab_image, lab_views, split_views
+from .channels import CHANNELS, ChannelDataset, ChannelModalities, lab_image, lab_modalities, split_modalities
 from .cifar import CIFAR10, CIFAR100
 from .classification import PackedImages
 from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
@@ -11,10 +11,10 @@ from .mapped import read_manifest, read_mapped, write_mapped
 from .nyu import NYUDepth
 from .packed import PackedPairs
 from .paired import PairedDataset
-from .shapes import ColouredShapes
+from .shapes import ColoredShapes
 from .sources import SOURCES, load_images
-from .splits import ImageSplits, load_splits, load_unlabelled
-from .statistics import Normalise, Statistics
+from .splits import ImageSplits, load_splits, load_unlabeled
+from .statistics import Normalize, Statistics
 from .stl10 import STL10
 from .synthetic import SyntheticRooms
 from .tensors import PairedTensors
@@ -30,8 +30,8 @@ __all__ = [
     "AugmentConfig",
     "Batch",
     "ChannelDataset",
-    "ChannelViews",
-    "ColouredShapes",
+    "ChannelModalities",
+    "ColoredShapes",
     "DataError",
     "Digits",
     "FolderPairs",
@@ -41,7 +41,7 @@ __all__ = [
     "ImageSplits",
     "ImagesConfig",
     "NYUDepth",
-    "Normalise",
+    "Normalize",
     "PackedImages",
     "PackedPairs",
     "PairedAugment",
@@ -54,12 +54,12 @@ __all__ = [
     "augment_images",
     "collate",
     "lab_image",
-    "lab_views",
+    "lab_modalities",
     "load_images",
     "load_splits",
-    "load_unlabelled",
+    "load_unlabeled",
     "read_manifest",
     "read_mapped",
-    "split_views",
+    "split_modalities",
     "write_mapped",
 ]

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their own device: paired views, and images for classification."""
+"""Augmentation of whole batches on their own device: paired modalities, and images for classification."""
 
 import torch
 from torch import Tensor, nn
@@ -6,16 +6,16 @@ from torch.nn import functional
 
 from .batch import Batch
 from .config import AugmentConfig, ImageAugmentConfig
-from .geometry import maps_of, random_crop, warp_bilinear, warp_nearest, warp_views
-from .photometry import random_colour
+from .geometry import maps_of, random_crop, warp_bilinear, warp_modalities, warp_nearest
+from .photometry import random_color
 
 
 class PairedAugment(nn.Module):
-    """Augment a batch of paired views: one geometry for all of them, then what suits each.
+    """Augment a batch of paired modalities: one geometry for all of them, then what suits each.
 
-    All views and the label are cropped, resized back and flipped alike: colour by bilinear interpolation,
-    the label by the nearest pixel, `depth` between readings only (`warp_views`; a crop does not rescale
-    metres). Then colour jitter for `rgb`, a scale factor and lost blocks for `depth`. Other floating views
+    All modalities and the label are cropped, resized back and flipped alike: color by bilinear interpolation,
+    the label by the nearest pixel, `depth` between readings only (`warp_modalities`; a crop does not rescale
+    metres); then color jitter for `rgb`, a scale factor and lost blocks for `depth`. Others that are floating
     only move; `index` and labels of whole images pass.
 
     All draws are from torch's global CPU generator. Acts in training and evaluation mode alike: call it in
@@ -34,7 +34,7 @@ class PairedAugment(nn.Module):
             result.update(self._move(batch))
         if "rgb" in result:
             c = self.config
-            result["rgb"] = random_colour(
+            result["rgb"] = random_color(
                 result["rgb"], brightness=c.brightness, contrast=c.contrast, saturation=c.saturation,
                 hue=c.hue, probability=c.jitter, grayscale=c.grayscale,
             )  # fmt: skip
@@ -43,19 +43,19 @@ class PairedAugment(nn.Module):
         return result
 
     def _move(self, batch: Batch) -> Batch:
-        """The views at the places that one draw of boxes sends them to."""
-        views = {n: v for n, v in batch.items() if v.ndim == 4 and v.is_floating_point()}
+        """The modalities at the places that one draw of boxes sends them to."""
+        modalities = {n: v for n, v in batch.items() if v.ndim == 4 and v.is_floating_point()}
         masks = {n: v for n, v in batch.items() if v.ndim == 3 and not v.is_floating_point()}
-        sizes = {name: tuple(view.shape[-2:]) for name, view in (views | masks).items()}
+        sizes = {name: tuple(modality.shape[-2:]) for name, modality in (modalities | masks).items()}
         if len(set(sizes.values())) > 1:
-            raise ValueError(f"the views of a batch must have one size, got {sizes}")
+            raise ValueError(f"the modalities of a batch must have one size, got {sizes}")
         if not sizes:
             return {}
-        first = next(iter((views | masks).values()))
+        first = next(iter((modalities | masks).values()))
         c = self.config
         boxes = random_crop(len(first), scale=c.crop_scale, ratio=c.crop_ratio, flip=c.flip)
         maps = maps_of(boxes.to(first.device), (first.shape[-2], first.shape[-1]))
-        return warp_views(views, masks, maps)
+        return warp_modalities(modalities, masks, maps)
 
     def _disturb(self, depth: Tensor) -> Tensor:
         c = self.config
@@ -72,7 +72,7 @@ class PairedAugment(nn.Module):
 
 
 class ImageAugment(nn.Module):
-    """Crop, flip and colour of the `rgb` of a batch; the rest passes. Draws as `PairedAugment` does."""
+    """Crop, flip and color of the `rgb` of a batch; the rest passes. Draws as `PairedAugment` does."""
 
     def __init__(self, config: ImageAugmentConfig | None = None) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class ImageAugment(nn.Module):
 
 
 def augment_images(images: Tensor, config: ImageAugmentConfig) -> Tensor:
-    """(B, 3, H, W) in [0, 1] to the same shape: crop, flip, colour, drawn for each image."""
+    """(B, 3, H, W) in [0, 1] to the same shape: crop, flip, color, drawn for each image."""
     size = (images.shape[-2], images.shape[-1])
     if config.crop == "resized":
         boxes = random_crop(len(images), scale=config.crop_scale, ratio=config.crop_ratio, flip=config.flip)
@@ -93,7 +93,7 @@ def augment_images(images: Tensor, config: ImageAugmentConfig) -> Tensor:
     else:
         boxes = _shifts(len(images), size, padding=config.padding, flip=config.flip)
         images = warp_nearest(images, maps_of(boxes.to(images.device), size), padding="zeros")
-    return random_colour(
+    return random_color(
         images, brightness=config.brightness, contrast=config.contrast, saturation=config.saturation,
         hue=config.hue, probability=config.jitter, grayscale=config.grayscale,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Views made of an image's own channels, by name: lightness, colour, grey."""
+"""Views made of an image's own channels, by name: lightness, color, gray."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 from .batch import Batch, DataError, Sample, collate
 
 CHANNELS: Mapping[str, int] = {"rgb": 3, "gray": 1, "l": 1, "ab": 2}
-"""The views that an RGB image has in itself, and their channels."""
+"""The modalities that an RGB image has in itself, and their channels."""
 
 
-def lab_views(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """Lightness and colour of images, in CIE Lab (D65): L/50 − 1 and ab/110.
+def lab_modalities(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Lightness and color of images, in CIE Lab (D65): L/50 − 1 and ab/110.
 
     L is 0 … 100, a −86.2 … 98.2 and b −107.9 … 94.5 over all of RGB, so both are in [-1, 1]. In fp32 under
     any autocast, as bf16 errs by half a unit of L.
@@ -35,25 +35,27 @@ def lab_views(rgb: Tensor) -> tuple[Tensor, Tensor]:
     return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
 
 
-def lab_image(light: Tensor, colour: Tensor) -> Tensor:
-    """Lab from what `lab_views` gives, (B, 3, H, W) in Lab's own units: L 0 … 100."""
-    return torch.cat([(light + 1) * 50, colour * 110], dim=1)
+def lab_image(light: Tensor, color: Tensor) -> Tensor:
+    """Lab from what `lab_modalities` gives, (B, 3, H, W) in Lab's own units: L 0 … 100."""
+    return torch.cat([(light + 1) * 50, color * 110], dim=1)
 
 
-def split_views(views: str) -> tuple[str, str]:
-    """`l:ab` -> ("l", "ab"): the teacher's view and the student's.
+def split_modalities(modalities: str) -> tuple[str, str]:
+    """`l:ab` -> ("l", "ab"): the teacher's modality and the student's.
 
     Raises:
-        ValueError: for another form, or one view twice.
+        ValueError: for another form, or one modality twice.
     """
-    teacher, colon, student = views.partition(":")
+    teacher, colon, student = modalities.partition(":")
     if not (colon and teacher and student) or teacher == student:
-        raise ValueError(f"views are TEACHER:STUDENT, two different ones, such as l:ab; got {views!r}")
+        raise ValueError(
+            f"modalities are TEACHER:STUDENT, two different ones, such as l:ab; got {modalities!r}"
+        )
     return teacher, student
 
 
-class ChannelViews(nn.Module):
-    """Puts the named views of a batch's `rgb` in its place; views that the batch has already pass.
+class ChannelModalities(nn.Module):
+    """Puts the named modalities of a batch's `rgb` in its place; modalities that the batch has already pass.
 
     Args:
         names: of `CHANNELS`, or names that the batch has, such as `depth`.
@@ -70,31 +72,31 @@ class ChannelViews(nn.Module):
         makers: dict[str, Callable[[], Tensor]] = {
             "rgb": lambda: batch["rgb"],
             "gray": lambda: rgb_to_grayscale(batch["rgb"]),
-            "l": lambda: lab_views(batch["rgb"])[0],
-            "ab": lambda: lab_views(batch["rgb"])[1],
+            "l": lambda: lab_modalities(batch["rgb"])[0],
+            "ab": lambda: lab_modalities(batch["rgb"])[1],
         }
         if "rgb" in batch and {"l", "ab"} <= set(self.names):  # one conversion for both
-            result["l"], result["ab"] = lab_views(batch["rgb"])
+            result["l"], result["ab"] = lab_modalities(batch["rgb"])
         for name in self.names:
             if name in result:
                 continue
             if name not in makers or "rgb" not in batch:
-                raise DataError(f"no view {name!r}: the batch has {', '.join(batch)}; {_known()}")
+                raise DataError(f"no modality {name!r}: the batch has {', '.join(batch)}; {_known()}")
             result[name] = makers[name]()
         return result
 
 
 class ChannelDataset(Dataset[Sample]):
-    """A data set of `rgb` served as its named views; the rest of a sample passes.
+    """A data set of `rgb` served as its named modalities; the rest of a sample passes.
 
     Args:
         dataset: `__len__` and `__getitem__` or `__getitems__`.
-        names: as for `ChannelViews`.
+        names: as for `ChannelModalities`.
     """
 
     def __init__(self, dataset: Any, names: Sequence[str]) -> None:
         self.dataset = dataset
-        self.views = ChannelViews(*names)
+        self.select = ChannelModalities(*names)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -110,7 +112,7 @@ class ChannelDataset(Dataset[Sample]):
             batch = self.dataset.__getitems__(list(indices))
         else:
             batch = collate([self.dataset[index] for index in indices])
-        served: Batch = self.views(batch)
+        served: Batch = self.select(batch)
         return served
 
 

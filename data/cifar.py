@@ -10,7 +10,7 @@ import torch
 
 from .archives import read_folder, read_tar
 from .batch import DataError
-from .images import Array, Size, check_size, stack_colour
+from .images import Array, Size, check_size, stack_color
 from .labels import Classes, check_labels, choose_classes, names_in_lines, rows_of
 from .pickles import load_plain
 from .tensors import PairedTensors
@@ -72,7 +72,7 @@ class _CIFAR(PairedTensors):
             images, names = images[rows], tuple(names[number] for number in chosen)
         if size is not None:
             pictures = ((f"image {row}", image.transpose(1, 2, 0)) for row, image in enumerate(images))
-            images = stack_colour(pictures, len(images), size)
+            images = stack_color(pictures, len(images), size)
         super().__init__(rgb=torch.from_numpy(images), label=torch.from_numpy(labels))
         self.class_names = names
         self.num_classes = len(names)

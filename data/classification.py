@@ -9,7 +9,7 @@ import torch
 
 from .batch import DataError
 from .hdf5 import contents, open_hdf5, require
-from .images import Array, Size, check_size, decode_colour, stack_colour
+from .images import Array, Size, check_size, decode_color, stack_color
 from .labels import Classes, check_labels, choose_classes, rows_of
 from .tensors import PairedTensors
 
@@ -18,8 +18,8 @@ class PackedImages(PairedTensors):
     """Images and labels from an HDF5 file, decoded into memory once, as `rgb` (N, 3, H, W) uint8.
 
     The file has a group a split with `images` (N,) of variable-length uint8 (JPEG, PNG) and, but for an
-    unlabelled split, `labels` (N,) 0-based; the attribute `classes` lists the names. Batches are
-    `{"index", "rgb", "label"}` with `label` (B,), and without `label` in an unlabelled split.
+    unlabeled split, `labels` (N,) 0-based; the attribute `classes` lists the names. Batches are
+    `{"index", "rgb", "label"}` with `label` (B,), and without `label` in an unlabeled split.
 
     Args:
         path: the file.
@@ -64,12 +64,12 @@ class PackedImages(PairedTensors):
 
         def decoded() -> Iterator[tuple[str, Array]]:
             for row in rows:
-                yield f"{where}[{row}]", decode_colour(buffers[row], f"{where}[{row}]")
+                yield f"{where}[{row}]", decode_color(buffers[row], f"{where}[{row}]")
 
-        views = {"rgb": torch.from_numpy(stack_colour(decoded(), len(rows), size))}
+        modalities = {"rgb": torch.from_numpy(stack_color(decoded(), len(rows), size))}
         if labels is not None:
-            views["label"] = torch.from_numpy(labels)
-        super().__init__(**views)
+            modalities["label"] = torch.from_numpy(labels)
+        super().__init__(**modalities)
         self.class_names = names
         self.num_classes = len(names) or None
 

@@ -21,7 +21,7 @@ def _check_shares(config: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Strengths of the augmentation of paired views. `AugmentConfig.none()` changes nothing."""
+    """Strengths of the augmentation of paired modalities. `AugmentConfig.none()` changes nothing."""
 
     crop_scale: tuple[float, float] = (0.4, 1.0)
     """Area of the crop, as a share of the image's."""
@@ -40,7 +40,7 @@ class AugmentConfig:
     jitter: float = 0.8
     """RGB: probability of the four above."""
     grayscale: float = 0.1
-    """RGB: probability of losing all colour."""
+    """RGB: probability of losing all color."""
     depth_scale: float = 0.05
     """Depth: readings are multiplied by one factor an image within 1 ± this (a camera's calibration)."""
     depth_dropout: float = 0.05
@@ -99,7 +99,7 @@ class ImageAugmentConfig:
     jitter: float = 0.8
     """Probability of the four above."""
     grayscale: float = 0.1
-    """Probability of losing all colour."""
+    """Probability of losing all color."""
 
     def __post_init__(self) -> None:
         if self.crop not in ("resized", "padded"):
@@ -120,12 +120,12 @@ class ImageAugmentConfig:
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """Labelled images, in a training and a test split."""
+    """Labeled images, in a training and a test split."""
 
     source: Literal[
         "digits", "shapes", "cifar10", "cifar100", "stl10", "tiny-imagenet", "folder", "packed"
     ] = "digits"
-    """`digits`: scikit-learn's, embedded · `shapes`: coloured ones, drawn · `cifar10`, `cifar100`: the
+    """`digits`: scikit-learn's, embedded · `shapes`: colored ones, drawn · `cifar10`, `cifar100`: the
     official archives in ROOT · `stl10`: ROOT/stl10_binary, or the archive, which is unpacked there ·
     `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a folder per class (ImageNet,
     too) · `packed`: an HDF5 file with a group per split."""
@@ -136,7 +136,7 @@ class ImagesConfig:
     classes: int | None = None
     """Only the first so many classes; all where absent."""
     mean: tuple[float, float, float] | None = None
-    """Of each channel, for the normalisation; measured on the training split where absent."""
+    """Of each channel, for the normalization; measured on the training split where absent."""
     std: tuple[float, float, float] | None = None
     """Likewise."""
     augment: ImageAugmentConfig = field(default_factory=ImageAugmentConfig.cifar)
@@ -149,5 +149,5 @@ class ImagesConfig:
 
     @classmethod
     def cifar100(cls) -> "ImagesConfig":
-        """CIFAR-100 with the published normalisation, which published checkpoints need."""
+        """CIFAR-100 with the published normalization, which published checkpoints need."""
         return cls(source="cifar100", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761))

@@ -2,7 +2,7 @@
 
     python -m crdkit.data.convert nyu ROOT OUT.h5 [--size HEIGHT WIDTH] [--inpainted]
 
-ROOT has NYU-Depth-v2's official files. Colour and labels keep every bit at the stored size; depth is
+ROOT has NYU-Depth-v2's official files. Color and labels keep every bit at the stored size; depth is
 rounded to a quarter of a millimetre.
 """
 
@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 
 from .batch import IGNORE, DataError
-from .images import Array, Size, check_size, resize_colour, resize_depth, resize_label
-from .nyu import LABELLED, MAP_13, SPLITS, NYUDepth, map_40_to_13, read_split
+from .images import Array, Size, check_size, resize_color, resize_depth, resize_label
+from .nyu import LABELED, MAP_13, SPLITS, NYUDepth, map_40_to_13, read_split
 
 METRES_PER_UNIT = 0.00025
 """Depth is stored in 16 bits of this: up to 16.38 m, with an error of at most half of it."""
@@ -71,7 +71,7 @@ def _resized(source: NYUDepth, index: int, size: Size | None) -> dict[str, Array
     if size is None:
         return arrays
     return {
-        "rgb": resize_colour(arrays["rgb"], size),
+        "rgb": resize_color(arrays["rgb"], size),
         "depth": resize_depth(arrays["depth"], size),
         "label": resize_label(arrays["label"], size),
     }
@@ -102,9 +102,9 @@ def _describe(file: h5py.File, root: Path, source: NYUDepth) -> None:
         table, names = map_40_to_13(root)
         file["map_40_to_13"] = table.astype(np.int32)
         file["map_40_to_13"].attrs["names"] = list(names)
-    with open(root / LABELLED, "rb") as labelled:
-        file.attrs["source"] = LABELLED
-        file.attrs["source_sha256"] = hashlib.file_digest(labelled, "sha256").hexdigest()
+    with open(root / LABELED, "rb") as labeled:
+        file.attrs["source"] = LABELED
+        file.attrs["source_sha256"] = hashlib.file_digest(labeled, "sha256").hexdigest()
 
 
 def _tell(text: str, *, last: bool) -> None:

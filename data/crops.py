@@ -60,7 +60,7 @@ def resized_crop(image: Tensor, box: Box, side: int) -> Tensor:
     return resize(part, side, side)
 
 
-def centre_crop(image: Tensor, shorter: int, side: int) -> Tensor:
+def center_crop(image: Tensor, shorter: int, side: int) -> Tensor:
     """(C, H, W) uint8, its shorter side made `shorter` pixels, the middle (C, side, side) of that."""
     _, height, width = image.shape
     least = min(height, width)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .images import Size, check_size, stack_colour
+from .images import Size, check_size, stack_color
 from .labels import Classes, check_labels, choose_classes, rows_of
 from .tensors import PairedTensors
 
@@ -13,7 +13,7 @@ TEST_SHARE = 0.2
 class Digits(PairedTensors):
     """Handwritten digits in memory: `rgb` (N, 3, H, W) uint8, `label` (N,); `train` has 1,438, `test` 359.
 
-    The 1,797 grey 8 × 8 images of the UCI collection that scikit-learn ships (Alpaydin & Kaynak, 1998), 17
+    The 1,797 gray 8 × 8 images of the UCI collection that scikit-learn ships (Alpaydin & Kaynak, 1998), 17
     levels scaled to 0 … 255, interpolated bilinearly to `size`, the same in all three channels. The split is
     ours, as scikit-learn has none: a fifth of each class, drawn with `seed`, is the test set.
 
@@ -39,9 +39,9 @@ class Digits(PairedTensors):
         chosen = choose_classes(classes, [str(digit) for digit in range(10)], "the digits")
         rows = _split_rows(labels, seed)[split]
         kept, kept_labels = rows_of(labels[rows], chosen, "the digits")
-        grey = np.rint(stored.images[rows[kept]] * (255 / 16)).astype(np.uint8)
-        colour = ((f"digit {row}", image[..., None].repeat(3, axis=2)) for row, image in enumerate(grey))
-        images = stack_colour(colour, len(grey), check_size(size) or (32, 32))
+        gray = np.rint(stored.images[rows[kept]] * (255 / 16)).astype(np.uint8)
+        color = ((f"digit {row}", image[..., None].repeat(3, axis=2)) for row, image in enumerate(gray))
+        images = stack_color(color, len(gray), check_size(size) or (32, 32))
         super().__init__(rgb=torch.from_numpy(images), label=torch.from_numpy(kept_labels))
         self.class_names = tuple(str(number) for number in chosen)
         self.num_classes = len(chosen)

@@ -1,4 +1,4 @@
-"""Paired views as users have them: a folder of images for each view."""
+"""Paired modalities as users have them: a folder of images for each modality."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ SHOWN = 5
 
 
 class FolderPairs(PairedDataset):
-    """A folder for each view, whose files match by name without the ending.
+    """A folder for each modality, whose files match by name without the ending.
 
         root/images/kitchen_01.jpg      modalities={"rgb": "images", "depth": "depth", "label": "masks"}
         root/depth/kitchen_01.png
@@ -39,7 +39,7 @@ class FolderPairs(PairedDataset):
 
     Raises:
         DataError: folders that are missing, names that do not pair (the first mismatches are listed); on
-            reading, a damaged file, views that differ in size, a value out of range, each with its file.
+            reading, a damaged file, modalities that differ in size, a value out of range, each with its file.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ def _check_pairs(files: Mapping[str, Mapping[str, Path]], folders: Mapping[str, 
         if every - found.keys()
     ]
     if problems:
-        raise DataError("the views do not pair by name: " + "; ".join(problems))
+        raise DataError("the modalities do not pair by name: " + "; ".join(problems))
 
 
 def _some(names: Sequence[str]) -> str:

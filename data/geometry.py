@@ -1,4 +1,4 @@
-"""Random crops and flips that move every view of a batch alike."""
+"""Random crops and flips that move every modality of a batch alike."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Maps(NamedTuple):
 def random_crop(
     batch_size: int, *, scale: tuple[float, float], ratio: tuple[float, float], flip: float
 ) -> Tensor:
-    """Draw boxes (B, 4): centre x, centre y, half width, half height, in coordinates from -1 to 1.
+    """Draw boxes (B, 4): center x, center y, half width, half height, in coordinates from -1 to 1.
 
     The area is uniform in `scale` (of the image's), the aspect uniform in log over `ratio` (of the image's
     own aspect), sides are cut to the image, the place is uniform inside it; a box of negative half width is
@@ -33,10 +33,10 @@ def random_crop(
     root = (0.5 * (low + (high - low) * aspect)).exp()
     half_width = (area.sqrt() * root).clamp_max(1)
     half_height = (area.sqrt() / root).clamp_max(1)
-    centre_x = (2 * place_x - 1) * (1 - half_width)
-    centre_y = (2 * place_y - 1) * (1 - half_height)
+    center_x = (2 * place_x - 1) * (1 - half_width)
+    center_y = (2 * place_y - 1) * (1 - half_height)
     half_width = torch.where(mirror < flip, -half_width, half_width)
-    return torch.stack([centre_x, centre_y, half_width, half_height], dim=1)
+    return torch.stack([center_x, center_y, half_width, half_height], dim=1)
 
 
 def maps_of(boxes: Tensor, size: tuple[int, int]) -> Maps:
@@ -68,22 +68,24 @@ def warp_nearest(images: Tensor, maps: Maps, *, padding: str = "border") -> Tens
     return remap(images, maps.x, maps.y, "nearest", padding, align_corners=False, normalized_coordinates=True)
 
 
-def warp_views(views: Mapping[str, Tensor], masks: Mapping[str, Tensor], maps: Maps) -> dict[str, Tensor]:
-    """All views (B, C, H, W) and masks (B, H, W) at the maps, in two passes whatever their number.
+def warp_modalities(
+    modalities: Mapping[str, Tensor], masks: Mapping[str, Tensor], maps: Maps
+) -> dict[str, Tensor]:
+    """All modalities (B, C, H, W) and masks (B, H, W) at the maps, in two passes whatever their number.
 
     Views are interpolated, masks take the nearest pixel (exact for integers up to 2^24). `depth` is made of
     readings only: a pixel whose nearest source is a hole (0) is a hole, elsewhere the readings among its four
-    neighbours are averaged with their bilinear weights, so that no zero leaks into a depth. Metres are not
-    rescaled by a zoom: a crop is a narrower view from the same place, not a step forward.
+    neighbors are averaged with their bilinear weights, so that no zero leaks into a depth. Metres are not
+    rescaled by a zoom: a crop is a narrower modality from the same place, not a step forward.
     """
-    smooth = dict(views)
+    smooth = dict(modalities)
     sharp = {name: mask[:, None].to(torch.float32) for name, mask in masks.items()}
-    if "depth" in views:
-        smooth[_VALID] = sharp[_VALID] = (views["depth"] > 0).to(torch.float32)
+    if "depth" in modalities:
+        smooth[_VALID] = sharp[_VALID] = (modalities["depth"] > 0).to(torch.float32)
     smooth = _stacked(smooth, lambda stack: warp_bilinear(stack, maps))
     sharp = _stacked(sharp, lambda stack: warp_nearest(stack, maps))
-    if "depth" in views:
-        # Where the nearest neighbour is valid, it alone weighs 1/4.
+    if "depth" in modalities:
+        # Where the nearest neighbor is valid, it alone weighs 1/4.
         depth = smooth["depth"] / smooth.pop(_VALID).clamp_min_(0.2)
         smooth["depth"] = depth * sharp.pop(_VALID)
     return smooth | {name: sharp[name][:, 0].to(mask.dtype) for name, mask in masks.items()}
@@ -92,9 +94,15 @@ def warp_views(views: Mapping[str, Tensor], masks: Mapping[str, Tensor], maps: M
 _VALID = "depth/valid"
 
 
-def _stacked(views: Mapping[str, Tensor], warp: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Warp the views as the channels of one tensor: the cost is mostly a pixel's, not a channel's."""
-    if not views:
+def _stacked(modalities: Mapping[str, Tensor], warp: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Warp the modalities as the channels of one tensor: the cost is mostly a pixel's, not a channel's."""
+    if not modalities:
         return {}
-    warped = warp(torch.cat(list(views.values()), dim=1))
-    return dict(zip(views, warped.split([view.shape[1] for view in views.values()], dim=1), strict=True))
+    warped = warp(torch.cat(list(modalities.values()), dim=1))
+    return dict(
+        zip(
+            modalities,
+            warped.split([modality.shape[1] for modality in modalities.values()], dim=1),
+            strict=True,
+        )
+    )

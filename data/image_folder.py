@@ -1,4 +1,4 @@
-"""Labelled images as they are usually kept: a folder for each class."""
+"""Labeled images as they are usually kept: a folder for each class."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from .batch import DataError, Sample
-from .crops import centre_crop, draw_box, resized_crop
-from .images import Array, decode_colour
+from .crops import center_crop, draw_box, resized_crop
+from .images import Array, decode_color
 from .labels import Classes, choose_classes
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -22,7 +22,7 @@ class ImageFolder(Dataset[Sample]):
     """ROOT/SPLIT/CLASS/…/image.jpg, decoded when asked for; ImageNet is one, a class for each WordNet id.
 
     Samples are `{"index", "rgb", "label"}`: `rgb` (3, size, size), `label` the number of the class among the
-    folder names in order. Files and labels are in the order of torchvision's `ImageFolder`. Grey, CMYK and
+    folder names in order. Files and labels are in the order of torchvision's `ImageFolder`. Gray, CMYK and
     16-bit files become 8-bit RGB; an orientation that the camera noted is not applied, as there.
 
     With `augment`, the published ImageNet training: a box of random area, aspect and place, resized, mirrored
@@ -110,13 +110,13 @@ class ImageFolder(Dataset[Sample]):
             buffer = np.fromfile(path, np.uint8)
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error})") from error
-        image = torch.from_numpy(decode_colour(buffer, str(path))).permute(2, 0, 1)
+        image = torch.from_numpy(decode_color(buffer, str(path))).permute(2, 0, 1)
         if self.augment:
             box, mirror = draw_box(*image.shape[1:], scale=self.crop_scale, ratio=self.crop_ratio)
             image = resized_crop(image, box, self.size)
             image = image.flip(2) if mirror < self.flip else image
         else:
-            image = centre_crop(image, round(self.size * 256 / 224), self.size)
+            image = center_crop(image, round(self.size * 256 / 224), self.size)
         rgb = image.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         return {"index": torch.tensor(index), "rgb": rgb, "label": self.labels[index]}
 

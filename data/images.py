@@ -32,14 +32,14 @@ def decode(buffer: Array, where: str) -> Array:
     """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth.
 
     Pixels stay where they are stored: the orientation that a camera notes beside them is not applied, as no
-    published pipeline applies it, and views that pair pixel for pixel must not turn apart.
+    published pipeline applies it, and modalities that pair pixel for pixel must not turn apart.
     """
     try:
         image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
     if _is_cut_jpeg(buffer):
-        image = None  # some versions of OpenCV fill what is missing with grey
+        image = None  # some versions of OpenCV fill what is missing with gray
     if image is None:
         raise DataError(f"{where}: {buffer.size} bytes that do not decode as an image; the file is damaged")
     if image.ndim == 3:
@@ -60,8 +60,8 @@ def _is_cut_jpeg(buffer: Array) -> bool:
     return data.find(b"\xff\xd9", place) < 0
 
 
-def decode_colour(buffer: Array, where: str) -> Array:
-    """Encoded bytes to (H, W, 3) uint8 in RGB order; grey is repeated, 16 bits keep their upper 8."""
+def decode_color(buffer: Array, where: str) -> Array:
+    """Encoded bytes to (H, W, 3) uint8 in RGB order; gray is repeated, 16 bits keep their upper 8."""
     image = decode(buffer, where)
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
@@ -70,7 +70,7 @@ def decode_colour(buffer: Array, where: str) -> Array:
     return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
 
 
-def stack_colour(images: Iterable[tuple[str, Array]], count: int, size: Size | None) -> Array:
+def stack_color(images: Iterable[tuple[str, Array]], count: int, size: Size | None) -> Array:
     """(N, 3, H, W) uint8 of `count` images (H, W, 3), each with where it is from, resized to `size`.
 
     Raises:
@@ -78,7 +78,7 @@ def stack_colour(images: Iterable[tuple[str, Array]], count: int, size: Size | N
     """
     result: Array = np.empty((0, 3, 0, 0), np.uint8)
     for row, (where, image) in enumerate(images):
-        image = image if size is None else resize_colour(image, size)
+        image = image if size is None else resize_color(image, size)
         if row == 0:
             result = np.empty((count, 3, *image.shape[:2]), np.uint8)
         if image.shape[:2] != result.shape[2:]:
@@ -88,7 +88,7 @@ def stack_colour(images: Iterable[tuple[str, Array]], count: int, size: Size | N
     return result
 
 
-def resize_colour(image: Array, size: Size) -> Array:
+def resize_color(image: Array, size: Size) -> Array:
     """Area average where it shrinks, bilinear where it grows; (H, W[, C]) of any type cv2 takes."""
     if image.shape[:2] == size:
         return image
@@ -122,7 +122,7 @@ def resize_label(label: Array, size: Size) -> Array:
     return np.asarray(label[rows][:, columns])
 
 
-def check_colour(image: Array, where: str) -> None:
+def check_color(image: Array, where: str) -> None:
     """Raise `DataError` unless unsigned integers, or floats in [0, 1]: 0–255 as floats, NaN."""
     if image.dtype.kind == "u":
         return
@@ -165,7 +165,7 @@ def check_label(label: Array, num_classes: int | None, where: str) -> None:
         )
 
 
-def colour_tensor(image: Array) -> Tensor:
+def color_tensor(image: Array) -> Tensor:
     """(H, W[, C]) to (C, H, W) float32; integers are divided by their type's largest value."""
     planes = cv2.split(image)  # several times as fast as a transpose
     tensor = torch.empty((len(planes), *image.shape[:2]))

@@ -1,4 +1,4 @@
-"""NYU-Depth-v2's labelled set as its authors publish it (Silberman et al., ECCV 2012)."""
+"""NYU-Depth-v2's labeled set as its authors publish it (Silberman et al., ECCV 2012)."""
 
 import os
 from pathlib import Path
@@ -13,13 +13,13 @@ from .hdf5 import LazyHDF5, open_hdf5, require
 from .images import Array, Size
 from .paired import PairedDataset
 
-LABELLED = "nyu_depth_v2_labeled.mat"
+LABELED = "nyu_depth_v2_labeled.mat"
 SPLITS = "splits.mat"
 MAP_40 = "classMapping40.mat"
 MAP_13 = "class13Mapping.mat"
 
 SOURCES = {
-    LABELLED: "http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat (2.8 GB)",
+    LABELED: "http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat (2.8 GB)",
     SPLITS: "http://horatio.cs.nyu.edu/mit/silberman/indoor_seg_sup/splits.mat",
     MAP_40: "https://github.com/ankurhanda/nyuv2-meta-data",
     MAP_13: "https://github.com/ankurhanda/nyuv2-meta-data",
@@ -34,7 +34,7 @@ class NYUDepth(PairedDataset):
     workers of any start method can read it. Each read inflates three compressed images; `crdkit.data.convert`
     writes a file for `PackedPairs` that loads more than ten times as fast.
 
-    `depth` is the sensor's (`rawDepths`) in metres, 0 where it has no reading. Unlabelled pixels (raw label
+    `depth` is the sensor's (`rawDepths`) in metres, 0 where it has no reading. Unlabeled pixels (raw label
     0) are `IGNORE`.
 
     Args:
@@ -66,7 +66,7 @@ class NYUDepth(PairedDataset):
         self.root = Path(root)
         check_files(self.root, classes)
         self._depth_key = "depths" if inpainted else "rawDepths"
-        self._source = LazyHDF5(self.root / LABELLED)
+        self._source = LazyHDF5(self.root / LABELED)
         with open_hdf5(self._source.path) as file:
             self.raw_names = _raw_names(file)
             count = _check_layout(file, self._depth_key, len(self.raw_names))
@@ -97,7 +97,7 @@ class NYUDepth(PairedDataset):
 
 def check_files(root: Path, classes: int) -> None:
     """Raise `DataError` that lists every file that is missing from `root`, and where each is published."""
-    needed = [LABELLED, SPLITS, MAP_40, *([MAP_13] if classes == 13 else [])]
+    needed = [LABELED, SPLITS, MAP_40, *([MAP_13] if classes == 13 else [])]
     missing = [name for name in needed if not (root / name).is_file()]
     if missing:
         what = (
@@ -140,7 +140,7 @@ def map_40_to_13(root: Path) -> tuple[Array, tuple[str, ...]]:
 
 
 def _label_map(root: Path, classes: int, raw_classes: int) -> tuple[Array, tuple[str, ...]]:
-    """Raw label 0 … 894 to 0-based class, `IGNORE` for 0 (unlabelled)."""
+    """Raw label 0 … 894 to 0-based class, `IGNORE` for 0 (unlabeled)."""
     to_40, names = map_894_to_40(root)
     if to_40.shape != (raw_classes,):
         raise DataError(
@@ -150,7 +150,7 @@ def _label_map(root: Path, classes: int, raw_classes: int) -> tuple[Array, tuple
     if classes == 13:
         to_13, names = map_40_to_13(root)
         target = to_13[to_40 - 1]
-    # Unlabelled pixels are set apart before the look-up: as an index, 0 would be the last class.
+    # Unlabeled pixels are set apart before the look-up: as an index, 0 would be the last class.
     return np.concatenate([[IGNORE], np.where(target == 0, IGNORE, target - 1)]).astype(np.uint8), names
 
 

@@ -1,4 +1,4 @@
-"""Paired views in one HDF5 file: the compact form of NYU-Depth-v2, and users' own."""
+"""Paired modalities in one HDF5 file: the compact form of NYU-Depth-v2, and users' own."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from .paired import PairedDataset
 
 
 class PackedPairs(PairedDataset):
-    """Paired views from an HDF5 file with one data set a view.
+    """Paired modalities from an HDF5 file with one data set a modality.
 
     A data set is either encoded images (N,) of variable-length uint8 (PNG, JPEG) or an array (N, H, W) or
     (N, H, W, C). `depth` of an integer type has the attribute `metres_per_unit`; 0 is no reading. A label
@@ -32,7 +32,7 @@ class PackedPairs(PairedDataset):
         depth_scale: metres a unit of `depth`; None for the attribute `metres_per_unit`, or 1 for floats.
 
     Raises:
-        DataError: a file that does not open, a name that is missing (those found are listed), views that
+        DataError: a file that does not open, a name that is missing (those found are listed), modalities that
             differ in number, rows outside the file; on reading, a damaged sample or a value out of range.
     """
 
@@ -128,7 +128,7 @@ def _discover(file: h5py.File) -> dict[str, str]:
 
 
 def _count(file: h5py.File, stored: Mapping[str, h5py.Dataset]) -> int:
-    """The number of rows, the same in every view; each view encoded images or arrays of 3 or 4 axes."""
+    """The number of rows, the same in every modality: encoded images, or arrays of 3 or 4 axes."""
     for name, dataset in stored.items():
         encoded = h5py.check_vlen_dtype(dataset.dtype) == np.uint8 and dataset.ndim == 1
         if not encoded and dataset.ndim not in (3, 4):
@@ -138,7 +138,7 @@ def _count(file: h5py.File, stored: Mapping[str, h5py.Dataset]) -> int:
             )
     counts = {dataset.name.lstrip("/"): len(dataset) for dataset in stored.values()}
     if len(set(counts.values())) != 1:
-        raise DataError(f"{file.filename}: the views differ in number: {counts}")
+        raise DataError(f"{file.filename}: the modalities differ in number: {counts}")
     return next(iter(counts.values()))
 
 

@@ -1,4 +1,4 @@
-"""The base of the data sets that read several views of a sample from files."""
+"""The base of the data sets that read several modalities of a sample from files."""
 
 from abc import ABC, abstractmethod
 
@@ -10,14 +10,14 @@ from .batch import DataError, Sample
 from .images import (
     Array,
     Size,
-    check_colour,
+    check_color,
     check_depth,
     check_label,
     check_size,
-    colour_tensor,
+    color_tensor,
     depth_tensor,
     label_tensor,
-    resize_colour,
+    resize_color,
     resize_depth,
     resize_label,
 )
@@ -39,11 +39,11 @@ class PairedDataset(Dataset[Sample], ABC):
 
     @abstractmethod
     def _read(self, index: int) -> dict[str, Array]:
-        """The views of sample `index`: (H, W[, C]) arrays, depth in metres, labels with `IGNORE`."""
+        """The modalities of sample `index`: (H, W[, C]) arrays, depth in metres, labels with `IGNORE`."""
 
     @abstractmethod
     def _where(self, index: int, modality: str) -> str:
-        """Where the view comes from, for a message: file and sample."""
+        """Where the modality comes from, for a message: file and sample."""
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
@@ -63,7 +63,7 @@ class PairedDataset(Dataset[Sample], ABC):
             elif name == "label":
                 check_label(array, self.num_classes, self._where(index, name))
             else:
-                check_colour(array, self._where(index, name))
+                check_color(array, self._where(index, name))
         if self.size is None:
             self._check_sizes(index, arrays)
 
@@ -72,10 +72,12 @@ class PairedDataset(Dataset[Sample], ABC):
             return depth_tensor(array if self.size is None else resize_depth(array, self.size))
         if name == "label":
             return label_tensor(array if self.size is None else resize_label(array, self.size))
-        return colour_tensor(array if self.size is None else resize_colour(array, self.size))
+        return color_tensor(array if self.size is None else resize_color(array, self.size))
 
     def _check_sizes(self, index: int, arrays: dict[str, Array]) -> None:
         sizes = {name: array.shape[:2] for name, array in arrays.items()}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{self._where(index, name)} is {h}×{w}" for name, (h, w) in sizes.items())
-            raise DataError(f"the views differ in size: {listed}; pass size=(height, width) to resize them")
+            raise DataError(
+                f"the modalities differ in size: {listed}; pass size=(height, width) to resize them"
+            )

@@ -1,11 +1,11 @@
-"""Random colour of RGB images, as one linear map a pixel."""
+"""Random color of RGB images, as one linear map a pixel."""
 
 import torch
 from kornia.color import rgb_to_yuv, yuv_to_rgb
 from torch import Tensor
 
 
-def random_colour(
+def random_color(
     rgb: Tensor,
     *,
     brightness: float,
@@ -22,7 +22,7 @@ def random_colour(
             image's mean luma.
         hue: the turn of the chroma plane is uniform in [-hue, hue] of a full circle.
         probability: of jittering an image at all.
-        grayscale: probability of taking an image's colour away.
+        grayscale: probability of taking an image's color away.
 
     Every step is linear in YUV, so the four fold into one 3×3 matrix and an offset for each image: a tenth
     of the time of the steps through HSV on a CPU. Drawn on the CPU from torch's global generator. Where both
@@ -54,7 +54,7 @@ def random_colour(
 
 
 def _matrix(convert: object) -> Tensor:
-    """The 3×3 matrix of one of kornia's linear colour conversions: what it makes of the three axes."""
+    """The 3×3 matrix of one of kornia's linear color conversions: what it makes of the three axes."""
     assert callable(convert)
     result: Tensor = convert(torch.eye(3).view(3, 3, 1, 1)).view(3, 3)
     return result.T

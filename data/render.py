@@ -1,4 +1,4 @@
-"""A ray caster for `Scene`: exact depth, class and shaded colour of every pixel, in numpy."""
+"""A ray caster for `Scene`: exact depth, class and shaded color of every pixel, in numpy."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from .scenes import PICTURE, SPHERE, Scene
 class View(NamedTuple):
     """What an ideal camera sees."""
 
-    colour: Array
+    color: Array
     """(H, W, 3) float32 in [0, 1]"""
     depth: Array
     """(H, W) float32, metres along the optical axis"""
@@ -37,10 +37,10 @@ def render(scene: Scene, size: Size) -> View:
         _hit_box(hits, rays, scene.camera, box, first_box + number)
     for number, sphere in enumerate(scene.spheres):
         _hit_sphere(hits, rays, scene.camera, sphere, first_box + len(scene.boxes) + number)
-    colour = _shade(scene, rays, hits)
+    color = _shade(scene, rays, hits)
     slant = np.abs((rays * hits.normal).sum(0)) / np.sqrt((rays * rays).sum(0))
     return View(
-        colour=colour.T.reshape(*size, 3),
+        color=color.T.reshape(*size, 3),
         depth=hits.depth.reshape(size),
         label=scene.classes[hits.surface].reshape(size),
         slant=slant.reshape(size),
@@ -137,7 +137,7 @@ def _hit_sphere(hits: _Hits, rays: Array, camera: Array, sphere: Array, surface:
 
 
 def _within(rays: Array, offset: Array, radius_squared: float) -> Array:
-    """(P,) whether a ray passes the centre, which lies at -offset, closer than the radius."""
+    """(P,) whether a ray passes the center, which lies at -offset, closer than the radius."""
     along = offset.astype(np.float32) @ rays
     length = (rays * rays).sum(0)
     return np.asarray((along < 0) & (along * along > length * np.float32(offset @ offset - radius_squared)))
@@ -150,9 +150,9 @@ def _shade(scene: Scene, rays: Array, hits: _Hits) -> Array:
     phase, grain = paint[:, 10], paint[:, 11]
     across, up = np.floor(u * paint[:, 6] + phase), np.floor(v * paint[:, 7] + phase)
     mix = (across * paint[:, 8] + up * paint[:, 9]) % 2
-    colour = paint[:, :3] + (paint[:, 3:6] - paint[:, :3]) * mix[:, None]
+    color = paint[:, :3] + (paint[:, 3:6] - paint[:, :3]) * mix[:, None]
     # Grain runs along u and differs from stripe to stripe; the constants only decorrelate.
-    colour = colour + (grain * np.sin(40 * v + 3 * np.sin(5 * u) + 12.9898 * across))[:, None]
+    color = color + (grain * np.sin(40 * v + 3 * np.sin(5 * u) + 12.9898 * across))[:, None]
 
     to_light = scene.light[:, None].astype(np.float32) - (
         scene.camera[:, None].astype(np.float32) + rays * hits.depth
@@ -162,5 +162,5 @@ def _shade(scene: Scene, rays: Array, hits: _Hits) -> Array:
     diffuse = np.maximum(facing, 0) / (1 + 0.08 * distance * distance)
     shine = np.where(np.isin(scene.classes[hits.surface], (SPHERE, PICTURE)), 0.25, 0.0)
     light = 0.45 + 0.75 * diffuse
-    shaded = colour.T * light + shine * np.maximum(facing, 0) ** 24
+    shaded = color.T * light + shine * np.maximum(facing, 0) ** 24
     return np.clip(shaded, 0, 1).astype(np.float32)

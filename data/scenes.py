@@ -30,16 +30,16 @@ class Scene:
     light: Array
     """(3,) position of the lamp."""
     panels: Array
-    """(P, 6) axis of the wall's normal (0 or 2), its side (0 near, 1 far), centre and half size along the
+    """(P, 6) axis of the wall's normal (0 or 2), its side (0 near, 1 far), center and half size along the
     wall and upwards: pictures and doors, which a depth camera cannot see."""
     boxes: Array
-    """(K, 7) centre, half sizes, yaw; a table is a top and a foot."""
+    """(K, 7) center, half sizes, yaw; a table is a top and a foot."""
     spheres: Array
-    """(S, 4) centre, radius."""
+    """(S, 4) center, radius."""
     classes: Array
     """(3 + P + K + S,) class of each surface."""
     paint: Array
-    """(3 + P + K + S, 12) two colours, stripes a metre along both axes, whether each axis has stripes, phase,
+    """(3 + P + K + S, 12) two colors, stripes a metre along both axes, whether each axis has stripes, phase,
     grain."""
 
 
@@ -121,7 +121,7 @@ def _panels(rng: np.random.Generator, room: Array) -> tuple[list[list[float]], l
 
 
 _RANGES = {
-    # class: darkest and lightest first colour (RGB), stripes a metre, chance of stripes, grain
+    # class: darkest and lightest first color (RGB), stripes a metre, chance of stripes, grain
     FLOOR: ((0.25, 0.15, 0.08), (0.65, 0.5, 0.4), (2.0, 6.0), 0.8, 0.05),
     CEILING: ((0.75, 0.75, 0.7), (0.95, 0.95, 0.95), (1.0, 2.0), 0.3, 0.01),
     WALL: ((0.45, 0.45, 0.4), (0.95, 0.9, 0.9), (2.0, 8.0), 0.25, 0.02),
@@ -134,10 +134,10 @@ _RANGES = {
 
 
 def _paint(rng: np.random.Generator, kind: int) -> Array:
-    """Colours and stripes as surfaces of that class have them: seen in colour, never in depth."""
+    """Colors and stripes as surfaces of that class have them: seen in color, never in depth."""
     darkest, lightest, stripes, chance, grain = _RANGES[kind]
     first = rng.uniform(darkest, lightest)
-    # The second colour is another draw where the class is gaudy, a shade of the first elsewhere.
+    # The second color is another draw where the class is gaudy, a shade of the first elsewhere.
     gaudy = kind in (PICTURE, SPHERE, BOX)
     second = rng.uniform(darkest, lightest) if gaudy else first * rng.uniform(0.75, 0.95)
     striped = rng.random(2) < chance

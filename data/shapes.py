@@ -1,4 +1,4 @@
-"""Coloured shapes on coloured ground: images with classes that are drawn, not downloaded."""
+"""Colored shapes on colored ground: images with classes that are drawn, not downloaded."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,16 +18,16 @@ SHAPES: Mapping[str, Callable[[Array, Array], Array]] = {
     "cross": lambda x, y: (np.minimum(abs(x), abs(y)) < 0.28) & (np.maximum(abs(x), abs(y)) < 0.95),
     "stripes": lambda x, y: (np.sin(7 * x) > 0) & (np.hypot(x, y) < 1),
 }
-"""A class's name and its area: coordinates (H, W) about the centre, of radius 1, to booleans."""
+"""A class's name and its area: coordinates (H, W) about the center, of radius 1, to booleans."""
 
 SPLITS = {"train": (600, 0), "unlabeled": (1800, 1), "test": (600, 2)}
 """Images and seed of each split."""
 
 
-class ColouredShapes(PairedTensors):
-    """One of six shapes at a random place, size and turn; its colour and the ground's are random.
+class ColoredShapes(PairedTensors):
+    """One of six shapes at a random place, size and turn; its color and the ground's are random.
 
-    As no colour belongs to a class, lightness and colour each show the shape alone: what a network of one
+    As no color belongs to a class, lightness and color each show the shape alone: what a network of one
     learns, one of the other can be taught. Ground and shape have a slow gradient and noise. The same split is
     the same images everywhere.
 
@@ -38,7 +38,7 @@ class ColouredShapes(PairedTensors):
 
     Raises:
         ValueError: an unknown split or class.
-        DataError: classes to choose in the unlabelled split.
+        DataError: classes to choose in the unlabeled split.
     """
 
     def __init__(self, split: str = "train", *, size: Size | None = None, classes: Classes = None) -> None:
@@ -51,14 +51,14 @@ class ColouredShapes(PairedTensors):
         names = tuple(SHAPES)
         if classes is not None:
             if split == "unlabeled":
-                raise DataError("the unlabelled shapes have no labels to choose classes by")
+                raise DataError("the unlabeled shapes have no labels to choose classes by")
             chosen = choose_classes(classes, names, "the shapes")
             rows, label = rows_of(label, chosen, "the shapes")
             images, names = images[rows], tuple(names[number] for number in chosen)
-        views = {"rgb": torch.from_numpy(images)}
+        modalities = {"rgb": torch.from_numpy(images)}
         if split != "unlabeled":
-            views["label"] = torch.from_numpy(label)
-        super().__init__(**views)
+            modalities["label"] = torch.from_numpy(label)
+        super().__init__(**modalities)
         self.class_names = names
         self.num_classes = len(names)
 

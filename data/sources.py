@@ -1,4 +1,4 @@
-"""Labelled images by the name of their source, as a person gives it at the prompt."""
+"""Labeled images by the name of their source, as a person gives it at the prompt."""
 
 import os
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ from .classification import PackedImages
 from .digits import Digits
 from .image_folder import ImageFolder
 from .labels import Classes
-from .shapes import ColouredShapes
+from .shapes import ColoredShapes
 from .stl10 import STL10
 from .tensors import PairedTensors
 from .tiny_imagenet import TinyImageNet
@@ -25,11 +25,11 @@ def load_images(
     classes: Classes = None,
     augment: bool | None = None,
 ) -> PairedTensors | ImageFolder | STL10:
-    """Labelled images for training or testing a classifier.
+    """Labeled images for training or testing a classifier.
 
     All have `labels` (N,), `num_classes` and `class_names`, and give `{"index", "rgb", "label"}`. What fits
     in memory is a `PairedTensors`: stored pixels, to be moved to the device with `to` and augmented there
-    (`ImageAugment`). `folder` is decoded, and in `train` augmented, by the loader's workers. Unlabelled
+    (`ImageAugment`). `folder` is decoded, and in `train` augmented, by the loader's workers. Unlabeled
     images, of `packed` or `stl10`, have no `label`; the 100,000 of `stl10` stay on disk.
 
     Args:
@@ -54,7 +54,7 @@ def load_images(
     if source == "digits":
         return Digits(split, size=square, classes=classes)
     if source == "shapes":
-        return ColouredShapes(split, size=square, classes=classes)
+        return ColoredShapes(split, size=square, classes=classes)
     if root is None:
         kind = "file" if source == "packed" else "folder"
         raise ValueError(f"{source} needs root, the {kind} of its images")

@@ -1,4 +1,4 @@
-"""Labelled images to train and to test on, by a configuration."""
+"""Labeled images to train and to test on, by a configuration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from .sources import load_images
 from .statistics import Statistics
 from .tensors import PairedTensors
 
-UNLABELLED = ("packed", "shapes", "stl10")
+UNLABELED = ("packed", "shapes", "stl10")
 """Sources that may have a split without labels."""
 
 
@@ -37,7 +37,7 @@ class ImageSplits:
 
     def content(self) -> dict[str, Tensor]:
         """By what a run knows the images: all pixels where they are in memory, else the labels."""
-        return self.train.views if isinstance(self.train, PairedTensors) else {"labels": self.train.labels}
+        return self.train.tensors if isinstance(self.train, PairedTensors) else {"labels": self.train.labels}
 
 
 def load_splits(config: ImagesConfig, device: torch.device, *, augment: bool = True) -> ImageSplits:
@@ -70,8 +70,8 @@ def load_splits(config: ImagesConfig, device: torch.device, *, augment: bool = T
     return ImageSplits(train, test, statistics, device_augment)
 
 
-def load_unlabelled(config: ImagesConfig, images: ImageSplits) -> Any:
-    """What a transfer without labels reads: the unlabelled split, else the training split without its labels.
+def load_unlabeled(config: ImagesConfig, images: ImageSplits) -> Any:
+    """What a transfer without labels reads: the unlabeled split, else the training split without its labels.
 
     Args:
         config: as for `load_splits`.
@@ -80,18 +80,18 @@ def load_unlabelled(config: ImagesConfig, images: ImageSplits) -> Any:
     Returns:
         A data set of `rgb` and `index`; in memory on the device of `images`, where those are.
     """
-    if config.source not in UNLABELLED or (config.source == "packed" and not _has_unlabelled(config.root)):
+    if config.source not in UNLABELED or (config.source == "packed" and not _has_unlabeled(config.root)):
         if isinstance(images.train, PairedTensors):
-            return images.train.select(*(name for name in images.train.views if name != "label"))
+            return images.train.select(*(name for name in images.train.tensors if name != "label"))
         return images.train
-    unlabelled = load_images(config.source, config.root, "unlabeled", size=config.size)
-    if isinstance(unlabelled, PairedTensors):
-        device = next(iter(images.train.views.values())).device
-        return unlabelled.to(device)
-    return unlabelled
+    unlabeled = load_images(config.source, config.root, "unlabeled", size=config.size)
+    if isinstance(unlabeled, PairedTensors):
+        device = next(iter(images.train.tensors.values())).device
+        return unlabeled.to(device)
+    return unlabeled
 
 
-def _has_unlabelled(path: Path | None) -> bool:
+def _has_unlabeled(path: Path | None) -> bool:
     if path is None:
         return False
     with open_hdf5(path) as file:

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each view, measured once on a training split and kept with the model."""
+"""Mean and standard deviation of each modality, measured once on a training split and kept with the model."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from .batch import DataError, collate
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of each channel of each view, in the view's own units."""
+    """Mean and standard deviation of each channel of each modality, in the modality's own units."""
 
     mean: Mapping[str, tuple[float, ...]]
     """View to one mean a channel; for `depth` over pixels with a reading, in metres."""
@@ -24,7 +24,7 @@ class Statistics:
 
     @classmethod
     def measure(cls, dataset: Any, *, batch_size: int = 64) -> "Statistics":
-        """Over every pixel of every floating view of `dataset`; for `depth` over pixels above 0.
+        """Over every pixel of every floating modality of `dataset`; for `depth` over pixels above 0.
 
         Sums are kept in float64, shifted by the first batch's mean, so that they do not cancel.
         """
@@ -33,11 +33,13 @@ class Statistics:
             rows = list(range(start, min(start + batch_size, len(dataset))))
             whole = hasattr(dataset, "__getitems__")
             batch = dataset.__getitems__(rows) if whole else collate([dataset[row] for row in rows])
-            for name, view in batch.items():
-                if view.is_floating_point():
-                    totals.setdefault(name, _Moments()).add(view, view > 0 if name == "depth" else None)
+            for name, modality in batch.items():
+                if modality.is_floating_point():
+                    totals.setdefault(name, _Moments()).add(
+                        modality, modality > 0 if name == "depth" else None
+                    )
         if not totals:
-            raise DataError(f"no floating view in a data set of {len(dataset)} samples")
+            raise DataError(f"no floating modality in a data set of {len(dataset)} samples")
         results = {name: moments.result(name) for name, moments in totals.items()}
         return cls(
             mean={name: mean for name, (mean, _) in results.items()},
@@ -62,8 +64,8 @@ class Statistics:
         return cls(mean=mean, std=std)
 
 
-class Normalise(nn.Module):
-    """(view - mean) / std with the figures as buffers, so that a saved model carries them.
+class Normalize(nn.Module):
+    """(modality - mean) / std with the figures as buffers, so that a saved model carries them.
 
     `depth` keeps its holes apart: a pixel of 0 (no reading) becomes 0, the mean, not -mean / std.
     """
@@ -71,21 +73,21 @@ class Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, statistics: Statistics, view: str) -> None:
+    def __init__(self, statistics: Statistics, modality: str) -> None:
         super().__init__()
-        if view not in statistics.mean:
-            raise DataError(f"no statistics of {view!r}; there are {', '.join(statistics.mean)}")
-        mean, std = torch.tensor(statistics.mean[view]), torch.tensor(statistics.std[view])
+        if modality not in statistics.mean:
+            raise DataError(f"no statistics of {modality!r}; there are {', '.join(statistics.mean)}")
+        mean, std = torch.tensor(statistics.mean[modality]), torch.tensor(statistics.std[modality])
         if not bool((std > 0).all()):
-            raise DataError(f"{view}: the standard deviation must be positive, got {tuple(std.tolist())}")
+            raise DataError(f"{modality}: the standard deviation must be positive, got {tuple(std.tolist())}")
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
-        self.masks_holes = view == "depth"
+        self.masks_holes = modality == "depth"
 
-    def forward(self, view: Tensor) -> Tensor:
+    def forward(self, modality: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape, zero mean and unit deviation over the training split."""
-        normalised = (view - self.mean) / self.std
-        return torch.where(view > 0, normalised, 0.0) if self.masks_holes else normalised
+        normalized = (modality - self.mean) / self.std
+        return torch.where(modality > 0, normalized, 0.0) if self.masks_holes else normalized
 
 
 class _Moments:
@@ -97,19 +99,19 @@ class _Moments:
         self.total = torch.zeros((), dtype=torch.float64)
         self.square = torch.zeros((), dtype=torch.float64)
 
-    def add(self, view: Tensor, mask: Tensor | None) -> None:
+    def add(self, modality: Tensor, mask: Tensor | None) -> None:
         """(B, C, H, W) values, and the same shape of booleans where only some count."""
         axes = (0, 2, 3)
-        values = view.to("cpu", torch.float64)
+        values = modality.to("cpu", torch.float64)
         weight = torch.ones_like(values) if mask is None else mask.to("cpu", torch.float64)
         if self.shift is None:
             self.shift = (values * weight).sum(axes, keepdim=True) / weight.sum(axes, keepdim=True).clamp_min(
                 1
             )
-        centred = (values - self.shift) * weight
+        centered = (values - self.shift) * weight
         self.count = self.count + weight.sum(axes)
-        self.total = self.total + centred.sum(axes)
-        self.square = self.square + centred.square().sum(axes)
+        self.total = self.total + centered.sum(axes)
+        self.square = self.square + centered.square().sum(axes)
 
     def result(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if self.shift is None or bool((self.count == 0).any()):

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from .archives import check_no_page, unpack_tar
 from .batch import Batch, DataError, Sample
-from .images import Array, Size, check_size, stack_colour
+from .images import Array, Size, check_size, stack_color
 from .labels import Classes, choose_classes, names_in_lines, rows_of
 from .tensors import PairedTensors
 
@@ -40,14 +40,14 @@ class STL10(Dataset[Sample]):
 
     Samples are `{"index", "rgb", "label"}`, without `label` where `unlabeled`: `rgb` (3, 96, 96) float32 in
     [0, 1], `label` 0-based. `__getitems__` makes a whole batch, reading its images and no others from the
-    mapped file. A labelled split fits on the device: `in_memory`.
+    mapped file. A labeled split fits on the device: `in_memory`.
 
     Where there is the archive alone, it is unpacked beside itself once: 2.6 GB become 3.1 GB, and nothing is
     written before its MD5 has been found right.
 
     Args:
         root: the folder of `stl10_binary` or of `stl10_binary.tar.gz`, or either itself.
-        split: `train`, `test` or `unlabeled` (also `unlabelled`).
+        split: `train`, `test` or `unlabeled` (also `unlabeled`).
         size: (height, width) to resize to, by area where it shrinks; None for 96 × 96.
         classes: the first n classes, or a list of names or numbers; label i is the i-th of them, and `index`
             counts the images that remain. None for all.
@@ -73,7 +73,7 @@ class STL10(Dataset[Sample]):
         classes: Classes = None,
     ) -> None:
         self.size = check_size(size)
-        self.split = "unlabeled" if split == "unlabelled" else split
+        self.split = "unlabeled" if split == "unlabeled" else split
         if self.split not in FILES:
             raise ValueError(f"STL-10 has the splits train, test and unlabeled, got {split!r}")
         folder = _find(Path(root), FILES[self.split])
@@ -147,7 +147,7 @@ class STL10(Dataset[Sample]):
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
         images = ((f"{self.path}[{row}]", p.transpose(2, 1, 0)) for row, p in zip(rows, planes, strict=True))
-        return stack_colour(images, len(rows), self.size)
+        return stack_color(images, len(rows), self.size)
 
 
 def _find(root: Path, wanted: Sequence[str]) -> Path:
@@ -186,7 +186,7 @@ def _count(path: Path, labels: int | None) -> int:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    """The names of the classes; none where an unlabelled split comes without the file."""
+    """The names of the classes; none where an unlabeled split comes without the file."""
     if not path.is_file():
         return ()
     check_no_page(path, AGAIN, expected="a list of names")

@@ -12,8 +12,8 @@ from .tensors import PairedTensors
 class SyntheticRooms(PairedTensors):
     """Indoor rooms in memory: `rgb`, `depth` in metres along the optical axis, `label` of 8 classes.
 
-    Boxes, spheres and tables stand on the floor; pictures and doors lie flat on the walls, where only colour
-    shows them. Colour has sensor noise; depth has the noise of a structured-light camera, which grows with
+    Boxes, spheres and tables stand on the floor; pictures and doors lie flat on the walls, where only color
+    shows them. Color has sensor noise; depth has the noise of a structured-light camera, which grows with
     the square of the distance (Nguyen, Izadi & Lovell, 2012), and holes: at edges, at grazing angles and at
     random. Scene `i` depends on `(seed, i)` alone, so a longer set begins with a shorter one, and sets of
     different seeds are independent: use one for training and another for testing.
@@ -51,9 +51,9 @@ class SyntheticRooms(PairedTensors):
 
 
 def _photograph(view: View, rng: np.random.Generator, noise: float) -> Array:
-    """(H, W, 3) uint8: the colour with Gaussian noise of some 2 % of the range."""
-    grain = rng.standard_normal(view.colour.shape, np.float32)
-    return np.asarray(((view.colour + noise * 0.02 * grain).clip(0, 1) * 255 + 0.5).astype(np.uint8))
+    """(H, W, 3) uint8: the color with Gaussian noise of some 2 % of the range."""
+    grain = rng.standard_normal(view.color.shape, np.float32)
+    return np.asarray(((view.color + noise * 0.02 * grain).clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 
 def _measure(view: View, rng: np.random.Generator, noise: float) -> Array:

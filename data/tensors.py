@@ -1,4 +1,4 @@
-"""Views and labelled images that fit in memory, on any device, served a whole batch at a time."""
+"""Views and labeled images that fit in memory, on any device, served a whole batch at a time."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,27 +13,29 @@ from .batch import Batch, DataError, Sample
 class PairedTensors(Dataset[Sample]):
     """A data set in memory: `rgb` (N, 3, H, W) uint8, `depth` (N, 1, H, W) float32, `label` (N, H, W) uint8.
 
-    Any set of names will do; a uint8 tensor of four axes is a view of 0–255 and is served in [0, 1], other
+    Any set of names will do; a uint8 tensor of four axes holds 0–255 and is served in [0, 1], other
     floating tensors are served as they are in float32, integer tensors of one or three axes as int64 labels.
-    `__getitems__` makes the batch with one gather a view, so the loader has nothing to collate. After
+    `__getitems__` makes the batch with one gather a modality, so the loader has nothing to collate. After
     `to(device)` it does so on that device: a step copies B row numbers, and no worker is needed.
 
     Raises:
-        DataError: views that differ in number or in height and width.
+        DataError: modalities that differ in number or in height and width.
     """
 
-    def __init__(self, **views: Tensor) -> None:
-        if not views:
-            raise DataError("PairedTensors needs at least one view, got none")
-        if "index" in views:
-            raise DataError("index is made here, row by row; it cannot be a view")
-        counts = {name: len(view) for name, view in views.items()}
+    def __init__(self, **modalities: Tensor) -> None:
+        if not modalities:
+            raise DataError("PairedTensors needs at least one modality, got none")
+        if "index" in modalities:
+            raise DataError("index is made here, row by row; it cannot be a modality")
+        counts = {name: len(modality) for name, modality in modalities.items()}
         if len(set(counts.values())) != 1:
-            raise DataError(f"the views differ in number: {counts}")
-        sizes = {name: tuple(view.shape[-2:]) for name, view in views.items() if view.ndim >= 3}
+            raise DataError(f"the modalities differ in number: {counts}")
+        sizes = {
+            name: tuple(modality.shape[-2:]) for name, modality in modalities.items() if modality.ndim >= 3
+        }
         if len(set(sizes.values())) > 1:
-            raise DataError(f"the views differ in size: {sizes}")
-        self.views = views
+            raise DataError(f"the modalities differ in size: {sizes}")
+        self.tensors = modalities
         self.num_classes: int | None = None
         self.class_names: tuple[str, ...] = ()
         self.folds: tuple[Tensor, ...] = ()
@@ -50,28 +52,28 @@ class PairedTensors(Dataset[Sample]):
         """
         # A generator of its own: reading must not move the global one that augmentation draws from.
         loader = DataLoader(dataset, batch_size=None, num_workers=num_workers, generator=torch.Generator())
-        views: dict[str, Tensor] = {}
+        modalities: dict[str, Tensor] = {}
         for row, sample in enumerate(loader):
             for name, value in sample.items():
                 if name == "index":
                     continue
                 stored = _stored(name, value)
                 if row == 0:
-                    views[name] = torch.empty((len(dataset), *stored.shape), dtype=stored.dtype)
-                if name not in views or views[name].shape[1:] != stored.shape:
+                    modalities[name] = torch.empty((len(dataset), *stored.shape), dtype=stored.dtype)
+                if name not in modalities or modalities[name].shape[1:] != stored.shape:
                     raise DataError(
                         f"{name} of sample {row} is {tuple(stored.shape)}, of sample 0 "
-                        f"{tuple(views[name].shape[1:]) if name in views else 'absent'}; pass "
+                        f"{tuple(modalities[name].shape[1:]) if name in modalities else 'absent'}; pass "
                         "size=(height, width) to the data set"
                     )
-                views[name][row] = stored
-        result = PairedTensors(**views)
+                modalities[name][row] = stored
+        result = PairedTensors(**modalities)
         result.num_classes = getattr(dataset, "num_classes", None)
         result.class_names = getattr(dataset, "class_names", ())
         return result
 
     def __len__(self) -> int:
-        return len(next(iter(self.views.values())))
+        return len(next(iter(self.tensors.values())))
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
@@ -82,30 +84,32 @@ class PairedTensors(Dataset[Sample]):
         """The batch of these rows, in their order."""
         index = torch.as_tensor(indices, dtype=torch.int64).to(self.device)
         batch = {"index": index}
-        for name, view in self.views.items():
-            batch[name] = _served(view[index])
+        for name, modality in self.tensors.items():
+            batch[name] = _served(modality[index])
         return batch
 
     @property
     def device(self) -> torch.device:
-        """Where the views are, and the batches are made."""
-        return next(iter(self.views.values())).device
+        """Where the modalities are, and the batches are made."""
+        return next(iter(self.tensors.values())).device
 
     @property
     def labels(self) -> Tensor:
         """The label of every image, (N,) int64. Raises `DataError` where there is not one an image."""
-        label = self.views.get("label")
+        label = self.tensors.get("label")
         if label is None or label.ndim != 1:
             found = "no labels" if label is None else f"labels of shape {tuple(label.shape)}"
             raise DataError(f"the data set has {found}, expected one label an image")
         return label.to(torch.int64)
 
     def to(self, device: torch.device | str) -> "PairedTensors":
-        """The data set with its views on `device`, where batches are then made.
+        """The data set with its modalities on `device`, where batches are then made.
 
         A loader must read it in its own process (`num_workers=0`), and must not pin what is on a device.
         """
-        return self._with({name: view.to(device) for name, view in self.views.items()}, folds=self.folds)
+        return self._with(
+            {name: modality.to(device) for name, modality in self.tensors.items()}, folds=self.folds
+        )
 
     def subset(self, indices: Sequence[int] | Tensor) -> "PairedTensors":
         """These rows as a data set of their own, whose `index` is 0 … len(indices) - 1.
@@ -116,17 +120,17 @@ class PairedTensors(Dataset[Sample]):
         if rows.numel() and (int(rows.min()) < 0 or int(rows.max()) >= len(self)):
             raise DataError(f"rows from {int(rows.min())} to {int(rows.max())} of a set of {len(self)}")
         rows = rows.to(self.device)
-        return self._with({name: view[rows] for name, view in self.views.items()})
+        return self._with({name: modality[rows] for name, modality in self.tensors.items()})
 
     def select(self, *names: str) -> "PairedTensors":
-        """Only these views, without a copy: the transfer stage must not see labels."""
-        missing = [name for name in names if name not in self.views]
+        """Only these modalities, without a copy: the transfer stage must not see labels."""
+        missing = [name for name in names if name not in self.tensors]
         if missing:
-            raise DataError(f"no view {missing[0]!r}; there are {', '.join(self.views)}")
-        return self._with({name: self.views[name] for name in names}, folds=self.folds)
+            raise DataError(f"no modality {missing[0]!r}; there are {', '.join(self.tensors)}")
+        return self._with({name: self.tensors[name] for name in names}, folds=self.folds)
 
-    def _with(self, views: dict[str, Tensor], folds: tuple[Tensor, ...] = ()) -> "PairedTensors":
-        result = PairedTensors(**views)
+    def _with(self, modalities: dict[str, Tensor], folds: tuple[Tensor, ...] = ()) -> "PairedTensors":
+        result = PairedTensors(**modalities)
         result.num_classes, result.class_names, result.folds = self.num_classes, self.class_names, folds
         return result
 

@@ -12,7 +12,7 @@ import torch
 
 from .archives import open_zip
 from .batch import DataError
-from .images import Array, Size, check_size, decode_colour, stack_colour
+from .images import Array, Size, check_size, decode_color, stack_color
 from .labels import Classes, choose_classes, rows_of
 from .tensors import PairedTensors
 
@@ -65,9 +65,9 @@ class TinyImageNet(PairedTensors):
             def decoded() -> Iterator[tuple[str, Array]]:
                 for name in images:
                     where = f"{files.where}/{name}"
-                    yield where, decode_colour(np.frombuffer(files.read(name), np.uint8), where)
+                    yield where, decode_color(np.frombuffer(files.read(name), np.uint8), where)
 
-            pixels = stack_colour(decoded(), len(images), size)
+            pixels = stack_color(decoded(), len(images), size)
         super().__init__(rgb=torch.from_numpy(pixels), label=torch.from_numpy(labels))
         self.class_names = names
         self.num_classes = len(names)

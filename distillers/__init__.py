@@ -21,14 +21,14 @@ from .functional import (
     pkt,
     rkd,
     similarity,
-    standardise_logits,
+    standardize_logits,
     vid,
 )
 from .methods import METHODS, build_terms, check_settings, parse_method, parse_settings, settings_of
 from .regressor import FitNetRegressor
 from .review import Fusion, Review
 from .simkd import Reused, SimKDProjector
-from .term import Context, Contrast, Function, Initialise, Pair, Read, Term
+from .term import Context, Contrast, Function, Initialize, Pair, Read, Term
 from .vid import VID
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
     "FitNetRegressor",
     "Function",
     "Fusion",
-    "Initialise",
+    "Initialize",
     "Pair",
     "Paraphraser",
     "Read",
@@ -72,6 +72,6 @@ __all__ = [
     "settings_of",
     "share_student_side",
     "similarity",
-    "standardise_logits",
+    "standardize_logits",
     "vid",
 ]

@@ -1,4 +1,4 @@
-"""Transfer of activation boundaries: an initialisation of the student on the maps before their ReLU."""
+"""Transfer of activation boundaries: an initialization of the student on the maps before their ReLU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..models import Outputs
 from .regressor import FitNetRegressor
 from .shapes import Shape, stage_maps
 from .tensors import check_maps, check_same, full_precision
-from .term import Function, Initialise, Pair, Term
+from .term import Function, Initialize, Pair, Term
 
 __all__ = ["Connectors", "activation_boundary", "make_ab"]
 
@@ -80,17 +80,17 @@ class Connectors(nn.Module):
 
 
 def make_ab(pair: Pair, *, weight: float = 0.0, margin: float = 1.0, epochs: int = 30) -> Term:
-    """Activation boundaries (`activation_boundary`) as an initialisation; then the cross-entropy alone.
+    """Activation boundaries (`activation_boundary`) as an initialization; then the cross-entropy alone.
 
     Args:
         pair: two networks with equally many maps, that give their preactivations.
         weight: of the same loss in the distillation that follows; published: none.
         margin: m.
-        epochs: of the initialisation.
+        epochs: of the initialization.
     """
     check_positive(margin=margin)
     projector = Connectors(stage_maps(pair, "ab", equally_many=True))
     objective = Function(partial(activation_boundary, margin=margin))
     return Term(
-        projector, objective, weight=weight, initialise=Initialise(projector, objective, epochs=epochs)
+        projector, objective, weight=weight, initialize=Initialize(projector, objective, epochs=epochs)
     )

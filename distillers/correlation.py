@@ -14,7 +14,7 @@ __all__ = ["Embeddings", "correlation", "make_cc"]
 
 @full_precision
 def correlation(student: Tensor, teacher: Tensor) -> Tensor:
-    """Correlation congruence: neighbours in a batch should not differ from the teacher in the same places.
+    """Correlation congruence: neighbors in a batch should not differ from the teacher in the same places.
 
     With Δ_b = |s_b − t_b|, L is the mean over b < B of Δ_b · Δ_{b+1}; 0 for a batch of one. So the published
     benchmark (RepDistiller) has it, after Peng et al., Correlation Congruence for Knowledge Distillation,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contrast.checks import check_positive
-from .kd import standardise_logits
+from .kd import standardize_logits
 from .shapes import classes
 from .tensors import check_same, full_precision
 from .term import Context, Pair, Read, Term
@@ -26,7 +26,7 @@ def dkd(
     alpha: float = 1.0,
     beta: float = 8.0,
     temperature: float = 4.0,
-    standardise: bool = False,
+    standardize: bool = False,
 ) -> Tensor:
     """Decoupled knowledge distillation: L = T² · mean_b (α · TCKD + β · NCKD).
 
@@ -42,7 +42,7 @@ def dkd(
         alpha: α.
         beta: β.
         temperature: T, positive.
-        standardise: put `standardise_logits` of both in the place of the logits.
+        standardize: put `standardize_logits` of both in the place of the logits.
 
     Raises:
         ValueError: for shapes that do not agree, a single class, or a temperature that is not positive.
@@ -55,10 +55,10 @@ def dkd(
         raise ValueError(
             f"label must be int64 of shape {(len(student_logits),)}, got {label.dtype} {tuple(label.shape)}"
         )
-    if standardise:
+    if standardize:
         student_logits, teacher_logits = (
-            standardise_logits(student_logits),
-            standardise_logits(teacher_logits),
+            standardize_logits(student_logits),
+            standardize_logits(teacher_logits),
         )
     student, teacher = student_logits / temperature, teacher_logits / temperature
     target = torch.zeros_like(student, dtype=torch.bool).scatter_(1, label[:, None], True)
@@ -82,7 +82,7 @@ def _kl(log_student: Tensor, log_teacher: Tensor) -> Tensor:
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1)
 
 
-class _Labelled(nn.Module):
+class _Labeled(nn.Module):
     """`dkd` with the labels of the batch."""
 
     def __init__(self, **settings: Any) -> None:
@@ -102,27 +102,27 @@ def make_dkd(
     alpha: float = 1.0,
     beta: float = 8.0,
     temperature: float | None = None,
-    standardise: bool = False,
+    standardize: bool = False,
     warmup_epochs: float = 20.0,
 ) -> Term:
     """Decoupled knowledge distillation (`dkd`) of the logits; needs labels.
 
     Args:
         pair: two classifiers of the same classes.
-        weight: of α · TCKD + β · NCKD. None for the published one: 1; with `standardise` 9.
+        weight: of α · TCKD + β · NCKD. None for the published one: 1; with `standardize` 9.
         alpha: α.
         beta: β; 8 is the source's default and that of resnet32x4→resnet8x4, vgg13→vgg8 has 6.
-        temperature: None for the published one: 4; with `standardise` 2.
-        standardise: compare the logits' z-scores (Sun et al., 2024).
+        temperature: None for the published one: 4; with `standardize` 2.
+        standardize: compare the logits' z-scores (Sun et al., 2024).
         warmup_epochs: of the weight.
     """
     classes(pair, "dkd")
     if temperature is None:
-        temperature = 2.0 if standardise else 4.0
+        temperature = 2.0 if standardize else 4.0
     check_positive(temperature=temperature)
     return Term(
         Read(lambda student, teacher: (student.logits, teacher.logits)),
-        _Labelled(alpha=alpha, beta=beta, temperature=temperature, standardise=standardise),
-        weight=(9.0 if standardise else 1.0) if weight is None else weight,
+        _Labeled(alpha=alpha, beta=beta, temperature=temperature, standardize=standardize),
+        weight=(9.0 if standardize else 1.0) if weight is None else weight,
         warmup_epochs=warmup_epochs,
     )

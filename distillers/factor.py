@@ -14,7 +14,7 @@ from .attention import attention_map
 from .fitnet import fitnet
 from .shapes import last_maps
 from .tensors import check_batch, full_precision, same_size
-from .term import Function, Initialise, Pair, Term
+from .term import Function, Initialize, Pair, Term
 
 __all__ = ["Paraphraser", "Translator", "factor", "make_ft"]
 
@@ -117,7 +117,7 @@ def make_ft(
     weight: float = 200.0,
     rate: float = 0.5,
     epochs: int = 30,
-    paraphraser_learning_rate: float = 0.01,
+    paraphraser_lr: float = 0.01,
 ) -> Term:
     """Factor transfer (`factor`) of the last maps, after a training of the `Paraphraser`.
 
@@ -126,7 +126,7 @@ def make_ft(
         weight: published.
         rate: k, the factor's channels as a share of the teacher's.
         epochs: of the paraphraser's training, by mean squared error.
-        paraphraser_learning_rate: of that training; published: 0.01 but for VGG students, 0.05.
+        paraphraser_lr: of that training; published: 0.01 but for VGG students, 0.05.
     """
     student, teacher = last_maps(pair, "ft")
     if int(rate * teacher[0]) < 1:
@@ -136,11 +136,11 @@ def make_ft(
         _Factors(Translator(student[0], int(rate * teacher[0])), paraphraser),
         Function(factor),
         weight=weight,
-        initialise=Initialise(
+        initialize=Initialize(
             paraphraser,
             Function(fitnet),
             epochs=epochs,
             trains_student=False,
-            learning_rate=paraphraser_learning_rate,
+            lr=paraphraser_lr,
         ),
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .shapes import refusal
 from .tensors import check_maps, full_precision, same_size
-from .term import Function, Initialise, Pair, Read, Term
+from .term import Function, Initialize, Pair, Read, Term
 
 __all__ = ["fsp", "make_fsp"]
 
@@ -48,12 +48,12 @@ def _flows(maps: Sequence[Tensor]) -> list[Tensor]:
 
 
 def make_fsp(pair: Pair, *, weight: float = 0.0, epochs: int = 30) -> Term:
-    """Flow matrices (`fsp`) of all maps as an initialisation; then the cross-entropy alone.
+    """Flow matrices (`fsp`) of all maps as an initialization; then the cross-entropy alone.
 
     Args:
         pair: two networks with equally many maps, of the same channels.
         weight: of the same loss in the distillation that follows; published: none.
-        epochs: of the initialisation.
+        epochs: of the initialization.
 
     Raises:
         ValueError: for networks whose channels differ, which the published benchmark leaves out too.
@@ -64,5 +64,5 @@ def make_fsp(pair: Pair, *, weight: float = 0.0, epochs: int = 30) -> Term:
     projector = Read(lambda student, teacher: (student.maps, teacher.maps))
     objective = Function(fsp)
     return Term(
-        projector, objective, weight=weight, initialise=Initialise(projector, objective, epochs=epochs)
+        projector, objective, weight=weight, initialize=Initialize(projector, objective, epochs=epochs)
     )

@@ -12,7 +12,7 @@ from .dkd import dkd
 from .factor import factor
 from .fitnet import fitnet
 from .fsp import fsp
-from .kd import kd, pixel_kd, standardise_logits
+from .kd import kd, pixel_kd, standardize_logits
 from .nst import nst
 from .pkt import pkt
 from .review import hcl
@@ -37,6 +37,6 @@ __all__ = [
     "pkt",
     "rkd",
     "similarity",
-    "standardise_logits",
+    "standardize_logits",
     "vid",
 ]

@@ -14,12 +14,12 @@ from .shapes import classes
 from .tensors import check_same, full_precision, unit
 from .term import Function, Pair, Read, Term
 
-__all__ = ["kd", "make_kd", "pixel_kd", "standardise_logits"]
+__all__ = ["kd", "make_kd", "pixel_kd", "standardize_logits"]
 
 
 @full_precision
 def kd(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0, standardise: bool = False
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0, standardize: bool = False
 ) -> Tensor:
     """Knowledge distillation: KL(teacher || student) of softened predictions.
 
@@ -30,16 +30,16 @@ def kd(
         student_logits: (B, C).
         teacher_logits: (B, C).
         temperature: T, positive.
-        standardise: put `standardise_logits` of both in the place of the logits.
+        standardize: put `standardize_logits` of both in the place of the logits.
 
     Raises:
         ValueError: for shapes that are not the same (B, C), or a temperature that is not positive.
     """
     check_same(student_logits, teacher_logits, ndim=2, axes="(B, C)")
-    if standardise:
+    if standardize:
         student_logits, teacher_logits = (
-            standardise_logits(student_logits),
-            standardise_logits(teacher_logits),
+            standardize_logits(student_logits),
+            standardize_logits(teacher_logits),
         )
     return _softened_kl(student_logits, teacher_logits, temperature).mean()
 
@@ -75,7 +75,7 @@ def pixel_kd(
 
 
 @full_precision
-def standardise_logits(logits: Tensor) -> Tensor:
+def standardize_logits(logits: Tensor) -> Tensor:
     """The z-score of each sample's logits: mean 0 and standard deviation 1 over the classes.
 
     The student then learns the shape of the teacher's logits and not their size. Sun et al., Logit
@@ -88,32 +88,32 @@ def standardise_logits(logits: Tensor) -> Tensor:
     Returns:
         (B, C), fp32 or wider.
     """
-    centred = logits - logits.mean(dim=1, keepdim=True)
-    return math.sqrt(max(logits.shape[1] - 1, 1)) * unit(centred)
+    centered = logits - logits.mean(dim=1, keepdim=True)
+    return math.sqrt(max(logits.shape[1] - 1, 1)) * unit(centered)
 
 
 def make_kd(
-    pair: Pair, *, weight: float | None = None, temperature: float | None = None, standardise: bool = False
+    pair: Pair, *, weight: float | None = None, temperature: float | None = None, standardize: bool = False
 ) -> Term:
     """Knowledge distillation (`kd`) of the logits.
 
     Args:
         pair: two classifiers of the same classes.
         weight: None for the published one: 0.9 beside a cross-entropy of 0.1; 1 beside other terms and a
-            whole cross-entropy; with `standardise` 9, beside other terms too.
-        temperature: None for the published one: 4; with `standardise` 2.
-        standardise: compare the logits' z-scores (Sun et al., 2024). They are small and bounded: the loss is
+            whole cross-entropy; with `standardize` 9, beside other terms too.
+        temperature: None for the published one: 4; with `standardize` 2.
+        standardize: compare the logits' z-scores (Sun et al., 2024). They are small and bounded: the loss is
             weak at the plain method's temperature and weight, so it has its own.
     """
     classes(pair, "kd")
     if temperature is None:
-        temperature = 2.0 if standardise else 4.0
+        temperature = 2.0 if standardize else 4.0
     check_positive(temperature=temperature)
     return Term(
         Read(lambda student, teacher: (student.logits, teacher.logits)),
-        Function(partial(kd, temperature=temperature, standardise=standardise)),
-        weight=(9.0 if standardise else 0.9) if weight is None else weight,
-        weight_in_sum=1.0 if weight is None and not standardise else None,
+        Function(partial(kd, temperature=temperature, standardize=standardize)),
+        weight=(9.0 if standardize else 0.9) if weight is None else weight,
+        weight_in_sum=1.0 if weight is None and not standardize else None,
         task_weight=0.1,
     )
 

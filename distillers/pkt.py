@@ -29,11 +29,11 @@ def pkt(student: Tensor, teacher: Tensor) -> Tensor:
         ValueError: for other than two axes, or different batches.
     """
     check_batch(student, teacher, ndim=2, axes="(B, D)")
-    p_s, p_t = _neighbours(student), _neighbours(teacher)
+    p_s, p_t = _neighbors(student), _neighbors(teacher)
     return (p_t * ((p_t + _EPS).log() - (p_s + _EPS).log())).mean()
 
 
-def _neighbours(x: Tensor) -> Tensor:
+def _neighbors(x: Tensor) -> Tensor:
     x = unit(x)
     # Rounding may leave a cosine just below −1, and no logarithm.
     near = ((x @ x.T + 1) / 2).clamp(min=0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..models import Dimensions, Outputs
 
-__all__ = ["Context", "Contrast", "Function", "Initialise", "Pair", "Read", "Term"]
+__all__ = ["Context", "Contrast", "Function", "Initialize", "Pair", "Read", "Term"]
 
 
 class Pair(NamedTuple):
@@ -95,7 +95,7 @@ class Term:
     """(*projected, context=Context) -> scalar. All its state is buffers; one with a memory has `update`."""
     weight: float
     """The published weight of the term, where it stands alone beside the cross-entropy. A term of weight 0
-    (a method that ends with its initialisation) is not computed, and its projector is not trained."""
+    (a method that ends with its initialization) is not computed, and its projector is not trained."""
     weight_in_sum: float | None = None
     """The published weight beside other terms, where that is another."""
     task_weight: float = 1.0
@@ -104,7 +104,7 @@ class Term:
     """Epochs over which the weight rises linearly from 0."""
     written: tuple[int, ...] = ()
     """Which of the projected tensors go to the memory after the step."""
-    initialise: Initialise | None = None
+    initialize: Initialize | None = None
     """A training before the distillation, where the method has one."""
     deploy: Callable[[nn.Module], nn.Module] | None = None
     """student -> the network to test and to keep, where that is more than the student (SimKD)."""
@@ -129,7 +129,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Initialise:
+class Initialize:
     """The training that comes before the distillation: AB and FSP train the student, FT its paraphraser.
 
     The student's classifier takes no part: no gradient reaches it.
@@ -144,14 +144,14 @@ class Initialise:
     trains_student: bool = True
     """Whether the student's weights are trained too. Else the projector's alone, which reads the teacher
     only and is frozen afterwards."""
-    learning_rate: float | None = None
+    lr: float | None = None
     """Where it is not the distillation's. It stays constant, as published."""
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
             raise ValueError(f"epochs must not be negative, got {self.epochs}")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.lr is not None and not self.lr > 0:
+            raise ValueError(f"lr must be positive, got {self.lr}")
 
     def loss(self, projected: tuple[Any, ...], context: Context) -> Tensor:
         """The loss of this training, a scalar."""

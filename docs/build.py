@@ -224,7 +224,7 @@ def ensemble(results: Mapping[str, Any]) -> str:
 
 
 def memory(results: Mapping[str, Any]) -> str:
-    """Peak memory of a run over many unlabelled images."""
+    """Peak memory of a run over many unlabeled images."""
     return grid(
         ["images", "file, GB", "framework alone, GB", "run, GB", "more, GB"],
         [

@@ -28,7 +28,7 @@ from .optimizer import make_optimizer
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler, collate
 from .schedule import lr_factor
-from .stages import Stages, digest, last_and_best, seeded
+from .stages import StageRunner, digest, last_and_best, seeded
 from .task import Task
 from .transfer import TransferModule, TransferTask
 
@@ -49,7 +49,7 @@ __all__ = [
     "ResumeError",
     "RunConfig",
     "ShardedBatchSampler",
-    "Stages",
+    "StageRunner",
     "Task",
     "TaskError",
     "TaughtViews",

@@ -1,4 +1,4 @@
-"""What the pipelines over labelled images share: networks, tasks, and what the teachers see."""
+"""What the pipelines over labeled images share: networks, tasks, and what the teachers see."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import Batch, ImagesConfig, ImageSplits, Normalise, Statistics
+from ..data import Batch, ImagesConfig, ImageSplits, Normalize, Statistics
 from ..distillers import Pair, Term
-from ..models import Normalised, create, measure, save_weights
+from ..models import Normalized, create, measure, save_weights
 from .config import DistilConfig
 from .loop import Evaluate
-from .stages import Stages, digest
+from .stages import StageRunner, digest
 from .task import Task
 from .transfer import TransferTask
 
 
-def make_classifier(name: str, images: ImageSplits, weights: str | None = None) -> Normalised:
-    """A classifier of the images' classes by its name, behind their normalisation, its weights fresh or read.
+def make_classifier(name: str, images: ImageSplits, weights: str | None = None) -> Normalized:
+    """A classifier of the images' classes by its name, behind their normalization, its weights fresh or read.
 
     Args:
         name, weights: as for `crdkit.models.create`, whose errors it raises.
@@ -30,10 +30,10 @@ def make_classifier(name: str, images: ImageSplits, weights: str | None = None) 
     return behind(create(name, num_classes=images.num_classes, weights=weights), images.statistics, "rgb")
 
 
-def behind(network: nn.Module, statistics: Statistics, view: str) -> Normalised:
-    """A network behind the normalisation of its view, in the memory format that suits convolutions."""
+def behind(network: nn.Module, statistics: Statistics, modality: str) -> Normalized:
+    """A network behind the normalization of its modality, in the memory format that suits convolutions."""
     # Channels last halves the time of a step on a CPU.
-    return Normalised(Normalise(statistics, view), network).to(memory_format=torch.channels_last)
+    return Normalized(Normalize(statistics, modality), network).to(memory_format=torch.channels_last)
 
 
 def make_pair(student: nn.Module, teacher: nn.Module, images: ImageSplits) -> Pair:
@@ -60,11 +60,11 @@ def facts_of(config: ImagesConfig, images: ImageSplits) -> dict[str, Any]:
 
 
 def distil(
-    stages: Stages,
+    stages: StageRunner,
     folder: str,
     student: nn.Module,
     terms: Mapping[str, Term],
-    views: nn.Module,
+    modalities: nn.Module,
     images: ImageSplits,
     config: DistilConfig,
     seed: int,
@@ -80,18 +80,18 @@ def distil(
 
     Args:
         student: `Outputs` with logits of the images' classes; left on the device.
-        views: batch -> (images, targets), as for `TransferTask`.
-        teacher: what `views` runs, kept from training.
-        stages, evaluate, facts: as for `Stages.train`, whose errors it raises.
+        modalities: batch -> (images, targets), as for `TransferTask`.
+        teacher: what `modalities` runs, kept from training.
+        stages, evaluate, facts: as for `StageRunner.train`, whose errors it raises.
     """
     published = min((term.task_weight for term in terms.values()), default=1.0)
     task = TransferTask(
-        student, terms, views,
+        student, terms, modalities,
         task_weight=published if config.task_weight is None else config.task_weight,
         frozen=() if teacher is None else (teacher,),
     )  # fmt: skip
     history = stages.train(
-        f"{folder}/distil", task, images.train, replace(config.train, learning_rate=config.learning_rate),
+        f"{folder}/distil", task, images.train, replace(config.train, lr=config.lr),
         seed, evaluate=evaluate, facts=facts,
     )  # fmt: skip
     student.to(stages.accelerator.device)
@@ -106,21 +106,21 @@ class ClassifyTask(Task):
     Args:
         network: (B, 3, H, W) in [0, 1] -> `Outputs` with logits (B, C).
         augment: batch -> batch.
-        view: name of the entry that the network takes.
+        modality: name of the entry that the network takes.
         label_smoothing: share of the target spread over all classes.
     """
 
     def __init__(
-        self, network: nn.Module, augment: nn.Module, *, view: str = "rgb", label_smoothing: float = 0.0
+        self, network: nn.Module, augment: nn.Module, *, modality: str = "rgb", label_smoothing: float = 0.0
     ) -> None:
         self.module = network
         self.augment = augment
-        self.view = view
+        self.modality = modality
         self.label_smoothing = label_smoothing
         self.weights = {"task": 1.0}
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        logits = module(augmented(batch, self.augment, self.view)).logits.float()
+        logits = module(augmented(batch, self.augment, self.modality)).logits.float()
         return {"task": F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)}, None
 
 
@@ -143,8 +143,8 @@ class TaughtViews(nn.Module):
         return images, None if self.teacher is None else self.teacher(images)
 
 
-def augmented(batch: Batch, augment: nn.Module, view: str = "rgb") -> Tensor:
-    """A view of the batch after `augment`, (B, C, H, W), in fp32: coordinates in bf16 would move pixels."""
+def augmented(batch: Batch, augment: nn.Module, modality: str = "rgb") -> Tensor:
+    """A batch's modality after `augment`, (B, C, H, W), in fp32: coordinates in bf16 would move pixels."""
     with torch.autocast(batch["index"].device.type, enabled=False):
-        images: Tensor = augment(batch)[view]
+        images: Tensor = augment(batch)[modality]
     return images

@@ -26,7 +26,7 @@ class TrainConfig:
     """Samples in one batch over all processes together; the last batch of an epoch may be smaller."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """The optimizer; every trainable parameter has the same settings."""
-    learning_rate: float = 0.05
+    lr: float = 0.05
     """The learning rate at the schedule's factor 1."""
     weight_decay: float = 5e-4
     """Weight decay, on all parameters (decoupled for adamw)."""
@@ -60,7 +60,7 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("learning_rate", "checkpoint_every", "gamma"):
+        for name in ("lr", "checkpoint_every", "gamma"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive, got {value!r}")
@@ -125,7 +125,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class DistilConfig(RunConfig):
-    """Settings of a run that distils into a classifier of labelled images."""
+    """Settings of a run that distils into a classifier of labeled images."""
 
     setting: tuple[str, ...] = ()
     """Settings of distillers, such as `kd.temperature=2` or `crd.num_negatives=4096`."""
@@ -133,8 +133,8 @@ class DistilConfig(RunConfig):
     """The images."""
     student: str = "resnet8x4"
     """The student's architecture: any name that `crdkit.models.create` takes."""
-    student_rate: float | None = None
-    """Its learning rate; where absent train.learning_rate, and a fifth of that for MobileNetV2, ShuffleV1
+    student_lr: float | None = None
+    """Its learning rate; where absent train.lr, and a fifth of that for MobileNetV2, ShuffleV1
     and ShuffleV2, as published."""
     task_weight: float | None = None
     """Weight of the cross-entropy; where absent the published one: 1, for `kd` alone 0.1."""
@@ -144,14 +144,14 @@ class DistilConfig(RunConfig):
     def __post_init__(self) -> None:
         if not self.seed:
             raise ValueError("name at least one seed")
-        if self.student_rate is not None and not self.student_rate > 0:
-            raise ValueError(f"student_rate must be positive, got {self.student_rate}")
+        if self.student_lr is not None and not self.student_lr > 0:
+            raise ValueError(f"student_lr must be positive, got {self.student_lr}")
         if self.task_weight is not None and not self.task_weight >= 0:
             raise ValueError(f"task_weight must not be negative, got {self.task_weight}")
 
     @property
-    def learning_rate(self) -> float:
+    def lr(self) -> float:
         """The student's."""
-        if self.student_rate is not None:
-            return self.student_rate
-        return self.train.learning_rate / (5 if self.student in SLOW_STUDENTS else 1)
+        if self.student_lr is not None:
+            return self.student_lr
+        return self.train.lr / (5 if self.student in SLOW_STUDENTS else 1)

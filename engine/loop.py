@@ -166,7 +166,7 @@ def train(
             while state.batch < source.batches_per_epoch:
                 numbers = range(state.batch, min(state.batch + config.accumulate, source.batches_per_epoch))
                 samples = sum(source.size(number) for number in numbers)
-                rate = config.learning_rate * lr_factor(step, config=config, steps_per_epoch=steps_per_epoch)
+                rate = config.lr * lr_factor(step, config=config, steps_per_epoch=steps_per_epoch)
 
                 # Load. All ranks learn of a failure, or a signal, on one of them: none waits in vain.
                 trouble: Exception | None = None
@@ -181,11 +181,11 @@ def train(
                     raise trouble or WorkerError("another process could not load its batch")
 
                 # Forward, terms, backward. Each batch weighs by its samples; only the last one of the step
-                # synchronises the gradients.
+                # synchronizes the gradients.
                 extras = []
                 for number, batch in zip(numbers, loaded, strict=True):
-                    synchronise = number == numbers[-1]
-                    with contextlib.nullcontext() if synchronise else accelerator.no_sync(module):
+                    synchronize = number == numbers[-1]
+                    with contextlib.nullcontext() if synchronize else accelerator.no_sync(module):
                         with accelerator.autocast():
                             terms, extra = task.terms(module, batch)
                         loss = weighted_sum(terms, task.weights_at(state.epoch))
@@ -226,7 +226,7 @@ def train(
             if signum := peers.largest(signals.received)[0]:
                 stop(signum)
             epoch = state.epoch + 1
-            rate = config.learning_rate * lr_factor(step - 1, config=config, steps_per_epoch=steps_per_epoch)
+            rate = config.lr * lr_factor(step - 1, config=config, steps_per_epoch=steps_per_epoch)
             row: dict[str, Any] = {"epoch": epoch, "step": step, "lr": rate, **state.means()}
             if evaluate is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
                 try:

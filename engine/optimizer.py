@@ -12,10 +12,10 @@ def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> t
     """The optimizer of the configuration over the parameters that require a gradient."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
     return torch.optim.SGD(
         trainable,
-        lr=config.learning_rate,
+        lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,

@@ -12,7 +12,7 @@ ONECYCLE_END = ONECYCLE_START / 1e4
 
 
 def lr_factor(step: int, *, config: TrainConfig, steps_per_epoch: int) -> float:
-    """The factor on `config.learning_rate` for an optimizer step.
+    """The factor on `config.lr` for an optimizer step.
 
     - constant: 1.
     - step: gamma^(milestones passed).

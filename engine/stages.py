@@ -23,7 +23,7 @@ from .loop import Evaluate, train
 from .task import Task
 
 
-class Stages:
+class StageRunner:
     """Trains the stages of a run, or loads them where they are finished.
 
     A stage is known by its settings and by what is in the files it reads, not by where they lie.
@@ -135,7 +135,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _kept(path: Path, facts: Any) -> dict[str, Any] | None:
-    """The values of a file of `Stages.keep`; None where it is absent or of other facts."""
+    """The values of a file of `StageRunner.keep`; None where it is absent or of other facts."""
     if not path.is_file():
         return None
     saved = json.loads(path.read_text())

@@ -18,7 +18,7 @@ class Task(ABC):
 
     Attributes:
         module: every trainable weight. The engine prepares it (device, mixed precision, DDP), so all of
-            its work has to be in `forward`: DDP synchronises gradients nowhere else.
+            its work has to be in `forward`: DDP synchronizes gradients nowhere else.
         memory: buffers that must not be inside the wrapped module (banks, queues), or None. Moved to the
             device, saved in checkpoints, the same on every process, written by `update` only.
         frozen: teachers. Moved to the device, in eval mode, without gradients, not saved; the engine

@@ -25,8 +25,8 @@ class TransferModule(nn.Module):
         self.student = student
         self.projectors = nn.ModuleDict(projectors)
 
-    def forward(self, view: Tensor, targets: Any) -> tuple[Tensor | None, dict[str, tuple[Any, ...]]]:
-        outputs: Outputs = self.student(view)
+    def forward(self, modality: Tensor, targets: Any) -> tuple[Tensor | None, dict[str, tuple[Any, ...]]]:
+        outputs: Outputs = self.student(modality)
         return outputs.logits, {name: project(outputs, targets) for name, project in self.projectors.items()}
 
 
@@ -36,25 +36,25 @@ class TransferTask(Task):
     Args:
         student: the network that learns, returning `Outputs`.
         terms: the method's terms by name.
-        views: batch -> (student's view, targets), without gradients; what the targets are is between it
+        modalities: batch -> (student's modality, targets), no gradients; what the targets are is between it
             and the terms' projectors.
         task_weight: of the cross-entropy with the batch's labels, the term `task`; None for a transfer that
             sees no label.
-        frozen: the teachers, where `views` runs them; kept from training.
+        frozen: the teachers, where `modalities` runs them; kept from training.
     """
 
     def __init__(
         self,
         student: nn.Module,
         terms: Mapping[str, Term],
-        views: nn.Module,
+        modalities: nn.Module,
         *,
         task_weight: float | None = None,
         frozen: tuple[nn.Module, ...] = (),
     ) -> None:
         self.student = student
         self.parts = dict(terms)
-        self.views = views
+        self.views = modalities
         self.task_weight = task_weight
         self.module = TransferModule(student, {name: term.projector for name, term in terms.items()})
         self.memory = nn.ModuleDict({name: term.objective for name, term in terms.items()})
@@ -72,8 +72,8 @@ class TransferTask(Task):
         return weights
 
     def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
-        view, targets = self.views(batch)
-        logits, projected = module(view, targets)
+        modality, targets = self.views(batch)
+        logits, projected = module(modality, targets)
         context = Context(batch["index"], batch.get("label"))
         terms = {name: term.loss(projected[name], context) for name, term in self.parts.items()}
         if self.task_weight is not None:

@@ -2,7 +2,7 @@ from .config import EnsembleConfig, MembersConfig
 from .members import EnsembleMean, Member, describe, draw_members, make_pool, mean_logits
 from .objectives import ensemble_kd, methods_of_many, soft_targets
 from .presets import PRESETS
-from .protocol import MethodRun, Protocol
+from .protocol import Protocol, RunResult
 from .teachers import Teachers
 from .views import FixedViews, ViewStore
 
@@ -13,8 +13,8 @@ __all__ = [
     "FixedViews",
     "Member",
     "MembersConfig",
-    "MethodRun",
     "Protocol",
+    "RunResult",
     "Teachers",
     "ViewStore",
     "describe",

@@ -26,7 +26,7 @@ class MembersConfig:
     seed: int = 0
     """Of the first member; each has the next number."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Optimisation of a member."""
+    """Optimization of a member."""
 
     def __post_init__(self) -> None:
         if self.number < 1:

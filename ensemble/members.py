@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from ..data import ImageSplits
-from ..engine import ClassifyTask, Stages, derive_seed, digest, make_classifier, seeded
-from ..evaluation import Judge, calibration_error, disagreement, divergence
+from ..engine import ClassifyTask, StageRunner, derive_seed, digest, make_classifier, seeded
+from ..evaluation import Evaluator, calibration_error, disagreement, divergence
 from ..models import Outputs, measure
 from .config import MembersConfig
 
@@ -26,7 +26,9 @@ class Member:
     """(B, 3, H, W) in [0, 1] -> `Outputs` with logits (B, C)."""
 
 
-def make_pool(config: MembersConfig, images: ImageSplits, stages: Stages, judge: Judge) -> list[Member]:
+def make_pool(
+    config: MembersConfig, images: ImageSplits, stages: StageRunner, judge: Evaluator
+) -> list[Member]:
     """The members of a configuration, trained in `members/seed-N` of the run folder or read from their files.
 
     Raises:

@@ -15,7 +15,7 @@ from ..data import ImageSplits
 from ..distillers import build_terms, check_settings, parse_method, parse_settings, settings_of
 from ..engine import (
     Accelerator,
-    Stages,
+    StageRunner,
     TaughtViews,
     digest,
     distil,
@@ -25,7 +25,7 @@ from ..engine import (
     make_pair,
     seeded,
 )
-from ..evaluation import Judge
+from ..evaluation import Evaluator
 from .config import EnsembleConfig
 from .members import EnsembleMean, Member, check_members, describe, draw_members, make_pool
 from .objectives import READ_MAPS, methods_of_many
@@ -34,7 +34,7 @@ from .views import FixedViews, ViewStore
 
 
 @dataclass(frozen=True)
-class MethodRun:
+class RunResult:
     """One method with one ensemble and one seed, done."""
 
     method: str
@@ -46,7 +46,7 @@ class MethodRun:
     """top1 of the last epoch, best_top1 of the best, and what `classify` finds beside the ensemble."""
     history: list[dict[str, Any]]
     network: nn.Module
-    """The student with its normalisation."""
+    """The student with its normalization."""
 
 
 class Protocol:
@@ -79,8 +79,10 @@ class Protocol:
         self.settings = parse_settings(config.setting)
         check_settings(self.settings, self.methods)
         self.config, self.images, self.accelerator = config, images, accelerator
-        self.stages = Stages(folder, accelerator, reuse=config.reuse, facts=facts_of(config.data, images))
-        self.judge = Judge(images.test, images.num_classes, accelerator)
+        self.stages = StageRunner(
+            folder, accelerator, reuse=config.reuse, facts=facts_of(config.data, images)
+        )
+        self.judge = Evaluator(images.test, images.num_classes, accelerator)
         self._own = members
         with seeded(0):  # an unknown name is told before the members train
             make_classifier(config.student, images)
@@ -127,7 +129,7 @@ class Protocol:
             return line
         return f"{line}; --share-student would keep {shared}: {shared * one:.0f} MiB"
 
-    def runs(self) -> Iterator[MethodRun]:
+    def runs(self) -> Iterator[RunResult]:
         """Every seed, draw, method and number of teachers, as each is done; the pool first."""
         for seed in self.config.seed if self.config.teachers else ():
             if "none" in self.config.method:
@@ -139,7 +141,7 @@ class Protocol:
                         if method != "none":
                             yield self.distil(method, teachers, draw, seed)
 
-    def distil(self, method: str, teachers: tuple[int, ...], draw: int, seed: int) -> MethodRun:
+    def distil(self, method: str, teachers: tuple[int, ...], draw: int, seed: int) -> RunResult:
         """Stage 2: the student, taught by some members; the same first weights for every method of a seed."""
         config = self.config
         networks = [self.pool[number].network for number in teachers]
@@ -169,7 +171,7 @@ class Protocol:
         found = self.judge(student, teacher=teacher)
         scalars = {name: value for name, value in found.items() if not isinstance(value, Tensor)}
         metrics = {**last_and_best(history, "top1"), **scalars}
-        return MethodRun(method, teachers, draw, seed, metrics, history, student)
+        return RunResult(method, teachers, draw, seed, metrics, history, student)
 
     def _views(self, terms: Any, teachers: tuple[int, ...]) -> TaughtViews | FixedViews:
         networks = [self.pool[number].network for number in teachers] if terms else []

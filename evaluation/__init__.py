@@ -4,7 +4,7 @@ from .calibration import calibration_error, disagreement, divergence
 from .classification import ClassificationMetrics, ClassificationSums, Correlation, classify
 from .features import Features, Layer, extract, extract_layers, layers_of
 from .finetune import Classified, attach_classifier, finetune
-from .judge import Judge
+from .judge import Evaluator
 from .knn import knn_accuracy, nearest
 from .linear import FoldedProbe, linear_probe, probe_features
 from .probe import ProbeResult, hold_out, probe_logistic, probe_sgd
@@ -17,9 +17,9 @@ __all__ = [
     "Classified",
     "ConfusionMatrix",
     "Correlation",
+    "Evaluator",
     "Features",
     "FoldedProbe",
-    "Judge",
     "Layer",
     "ProbeResult",
     "SegmentationMetrics",

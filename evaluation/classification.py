@@ -37,7 +37,7 @@ class ClassificationMetrics(TypedDict):
 class Correlation:
     """Correlation matrix of the columns of rows that come in batches, from running means and co-moments.
 
-    Sums in float64, each batch centred on its own mean before it is added (Chan, Golub, LeVeque, 1983):
+    Sums in float64, each batch centered on its own mean before it is added (Chan, Golub, LeVeque, 1983):
     sums of raw squares would cancel where a mean is large against the deviation.
 
     Args:
@@ -59,8 +59,8 @@ class Correlation:
             return
         rows = rows.detach().cpu().double()
         mean, total = rows.mean(0), self.count + len(rows)
-        gap, centred = mean - self.mean, rows - mean
-        self.comoment += centred.T @ centred + torch.outer(gap, gap) * (self.count * len(rows) / total)
+        gap, centered = mean - self.mean, rows - mean
+        self.comoment += centered.T @ centered + torch.outer(gap, gap) * (self.count * len(rows) / total)
         self.mean += gap * (len(rows) / total)
         self.count = total
 
@@ -185,8 +185,8 @@ def classify(
     num_classes: int,
     *,
     teacher: Callable[[Any], Any] | None = None,
-    view: str | None = None,
-    teacher_view: str | None = None,
+    modality: str | None = None,
+    teacher_modality: str | None = None,
     device: torch.device | str | None = None,
     batch_size: int = 128,
     sharded: bool = False,
@@ -203,25 +203,25 @@ def classify(
             list), read in order with `batch_size`. A batch is a dict with "label" (B,).
         num_classes: C.
         teacher: the same as `network`, or None.
-        view: name of the batch's entry that `network` takes, such as "rgb"; None hands it the whole batch.
-        teacher_view: the entry that the teacher takes; None for that of `network`.
+        modality: name of the batch's entry that `network` takes, such as "rgb"; None for the whole batch.
+        teacher_modality: the entry that the teacher takes; None for that of `network`.
         device: where batches are moved; None leaves them, or moves them to a module's parameters.
         batch_size: for a data set.
         sharded: each rank reads its own part: sums are added up over ranks.
 
     Raises:
         ValueError: for no samples, logits of another shape or not finite, labels out of range.
-        KeyError: for a batch without a view or "label"; what it has is listed.
+        KeyError: for a batch without a modality or "label"; what it has is listed.
     """
     sums = ClassificationSums(num_classes, teacher=teacher is not None)
-    teacher_view = teacher_view or view
-    names = [name for name in ("label", view, teacher is not None and teacher_view) if name]
+    teacher_modality = teacher_modality or modality
+    names = [name for name in ("label", modality, teacher is not None and teacher_modality) if name]
     device = device_of(network) if device is None else device
     with evaluating(network, teacher):
         for batch in read_batches(batches, batch_size, names, device):
             outputs = [
                 predict(batch if name is None else batch[name])
-                for predict, name in ((network, view), (teacher, teacher_view))
+                for predict, name in ((network, modality), (teacher, teacher_modality))
                 if predict is not None
             ]
             student, *others = (getattr(output, "logits", output) for output in outputs)

@@ -1,4 +1,4 @@
-"""Features of a frozen network over a whole data set: what probes and neighbours are judged on."""
+"""Features of a frozen network over a whole data set: what probes and neighbors are judged on."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def extract(
     network: Callable[[Any], Outputs],
     batches: Iterable[Mapping[str, Tensor]] | Any,
     *,
-    view: str,
+    modality: str,
     layer: int | None = None,
     grid: int | None = None,
     device: torch.device | str | None = None,
@@ -50,7 +50,7 @@ def extract(
     Args:
         network: returns `Outputs`.
         batches: as for `classify`; a batch has "label" (B,).
-        view: name of the batch's entry that the network takes, such as "rgb".
+        modality: name of the batch's entry that the network takes, such as "rgb".
         layer, grid: as of `Layer`; the embedding where both are absent.
         device: where batches are moved; None leaves them, or moves them to a module's parameters.
         batch_size: for a data set.
@@ -60,10 +60,10 @@ def extract(
         ValueError: for no samples, a layer that the network does not have, labels that are no (B,), features
             that are not finite.
         TypeError: for a network that does not return `Outputs`.
-        KeyError: for a batch without the view or "label"; what it has is listed.
+        KeyError: for a batch without the modality or "label"; what it has is listed.
     """
     (features,) = extract_layers(
-        network, batches, [Layer(layer, grid)], view=view, device=device, batch_size=batch_size,
+        network, batches, [Layer(layer, grid)], modality=modality, device=device, batch_size=batch_size,
         autocast=autocast,
     )  # fmt: skip
     return features
@@ -74,7 +74,7 @@ def extract_layers(
     batches: Iterable[Mapping[str, Tensor]] | Any,
     layers: Sequence[Layer],
     *,
-    view: str,
+    modality: str,
     device: torch.device | str | None = None,
     batch_size: int = 128,
     autocast: torch.dtype | None = None,
@@ -89,9 +89,9 @@ def extract_layers(
     vectors: list[list[Tensor]] = [[] for _ in layers]
     labels = []
     with evaluating(network):
-        for number, batch in enumerate(read_batches(batches, batch_size, ("label", view), device)):
-            with torch.autocast(batch[view].device.type, dtype=autocast, enabled=autocast is not None):
-                outputs = network(batch[view])
+        for number, batch in enumerate(read_batches(batches, batch_size, ("label", modality), device)):
+            with torch.autocast(batch[modality].device.type, dtype=autocast, enabled=autocast is not None):
+                outputs = network(batch[modality])
             label = batch["label"]
             for kept, layer in zip(vectors, layers, strict=True):
                 rows = _feature(outputs, layer)

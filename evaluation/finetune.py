@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from ..engine import Accelerator, ClassifyTask, TrainConfig, seeded, train
 from ..models import Outputs, measure
-from .judge import Judge
+from .judge import Evaluator
 
 __all__ = ["Classified", "attach_classifier", "finetune"]
 
@@ -28,9 +28,9 @@ class Classified(nn.Module):
         self.encoder = encoder
         self.classifier = classifier
 
-    def forward(self, view: Tensor) -> Outputs:
+    def forward(self, modality: Tensor) -> Outputs:
         """The encoder's `Outputs` with the classifier's logits."""
-        outputs: Outputs = self.encoder(view)
+        outputs: Outputs = self.encoder(modality)
         return outputs._replace(logits=self.classifier(outputs.embedding))
 
 
@@ -51,20 +51,20 @@ def finetune(
     config: TrainConfig,
     folder: str | Path,
     *,
-    view: str,
+    modality: str,
     accelerator: Accelerator,
     seed: int = 0,
     augment: nn.Module | None = None,
 ) -> tuple[Classified, list[dict[str, Any]]]:
-    """Train an encoder and a new classifier on labelled images, all of their weights.
+    """Train an encoder and a new classifier on labeled images, all of their weights.
 
     Args:
         encoder: returns `Outputs`; its weights are changed.
-        train_set, test_set: samples with `index`, `label` and the view, or what `augment` makes it of.
+        train_set, test_set: samples with `index`, `label` and the modality, or what `augment` makes it of.
         num_classes: C.
         config: how to train.
         folder: this training's own, as for `crdkit.engine.train`, whose errors it raises.
-        view: name of the entry that the encoder takes.
+        modality: name of the entry that the encoder takes.
         accelerator: device, processes and precision.
         seed: of the classifier's weights, the order and the augmentation.
         augment: batch -> batch, in training; None changes nothing.
@@ -72,13 +72,13 @@ def finetune(
     Returns:
         The network, on the device, and the history, with `top1` on the test set.
     """
-    sample = test_set[0][view]
+    sample = test_set[0][modality]
     channels, height, width = sample.shape
     network = attach_classifier(encoder, num_classes, (channels, height, width), seed=seed)
 
-    judge = Judge(test_set, num_classes, accelerator, view=view)
+    judge = Evaluator(test_set, num_classes, accelerator, modality=modality)
     history = train(
-        ClassifyTask(network, augment or nn.Identity(), view=view), train_set, config, folder,
+        ClassifyTask(network, augment or nn.Identity(), modality=modality), train_set, config, folder,
         accelerator=accelerator, seed=seed, evaluate=judge.top1(), label="finetune",
     )  # fmt: skip
     return network.to(accelerator.device), history

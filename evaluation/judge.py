@@ -10,21 +10,28 @@ from ..models import Outputs
 from .classification import ClassificationMetrics, classify
 from .features import Features, extract
 
-__all__ = ["Judge"]
+__all__ = ["Evaluator"]
 
 
-class Judge:
-    """Judges classifiers of one view on a test split, on the run's device and in its precision.
+class Evaluator:
+    """Judges classifiers of one modality on a test split, on the run's device and in its precision.
 
     Args:
-        test: the split, with `label` and the view.
+        test: the split, with `label` and the modality.
         num_classes: C.
         accelerator: device and precision.
-        view: name of the entry that the classifiers take.
+        modality: name of the entry that the classifiers take.
     """
 
-    def __init__(self, test: Any, num_classes: int, accelerator: Accelerator, *, view: str = "rgb") -> None:
-        self.test, self.num_classes, self.accelerator, self.view = test, num_classes, accelerator, view
+    def __init__(
+        self, test: Any, num_classes: int, accelerator: Accelerator, *, modality: str = "rgb"
+    ) -> None:
+        self.test, self.num_classes, self.accelerator, self.modality = (
+            test,
+            num_classes,
+            accelerator,
+            modality,
+        )
 
     def __call__(
         self, network: Callable[[Any], Any], *, teacher: Callable[[Any], Any] | None = None
@@ -32,7 +39,7 @@ class Judge:
         """All metrics of `classify`, those beside a teacher where there is one."""
         with self.accelerator.autocast():
             return classify(
-                network, self.test, self.num_classes, teacher=teacher, view=self.view,
+                network, self.test, self.num_classes, teacher=teacher, modality=self.modality,
                 device=self.accelerator.device,
             )  # fmt: skip
 
@@ -48,7 +55,7 @@ class Judge:
         """A network's logits for every image, with the labels."""
         with self.accelerator.autocast():
             return extract(
-                _LogitsAsFeatures(network), self.test, view=self.view, device=self.accelerator.device
+                _LogitsAsFeatures(network), self.test, modality=self.modality, device=self.accelerator.device
             )
 
 
@@ -57,5 +64,5 @@ class _LogitsAsFeatures(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, view: Tensor) -> Outputs:
-        return Outputs(None, (), self.network(view).logits)
+    def forward(self, modality: Tensor) -> Outputs:
+        return Outputs(None, (), self.network(modality).logits)

@@ -32,7 +32,7 @@ def linear_probe(
     train: Iterable[Mapping[str, Tensor]] | Any,
     test: Iterable[Mapping[str, Tensor]] | Any,
     *,
-    view: str,
+    modality: str,
     layer: int | None = None,
     grid: int | None = None,
     fit: str = "logistic",
@@ -46,13 +46,13 @@ def linear_probe(
     Args:
         model: returns `Outputs`; it is not changed by a bit, and runs in eval mode.
         train, test: data sets or batches with "label" (B,), as for `extract`.
-        view: name of the entry that the model takes.
+        modality: name of the entry that the model takes.
         layer, grid: as for `extract`; the embedding where both are absent.
         fit, folds, settings: as for `probe_features`.
         device, batch_size: as for `extract`.
     """
     known, unknown = (
-        extract(model, part, view=view, layer=layer, grid=grid, device=device, batch_size=batch_size)
+        extract(model, part, modality=modality, layer=layer, grid=grid, device=device, batch_size=batch_size)
         for part in (train, test)
     )
     return probe_features(known, unknown, fit=fit, folds=folds, device=device, **settings)

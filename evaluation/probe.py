@@ -19,7 +19,7 @@ class ProbeResult(NamedTuple):
     top1: float
     """Accuracy on the test samples, a fraction of 1."""
     chosen: float
-    """The regularisation's C, or the learning rate."""
+    """The regularization's C, or the learning rate."""
     candidates: tuple[float, ...]
     """All that were tried."""
     validation: tuple[float, ...]
@@ -68,14 +68,14 @@ def probe_logistic(
     seed: int = 0,
     max_iter: int = 1000,
 ) -> ProbeResult:
-    """Multinomial logistic regression by scikit-learn on standardised features.
+    """Multinomial logistic regression by scikit-learn on standardized features.
 
     C is the one with the best accuracy on a held-out part of the training samples, the smallest (the most
-    regularised) among equals; with it the probe is fitted anew on all of them and tested once.
+    regularized) among equals; with it the probe is fitted anew on all of them and tested once.
 
     Args:
         train, test: features of one layer, see `extract`.
-        strengths: values of C to try, the inverse of the regularisation.
+        strengths: values of C to try, the inverse of the regularization.
         held_out: share of each class's training samples that choose C.
         seed: of the split; the fit itself has no randomness.
         max_iter: most iterations of the solver, L-BFGS; scikit-learn warns where they did not suffice.
@@ -87,7 +87,7 @@ def probe_logistic(
     from sklearn.linear_model import LogisticRegression
 
     def fit(known: Features, unknown: Features, candidates: Sequence[float]) -> list[float]:
-        x, z = (part.double().numpy() for part in _standardise(known.vectors, unknown.vectors))
+        x, z = (part.double().numpy() for part in _standardize(known.vectors, unknown.vectors))
         y, truth = known.label.numpy(), unknown.label.numpy()
         models = (LogisticRegression(C=strength, max_iter=max_iter).fit(x, y) for strength in candidates)
         return [float((model.predict(z) == truth).mean()) for model in models]
@@ -99,7 +99,7 @@ def probe_sgd(
     train: Features,
     test: Features,
     *,
-    learning_rates: Sequence[float] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    lrs: Sequence[float] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
     epochs: int = 60,
     batch_size: int = 256,
     momentum: float = 0.9,
@@ -108,7 +108,7 @@ def probe_sgd(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> ProbeResult:
-    """A linear layer on standardised features, trained by SGD: for sets too large for `probe_logistic`.
+    """A linear layer on standardized features, trained by SGD: for sets too large for `probe_logistic`.
 
     60 epochs without weight decay are the published setting; here the rate falls to 0 by a cosine. The
     learning rate is chosen as `probe_logistic` chooses C. The layer starts at zero, so that the seed
@@ -116,7 +116,7 @@ def probe_sgd(
 
     Args:
         train, test: features of one layer, see `extract`; they move to `device` as a whole.
-        learning_rates: rates to try, all in one pass over the data.
+        lrs: rates to try, all in one pass over the data.
         epochs: passes over the training samples, for the choice and again for the result.
         batch_size: samples a step; the last batch of an epoch may be smaller.
         momentum, weight_decay: of SGD.
@@ -134,7 +134,7 @@ def probe_sgd(
     num_classes = check_pair(train, test)
 
     def fit(known: Features, unknown: Features, candidates: Sequence[float]) -> list[float]:
-        x, z = _standardise(known.vectors.to(device), unknown.vectors.to(device))
+        x, z = _standardize(known.vectors.to(device), unknown.vectors.to(device))
         y, truth = known.label.to(device), unknown.label.to(device)
         heads = [nn.utils.skip_init(nn.Linear, x.shape[1], num_classes, device=x.device) for _ in candidates]
         groups = [
@@ -160,7 +160,7 @@ def probe_sgd(
             return [int((head(z).argmax(1) == truth).sum()) / len(truth) for head in heads]
 
     with torch.enable_grad():
-        return _choose(train, test, learning_rates, "learning_rates", held_out, seed, fit)
+        return _choose(train, test, lrs, "lrs", held_out, seed, fit)
 
 
 def _choose(
@@ -188,8 +188,8 @@ def _choose(
     )
 
 
-def _standardise(known: Tensor, *others: Tensor) -> list[Tensor]:
-    """All by the mean and the deviation of `known`; a dimension that does not vary there is only centred."""
+def _standardize(known: Tensor, *others: Tensor) -> list[Tensor]:
+    """All by the mean and the deviation of `known`; a dimension that does not vary there is only centered."""
     std, mean = torch.std_mean(known, dim=0, correction=0)
     # float32 resolves 1e-7 of a value: a deviation near that is rounding, and 1 / it would make it large.
     std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)

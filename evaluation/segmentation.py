@@ -13,7 +13,7 @@ __all__ = ["ConfusionMatrix", "SegmentationMetrics", "segment"]
 
 
 class SegmentationMetrics(TypedDict):
-    """Fractions of 1: over all labelled pixels, averaged over classes, and of each class (NaN: absent)."""
+    """Fractions of 1: over all labeled pixels, averaged over classes, and of each class (NaN: absent)."""
 
     pixel_accuracy: float
     mean_iou: float
@@ -114,7 +114,7 @@ def segment(
     batches: Iterable[Mapping[str, Tensor]] | Any,
     num_classes: int,
     *,
-    view: str | None = None,
+    modality: str | None = None,
     ignore: int = 255,
     device: torch.device | str | None = None,
     batch_size: int = 32,
@@ -129,7 +129,7 @@ def segment(
         batches: a loader or any iterable of batches; or a data set (`__len__` and `__getitem__`, other than a
             list), read in order with `batch_size`. A batch is a dict with "label" (B, H, W).
         num_classes: of the labels.
-        view: name of the batch's entry that `predict` takes, such as "depth"; None hands it the whole batch.
+        modality: name of the batch's entry that `predict` takes, such as "depth"; None for the whole batch.
         ignore: label of pixels that do not count.
         device: where batches are moved; None leaves them, or moves them to a module's parameters.
         batch_size: for a data set.
@@ -140,16 +140,16 @@ def segment(
 
     Raises:
         ValueError: for no batches, logits of other classes or axes, or labels out of range.
-        KeyError: for a batch without the view or "label"; what it has is listed.
+        KeyError: for a batch without the modality or "label"; what it has is listed.
     """
     matrix = ConfusionMatrix(num_classes, ignore)
     device = device_of(predict) if device is None else device
-    names = ("label",) if view is None else ("label", view)
+    names = ("label",) if modality is None else ("label", modality)
     empty = True
     with evaluating(predict):
         for batch in read_batches(batches, batch_size, names, device):
             empty = False
-            outputs = predict(batch if view is None else batch[view])
+            outputs = predict(batch if modality is None else batch[modality])
             logits = getattr(outputs, "logits", outputs)
             matrix.update(_classes(logits, num_classes, batch["label"]), batch["label"])
     if empty and not sharded:

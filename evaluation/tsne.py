@@ -14,8 +14,8 @@ def tsne(features: Features, *, limit: int = 2000, perplexity: float = 30.0, see
     Args:
         features: (N, D); of more than `limit` samples a drawn part.
         limit: samples in the picture.
-        perplexity: effective number of neighbours; a third of the samples where there are fewer than that.
-        seed: of the part and of the optimisation.
+        perplexity: effective number of neighbors; a third of the samples where there are fewer than that.
+        seed: of the part and of the optimization.
 
     Returns:
         Points (n, 2) and their classes.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crdkit.compression import CompressionConfig, MethodRun, Protocol
+    from crdkit.compression import CompressionConfig, Protocol, RunResult
     from crdkit.experiments.report import Column
 
 
@@ -29,7 +29,7 @@ def run(config: CompressionConfig, preset: str) -> Path:
     from crdkit.experiments.report import (
         Run,
         classification_columns,
-        summarise,
+        summarize,
         teacher_figures,
         terminal_table,
         write_results,
@@ -54,7 +54,7 @@ def run(config: CompressionConfig, preset: str) -> Path:
                 folder, task="compression", preset=preset, runs=results, environment=provenance,
                 config=asdict(config), teacher=teacher,
             )  # fmt: skip
-            summary = summarise(results)
+            summary = summarize(results)
             columns = classification_columns(summary)
             of = config.teacher.architecture
             notes = f"Teacher {of}: {teacher_figures(teacher)}. Student {config.student}."
@@ -66,7 +66,7 @@ def run(config: CompressionConfig, preset: str) -> Path:
 
 
 def report(
-    protocol: Protocol, runs: list[MethodRun], columns: list[Column], notes: str, preset: str, folder: Path
+    protocol: Protocol, runs: list[RunResult], columns: list[Column], notes: str, preset: str, folder: Path
 ) -> None:
     """report.md: the table, learning curves, correlations of the classes, and on demand t-SNE."""
     from crdkit.experiments import pictures
@@ -85,7 +85,7 @@ def report(
 
         device = protocol.accelerator.device
         for done in first:
-            points, label = tsne(extract(done.network, protocol.images.test, view="rgb", device=device))
+            points, label = tsne(extract(done.network, protocol.images.test, modality="rgb", device=device))
             name = f"tsne-{done.method}.png"
             pictures.embedding_picture(
                 folder / "pictures" / name, points, label, class_names=protocol.images.test.class_names

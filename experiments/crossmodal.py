@@ -28,7 +28,7 @@ def run(config: CrossModalConfig, preset: str) -> Path:
     from crdkit.crossmodal import RecognitionConfig
     from crdkit.experiments import recognition, segmentation
     from crdkit.experiments.command import session, write_config
-    from crdkit.experiments.report import summarise, terminal_table, write_results
+    from crdkit.experiments.report import summarize, terminal_table, write_results
 
     scenario: Any = recognition if isinstance(config, RecognitionConfig) else segmentation
     with session(config, f"crossmodal-{preset}") as (folder, accelerator, provenance):
@@ -49,7 +49,7 @@ def run(config: CrossModalConfig, preset: str) -> Path:
             )  # fmt: skip
             scenario.report(protocol, runs, preset, folder)
             baseline = "none" if "none" in config.method else None
-            summary = summarise(results)
+            summary = summarize(results)
             Console().print(terminal_table(summary, scenario.columns(summary), baseline=baseline))
             print(f"report: {folder / 'report.md'}")
     return folder

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crdkit.ensemble import EnsembleConfig, MethodRun, Protocol
+    from crdkit.ensemble import EnsembleConfig, Protocol, RunResult
     from crdkit.experiments.report import Run, Summary
 
 
@@ -29,7 +29,7 @@ def run(config: EnsembleConfig, preset: str) -> Path:
     from crdkit.engine.files import write_json
     from crdkit.ensemble import Protocol
     from crdkit.experiments.command import session, write_config
-    from crdkit.experiments.report import ensemble_columns, summarise, terminal_table, write_results
+    from crdkit.experiments.report import ensemble_columns, summarize, terminal_table, write_results
 
     with session(config, f"ensemble-{preset}") as (folder, accelerator, provenance):
         images = load_splits(config.data, accelerator.device)
@@ -57,7 +57,7 @@ def run(config: EnsembleConfig, preset: str) -> Path:
                 folder, task="ensemble", preset=preset, runs=results, environment=provenance,
                 config=asdict(config), teacher=pool,
             )  # fmt: skip
-            summary, columns = summarise(results), ensemble_columns(config.teachers)
+            summary, columns = summarize(results), ensemble_columns(config.teachers)
             report(protocol, runs, summary, pool, preset, folder)
             baseline = "none" if "none" in config.method else None
             half = len(columns) // 2
@@ -68,13 +68,13 @@ def run(config: EnsembleConfig, preset: str) -> Path:
     return folder
 
 
-def name_of(done: MethodRun) -> str:
+def name_of(done: RunResult) -> str:
     """Method and number of teachers."""
     number = len(done.teachers)
     return f"{done.method}, {number} teacher{'s' * (number > 1)}" if number else done.method
 
 
-def rows(runs: list[MethodRun], teachers: tuple[int, ...]) -> list[Run]:
+def rows(runs: list[RunResult], teachers: tuple[int, ...]) -> list[Run]:
     """A row of results.json for each method, seed and draw: `error_N` and `best_error_N` of N teachers.
 
     The student alone has the same error whatever the number.
@@ -92,7 +92,7 @@ def rows(runs: list[MethodRun], teachers: tuple[int, ...]) -> list[Run]:
     return list(found.values())
 
 
-def ensemble_errors(protocol: Protocol, runs: list[MethodRun]) -> dict[str, list[float]]:
+def ensemble_errors(protocol: Protocol, runs: list[RunResult]) -> dict[str, list[float]]:
     """The error of the ensembles themselves by their size, one for each that taught."""
     from crdkit.ensemble import mean_logits
 
@@ -124,7 +124,7 @@ def pool_table(pool: dict[str, Any]) -> Any:
 
 def report(
     protocol: Protocol,
-    runs: list[MethodRun],
+    runs: list[RunResult],
     summary: Summary,
     pool: dict[str, Any],
     preset: str,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from .report import Column, Summary
 
-IGNORE_COLOUR = (128, 128, 128)
-# Far apart for the eye and in lightness too, so that neighbours differ in a grey print.
+IGNORE_COLOR = (128, 128, 128)
+# Far apart for the eye and in lightness too, so that neighbors differ in a gray print.
 PALETTE = (
     (31, 119, 180),
     (255, 187, 120),
@@ -43,30 +43,30 @@ class PanelRow(NamedTuple):
     rgb: Any
     """(3, H, W), values in [0, 1]."""
     depth: Any
-    """(1, H, W), metres, 0 = no reading (shown grey)."""
+    """(1, H, W), metres, 0 = no reading (shown gray)."""
     label: Any
-    """(H, W) classes, 255 = ignore (shown grey)."""
+    """(H, W) classes, 255 = ignore (shown gray)."""
     predictions: Mapping[str, Any]
     """Method → (H, W) classes; the same methods in every row."""
 
 
 def palette(num_classes: int) -> npt.NDArray[np.uint8]:
-    """RGB colours of the classes, (max(num_classes, 13), 3): a fixed 13, then hues a golden angle apart."""
+    """RGB colors of the classes, (max(num_classes, 13), 3): a fixed 13, then hues a golden angle apart."""
     extra = []
     for i in range(num_classes - len(PALETTE)):
-        colour = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.55 + 0.3 * (i % 2), 0.9 - 0.15 * (i % 3))
-        extra.append(tuple(round(255 * channel) for channel in colour))
+        color = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.55 + 0.3 * (i % 2), 0.9 - 0.15 * (i % 3))
+        extra.append(tuple(round(255 * channel) for channel in color))
     return np.array([*PALETTE, *extra], dtype=np.uint8)
 
 
-def colourise(label: Any) -> npt.NDArray[np.uint8]:
-    """Colours of a map of classes (H, W) as an image (H, W, 3); 255 is grey."""
+def colorise(label: Any) -> npt.NDArray[np.uint8]:
+    """Colors of a map of classes (H, W) as an image (H, W, 3); 255 is gray."""
     label = np.asarray(label)
     known = label != IGNORE
-    colours = palette(int(label[known].max(initial=0)) + 1)
+    colors = palette(int(label[known].max(initial=0)) + 1)
     image = np.empty((*label.shape, 3), dtype=np.uint8)
-    image[:] = IGNORE_COLOUR
-    image[known] = colours[label[known]]
+    image[:] = IGNORE_COLOR
+    image[known] = colors[label[known]]
     return image
 
 
@@ -75,7 +75,7 @@ def segmentation_panel(
 ) -> Path:
     """Draw a row per sample: RGB, depth, truth, and the prediction of each method under its name.
 
-    All depths share one colour scale. ``class_names`` adds a legend of the classes that occur.
+    All depths share one color scale. ``class_names`` adds a legend of the classes that occur.
     """
     if not rows:
         raise ValueError("a segmentation panel needs at least one row")
@@ -93,9 +93,9 @@ def segmentation_panel(
     for axes, row, depth in zip(grid, rows, depths, strict=True):
         axes[0].imshow(np.asarray(row.rgb).transpose(1, 2, 0).clip(0, 1))
         axes[1].imshow(np.ma.masked_equal(depth, 0), cmap="viridis_r", vmin=0, vmax=farthest)
-        axes[1].set_facecolor([channel / 255 for channel in IGNORE_COLOUR])
+        axes[1].set_facecolor([channel / 255 for channel in IGNORE_COLOR])
         for axis, classes in zip(axes[2:], [row.label, *row.predictions.values()], strict=True):
-            axis.imshow(colourise(classes), interpolation="nearest")
+            axis.imshow(colorise(classes), interpolation="nearest")
     for axis, title in zip(grid[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     for axis in grid.flat:
@@ -189,7 +189,7 @@ def error_curves(
     if ensembles:
         axis.plot(
             [int(n) for n in ensembles], [100 * float(np.mean(values)) for values in ensembles.values()],
-            label="the teachers together", linestyle="--", marker=".", color="grey",
+            label="the teachers together", linestyle="--", marker=".", color="gray",
         )  # fmt: skip
     axis.set_xlabel("teachers")
     axis.set_ylabel("error, percent")
@@ -249,7 +249,7 @@ def retrieval_picture(
 
 
 def matrix_picture(path: Path | str, matrices: Mapping[str, Any]) -> Path:
-    """Draw matrices (C, C) side by side under their names, on one scale about zero; NaN is grey.
+    """Draw matrices (C, C) side by side under their names, on one scale about zero; NaN is gray.
 
     Below each stands the mean of its absolute values, without NaN. Meant for what a student's correlation
     matrix of logits differs from its teacher's, for each method.
@@ -265,7 +265,7 @@ def matrix_picture(path: Path | str, matrices: Mapping[str, Any]) -> Path:
     grid = figure.subplots(1, len(arrays), squeeze=False)[0]
     for axis, (name, array) in zip(grid, arrays.items(), strict=True):
         drawn = axis.imshow(array, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-        axis.set_facecolor([channel / 255 for channel in IGNORE_COLOUR])
+        axis.set_facecolor([channel / 255 for channel in IGNORE_COLOR])
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("no value" if array.mask.all() else f"mean |·| {abs(array).mean():.3f}", fontsize=9)
         axis.set_xticks([])
@@ -277,7 +277,7 @@ def matrix_picture(path: Path | str, matrices: Mapping[str, Any]) -> Path:
 def embedding_picture(
     path: Path | str, points: Any, label: Any, *, class_names: Sequence[str] | None = None
 ) -> Path:
-    """Draw points (N, 2) in the colours of their classes (N,).
+    """Draw points (N, 2) in the colors of their classes (N,).
 
     ``class_names`` adds a legend of the classes that occur, where there are 40 or fewer.
     """
@@ -292,23 +292,23 @@ def embedding_picture(
     axis.set_yticks([])
     present = sorted(set(label.tolist()))
     if class_names is not None and len(present) <= 40:
-        _named_colours(figure, present, class_names, columns=4)
+        _named_colors(figure, present, class_names, columns=4)
     return _save(figure, path)
 
 
 def _class_legend(figure: "Figure", rows: Sequence[PanelRow], class_names: Sequence[str]) -> None:
     maps = [classes for row in rows for classes in (row.label, *row.predictions.values())]
     present = sorted({int(c) for classes in maps for c in np.unique(np.asarray(classes))} - {IGNORE})
-    _named_colours(figure, present, class_names, columns=8)
+    _named_colors(figure, present, class_names, columns=8)
 
 
-def _named_colours(
+def _named_colors(
     figure: "Figure", present: Sequence[int], class_names: Sequence[str], *, columns: int
 ) -> None:
     from matplotlib.patches import Patch
 
-    colours = palette(len(class_names)) / 255
-    handles = [Patch(color=tuple(colours[c]), label=class_names[c]) for c in present]
+    colors = palette(len(class_names)) / 255
+    handles = [Patch(color=tuple(colors[c]), label=class_names[c]) for c in present]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), fontsize=8)
 
 

@@ -1,4 +1,4 @@
-"""Judge frozen representations by a linear probe and by nearest neighbours, on any labelled images.
+"""Evaluator frozen representations by a linear probe and by nearest neighbors, on any labeled images.
 
     accelerate launch experiments/probe.py --network resnet8 --weights runs/a runs/b --data.root packed.h5 \\
         --output runs/probe
@@ -48,8 +48,8 @@ class ProbeRun:
     """The map that is judged, 0 for the stem's, -1 for the last; the embedding where absent."""
     grid: int | None = None
     """Cells a side that the map is averaged to; flattened as it is where absent."""
-    neighbours: int = 20
-    """Neighbours that vote."""
+    neighbors: int = 20
+    """Neighbors that vote."""
     tsne: bool = False
     """Draw the test images' features in the plane."""
     statistics: Path | None = None
@@ -72,7 +72,7 @@ class ProbeRun:
             )
         if self.grid is not None and self.layer is None:
             raise ValueError("--grid belongs to a map: give its --layer too, or neither for the embedding")
-        for name in ("neighbours", "batch_size"):
+        for name in ("neighbors", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -165,11 +165,11 @@ def name_rows(config: ProbeRun) -> list[Row]:
 
 
 def load_network(row: Row, config: ProbeRun, measured: Statistics) -> tuple[nn.Module, str]:
-    """The network behind its normalisation, and in words where the normalisation's figures come from."""
+    """The network behind its normalization, and in words where the normalization's figures come from."""
     import torch
 
-    from crdkit.data import Normalise, Statistics
-    from crdkit.models import Normalised, create, read_weights
+    from crdkit.data import Normalize, Statistics
+    from crdkit.models import Normalized, create, read_weights
 
     torch.manual_seed(config.seed + row.number)
     found, source = None, ""
@@ -186,22 +186,22 @@ def load_network(row: Row, config: ProbeRun, measured: Statistics) -> tuple[nn.M
         found, source = Statistics.load(config.statistics), f"given, {config.statistics.name}"
     elif found is None:
         found, source = measured, "measured on this training split"
-    network = Normalised(Normalise(found, "rgb"), encoder)
+    network = Normalized(Normalize(found, "rgb"), encoder)
     return network.to(memory_format=torch.channels_last), source
 
 
 def saved_statistics(state: dict[str, Tensor]) -> Statistics | None:
-    """Those of a `Normalised` network's weights; None for others."""
+    """Those of a `Normalized` network's weights; None for others."""
     from crdkit.data import Statistics
 
-    if not {"normalise.mean", "normalise.std"} <= state.keys():
+    if not {"normalize.mean", "normalize.std"} <= state.keys():
         return None
-    mean, std = (tuple(state[f"normalise.{name}"].flatten().tolist()) for name in ("mean", "std"))
+    mean, std = (tuple(state[f"normalize.{name}"].flatten().tolist()) for name in ("mean", "std"))
     return Statistics(mean={"rgb": mean}, std={"rgb": std})
 
 
 def judge(row: Row, network: nn.Module, source: str, images: ImageSplits, config: ProbeRun) -> Judged:
-    """Both judgements of one network."""
+    """Both judgments of one network."""
     import torch
 
     from crdkit.evaluation import extract, knn_accuracy, probe_features, tsne
@@ -210,13 +210,13 @@ def judge(row: Row, network: nn.Module, source: str, images: ImageSplits, config
     autocast = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
     known, unknown = (
         extract(
-            network, split, view="rgb", layer=config.layer, grid=config.grid,
+            network, split, modality="rgb", layer=config.layer, grid=config.grid,
             batch_size=config.batch_size, autocast=autocast,
         )
         for split in (images.train, images.test)
     )  # fmt: skip
     (probe,) = probe_features(known, unknown, fit=config.probe, device=device, seed=config.seed).folds
-    nearest = knn_accuracy(known, unknown, neighbours=config.neighbours, device=device)
+    nearest = knn_accuracy(known, unknown, neighbors=config.neighbors, device=device)
     points = tsne(unknown, seed=config.seed) if config.tsne else None
     return Judged(row, probe.top1, nearest, probe, source, points)
 
@@ -248,10 +248,10 @@ def report(config: ProbeRun, judged: list[Judged], class_names: tuple[str, ...])
     from crdkit.experiments.command import write_config
     from crdkit.experiments.pictures import embedding_picture
     from crdkit.experiments.provenance import environment
-    from crdkit.experiments.report import Column, summarise, terminal_table, write_report, write_results
+    from crdkit.experiments.report import Column, summarize, terminal_table, write_report, write_results
 
     runs = [one.as_run() for one in judged]
-    columns = (Column("top1", "linear probe"), Column("knn", f"{config.neighbours}-NN"))
+    columns = (Column("top1", "linear probe"), Column("knn", f"{config.neighbors}-NN"))
     data, folder = config.data, config.output
     preset = data.source if data.root is None else data.root.stem
     named = replace(config, weights=tuple(one.row.name for one in judged))  # without places on this machine
@@ -267,7 +267,7 @@ def report(config: ProbeRun, judged: list[Judged], class_names: tuple[str, ...])
             drawn[f"t-SNE of {one.row.name}, {one.row.number}"] = name
     title = f"Frozen features on {preset}"
     write_report(folder, columns, title=title, notes=method(config, judged), drawn=drawn)
-    Console().print(terminal_table(summarise(runs), columns))
+    Console().print(terminal_table(summarize(runs), columns))
     print(f"report: {folder / 'report.md'}")
 
 
@@ -281,8 +281,8 @@ def method(config: ProbeRun, judged: list[Judged]) -> str:
     lines = [
         f"Top-1 on {first.n_test:,} test images, percent. Features: {layer}, networks frozen. The linear "
         f"probe is fitted on {first.n_train:,} training images; {setting} is the best on a fifth of them, "
-        f"held out. k-NN: cosine similarity, {config.neighbours} neighbours, temperature 0.07.\n",
-        "| method | number | network | dimensions | chosen | held-out accuracy | normalised with figures |",
+        f"held out. k-NN: cosine similarity, {config.neighbors} neighbors, temperature 0.07.\n",
+        "| method | number | network | dimensions | chosen | held-out accuracy | normalized with figures |",
         "|---|---:|---|---:|---:|---:|---|",
     ]
     for one in judged:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from .report import Column, Summary
 
 if TYPE_CHECKING:
-    from crdkit.crossmodal import MethodRun, RecognitionConfig, RecognitionProtocol
+    from crdkit.crossmodal import RecognitionConfig, RecognitionProtocol, RunResult
     from crdkit.engine import Accelerator
 
 TASK = "recognition"
-QUERIES, NEIGHBOURS = 6, 5
+QUERIES, NEIGHBORS = 6, 5
 
 
 def make_protocol(config: RecognitionConfig, accelerator: Accelerator, folder: Path) -> RecognitionProtocol:
@@ -24,7 +24,7 @@ def make_protocol(config: RecognitionConfig, accelerator: Accelerator, folder: P
 
 
 def columns(summary: Summary) -> list[Column]:
-    """A probe for each layer, neighbours, fine-tuning."""
+    """A probe for each layer, neighbors, fine-tuning."""
     probes = dict.fromkeys(n for method in summary.values() for n in method if n.startswith("probe_"))
     return [
         *(Column(name, f"layer {name.removeprefix('probe_')}") for name in probes),
@@ -41,16 +41,16 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     return f"probes {' '.join(probes)}, k-NN {100 * metrics['knn']:.1f}, fine-tuned {tuned:.1f}"
 
 
-def report(protocol: RecognitionProtocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
-    """report.md: the table, accuracy by layer, retrieved neighbours, learning curves of the fine-tuning."""
+def report(protocol: RecognitionProtocol, runs: list[RunResult], preset: str, folder: Path) -> None:
+    """report.md: the table, accuracy by layer, retrieved neighbors, learning curves of the fine-tuning."""
     import torch
 
     from crdkit.evaluation import nearest
     from crdkit.experiments import pictures
-    from crdkit.experiments.report import Column, summarise, write_report
+    from crdkit.experiments.report import Column, summarize, write_report
 
     config, pairs = protocol.config, protocol.pairs
-    summary = summarise({"method": r.method, "seed": r.seed, "metrics": r.metrics} for r in runs)
+    summary = summarize({"method": r.method, "seed": r.seed, "metrics": r.metrics} for r in runs)
     shown = columns(summary)
     layers = [column for column in shown if column.metric.startswith("probe_")]
     pictures.layer_curves(folder / "pictures" / "layers.png", summary, layers)
@@ -60,10 +60,10 @@ def report(protocol: RecognitionProtocol, runs: list[MethodRun], preset: str, fo
     for done in runs:
         if done.seed == first:
             vectors = protocol.embeddings[done.method, first].vectors
-            # The first neighbour of a test image among the test images is itself.
-            found[done.method] = nearest(vectors[queries], vectors, neighbours=NEIGHBOURS + 1)[:, 1:].tolist()
+            # The first neighbor of a test image among the test images is itself.
+            found[done.method] = nearest(vectors[queries], vectors, neighbors=NEIGHBORS + 1)[:, 1:].tolist()
     pictures.retrieval_picture(
-        folder / "pictures" / "neighbours.png",
+        folder / "pictures" / "neighbors.png",
         lambda row: test[row]["rgb"].cpu().numpy(),
         queries.tolist(),
         found,
@@ -74,15 +74,16 @@ def report(protocol: RecognitionProtocol, runs: list[MethodRun], preset: str, fo
     teacher = protocol.teacher_metrics() or {}
     accuracy = f", top-1 {100 * teacher['top1']:.1f}" if teacher else ""
     write_report(
-        folder, shown, title=f"{pairs.teacher_view} to {pairs.student_view}: {preset}",
+        folder, shown, title=f"{pairs.teacher_modality} to {pairs.student_modality}: {preset}",
         baseline="none" if "none" in config.method else None, histories=histories,
         curves=[Column("top1", "fine-tuning, top-1")],
         notes=(
-            f"The teacher ({config.teacher.architecture}) sees {pairs.teacher_view}{accuracy}; the student "
-            f"({config.student}) sees {pairs.student_view}. {len(pairs.dataset)} images without labels."
+            f"The teacher ({config.teacher.architecture}) sees {pairs.teacher_modality}{accuracy}; "
+            f"the student ({config.student}) sees {pairs.student_modality}. "
+            f"{len(pairs.dataset)} images without labels."
         ),
         drawn={
             "Linear probes by layer": "layers.png",
-            "Nearest test images of the embedding: query, then its neighbours": "neighbours.png",
+            "Nearest test images of the embedding: query, then its neighbors": "neighbors.png",
         },
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """What a run leaves for people: ``results.json``, tables with mean ± std, ``report.md`` with pictures.
 
 path = write_results(folder, task="crossmodal", preset="nyu", runs=runs, environment=environment())
-console.print(terminal_table(summarise(runs), COLUMNS, baseline="none"))
+console.print(terminal_table(summarize(runs), COLUMNS, baseline="none"))
 write_report(folder, COLUMNS, title="RGB to depth", baseline="none", histories=histories)
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Run(TypedDict):
-    """One method trained with one seed. Metrics that are lists (per-class figures) are not summarised."""
+    """One method trained with one seed. Metrics that are lists (per-class figures) are not summarized."""
 
     method: str
     seed: int
@@ -114,7 +114,7 @@ def pool_figures(pool: Mapping[str, Any]) -> str:
     )
 
 
-def summarise(runs: Iterable[Run]) -> Summary:
+def summarize(runs: Iterable[Run]) -> Summary:
     """Mean, sample std and n of every scalar metric of every method, methods in order of appearance.
 
     Raises:
@@ -159,7 +159,7 @@ def write_results(
 ) -> Path:
     """Write ``folder/results.json`` whole or not at all, and return its path.
 
-    Keys: ``task``, ``preset``, ``runs``, ``summary`` (see `summarise`), ``environment``, and where given
+    Keys: ``task``, ``preset``, ``runs``, ``summary`` (see `summarize`), ``environment``, and where given
     ``teacher``, its metrics, and ``config``, a mapping or a dataclass. Of a path in the config only the last
     part is kept: where the data lay on this machine is no part of the result. A NaN within a list (the IoU
     of an absent class) becomes null.
@@ -168,7 +168,7 @@ def write_results(
         "task": task,
         "preset": preset,
         "runs": _plain(list(runs)),
-        "summary": summarise(runs),
+        "summary": summarize(runs),
         "environment": _plain(environment),
     }
     if teacher is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .report import SEGMENTATION_COLUMNS, Column, Summary
 
 if TYPE_CHECKING:
-    from crdkit.crossmodal import MethodRun, SegmentationConfig, SegmentationProtocol
+    from crdkit.crossmodal import RunResult, SegmentationConfig, SegmentationProtocol
     from crdkit.engine import Accelerator
 
 TASK = "crossmodal"
@@ -33,7 +33,7 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     return f"pixel accuracy {accuracy:.1f}, mean IoU {iou:.1f}"
 
 
-def report(protocol: SegmentationProtocol, runs: list[MethodRun], preset: str, folder: Path) -> None:
+def report(protocol: SegmentationProtocol, runs: list[RunResult], preset: str, folder: Path) -> None:
     """report.md: the table, predictions of the first seed side by side, learning curves."""
     import torch
 
@@ -47,10 +47,10 @@ def report(protocol: SegmentationProtocol, runs: list[MethodRun], preset: str, f
     with torch.no_grad():
         for done in runs:
             if done.seed == protocol.config.seed[0]:
-                view = batch[data.student_view].to(protocol.accelerator.device)
-                predictions[done.method] = done.network.eval()(view).logits.argmax(1).cpu()
+                modality = batch[data.student_modality].to(protocol.accelerator.device)
+                predictions[done.method] = done.network.eval()(modality).logits.argmax(1).cpu()
     panel = []
-    if data.teacher_view == "rgb" and data.student_view == "depth":
+    if data.teacher_modality == "rgb" and data.student_modality == "depth":
         panel = [
             PanelRow(
                 batch["rgb"][i],
@@ -65,13 +65,13 @@ def report(protocol: SegmentationProtocol, runs: list[MethodRun], preset: str, f
         histories.setdefault(done.method, []).append(done.history)
     last = protocol.teacher_history[-1] if protocol.teacher_history else {}
     notes = (
-        f"The teacher sees {data.teacher_view} and reaches pixel accuracy "
+        f"The teacher sees {data.teacher_modality} and reaches pixel accuracy "
         f"{100 * last['pixel_accuracy']:.1f}, mean IoU {100 * last['mean_iou']:.1f} on the test split."
         if last
-        else f"The teacher sees {data.teacher_view} and never saw the labels."
+        else f"The teacher sees {data.teacher_modality} and never saw the labels."
     )
     write_report(
-        folder, SEGMENTATION_COLUMNS, title=f"{data.teacher_view} to {data.student_view}: {preset}",
+        folder, SEGMENTATION_COLUMNS, title=f"{data.teacher_modality} to {data.student_modality}: {preset}",
         baseline="none" if "none" in protocol.config.method else None, histories=histories,
         curves=SEGMENTATION_COLUMNS[:2], panel=panel, class_names=protocol.samples.class_names, notes=notes,
     )  # fmt: skip

@@ -4,7 +4,7 @@
     accelerate launch experiments/teacher.py cifar100 --data.root DIR               the published recipe
     accelerate launch experiments/teacher.py imagenette --data.root imagenette96.h5
 
-The run folder gets `model.safetensors`, the network with its normalisation, which `--teacher.weights` of the
+The run folder gets `model.safetensors`, the network with its normalization, which `--teacher.weights` of the
 other scripts takes, `results.json`, and the training in `training/`. The same command with `--resume`
 continues an interrupted run.
 """
@@ -40,7 +40,7 @@ class TeacherRun:
     cpu: bool = False
     """Stay on the CPU even where there is a GPU."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Optimisation; the defaults are the published recipe of CIFAR-100."""
+    """Optimization; the defaults are the published recipe of CIFAR-100."""
 
 
 PRESETS = {
@@ -67,7 +67,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
 
     from crdkit.data import load_splits
     from crdkit.engine import ClassifyTask, last_and_best, make_accelerator, make_classifier, train
-    from crdkit.evaluation import Judge
+    from crdkit.evaluation import Evaluator
     from crdkit.experiments.command import run_folder
     from crdkit.experiments.provenance import environment
     from crdkit.experiments.report import write_results
@@ -78,7 +78,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     images = load_splits(config.data, accelerator.device)
     torch.manual_seed(config.seed)
     network = make_classifier(config.architecture, images)
-    judge = Judge(images.test, images.num_classes, accelerator)
+    judge = Evaluator(images.test, images.num_classes, accelerator)
     try:
         history = train(
             ClassifyTask(network, images.augment, label_smoothing=config.label_smoothing),

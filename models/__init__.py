@@ -6,7 +6,7 @@ from .classifiers import create
 from .depth_cnn import DepthCNN
 from .frozen import Frozen
 from .measure import Dimensions, measure
-from .normalised import Normalised
+from .normalized import Normalized
 from .outputs import Outputs
 from .repdistiller import load_repdistiller
 from .segmentation import PyramidSegmenter, SegmentationHead, Segmenter
@@ -16,7 +16,7 @@ __all__ = [
     "Dimensions",
     "Frozen",
     "LoadReport",
-    "Normalised",
+    "Normalized",
     "Outputs",
     "PyramidSegmenter",
     "SegmentationHead",

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cifar.parts import classify, conv, initialise
+from .cifar.parts import classify, conv, initialize
 from .outputs import Outputs
 
 __all__ = ["AlexNetSmall"]
@@ -39,7 +39,7 @@ class AlexNetSmall(nn.Module):
             for i in range(5)
         )
         self.classifier: nn.Linear | None = nn.Linear(WIDTHS[-1], num_classes)
-        initialise(self)
+        initialize(self)
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits, the maps of the five layers, and the average of the last one."""

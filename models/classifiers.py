@@ -49,7 +49,7 @@ def create(
             a decoder, as DDP stops at parameters that no loss reaches.
         in_channels: channels of the input. Where it differs from the weights', the first convolution is
             adapted: each input channel gets the sum of the old kernels over their channels, divided by
-            `in_channels`. An image with all channels equal then answers as a grey image did before.
+            `in_channels`. An image with all channels equal then answers as a gray image did before.
         weights: None for random ones; the path of a `.safetensors` or `torch.save` file with this network's
             weights; or of torchvision's, "imagenet" for the first published set, or a set's own name such as
             "IMAGENET1K_V2" (downloaded once, into torch's cache).

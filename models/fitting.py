@@ -35,8 +35,8 @@ def find_ends(network: nn.Module) -> Ends:
 
 
 def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a network that were saved bare, or with a wrapper or a normalisation around it."""
-    bare = {name: tensor for name, tensor in state.items() if not name.startswith("normalise.")}
+    """The weights of a network that were saved bare, or with a wrapper or a normalization around it."""
+    bare = {name: tensor for name, tensor in state.items() if not name.startswith("normalize.")}
     while bare and all(name.startswith("network.") for name in bare):
         bare = {name.removeprefix("network."): tensor for name, tensor in bare.items()}
     return bare

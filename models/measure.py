@@ -46,7 +46,7 @@ def measure(network: nn.Module, input_size: tuple[int, int, int]) -> Dimensions:
     try:
         network.eval()
         with torch.random.fork_rng(devices=devices), torch.no_grad():
-            # Two images: layers that normalise over the batch refuse a single one.
+            # Two images: layers that normalize over the batch refuse a single one.
             outputs = network(torch.zeros(2, *input_size, device=like.device, dtype=like.dtype))
     finally:
         for part, mode in training.items():

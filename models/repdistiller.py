@@ -17,7 +17,7 @@ __all__ = ["load_repdistiller"]
 def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
     """Loads a checkpoint of RepDistiller (Tian et al., 2020), whichever network it holds.
 
-    The network is recognised by the names and shapes of its parameters, the number of classes by the last
+    The network is recognized by the names and shapes of its parameters, the number of classes by the last
     layer. Files of `create`'s CIFAR networks are taken, too.
 
     Args:

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ("contrast", "models", "distillers", "data", "engine", "evaluation")
+CORE = ("common", "contrast", "models", "distillers", "data", "engine", "evaluation")
 PIPELINES = ("crossmodal", "compression", "ensemble")
 MAY_IMPORT = {
+    "common": (),
     "contrast": (),
-    "models": (),
-    "distillers": ("contrast", "models"),
-    "data": (),
-    "engine": ("models", "distillers", "data"),
-    "evaluation": ("models", "data", "engine"),
+    "models": ("common",),
+    "distillers": ("common", "contrast", "models"),
+    "data": ("common",),
+    "engine": ("common", "models", "distillers", "data"),
+    "evaluation": ("common", "models", "data", "engine"),
     **dict.fromkeys(PIPELINES, CORE),
     "experiments": (*CORE, *PIPELINES),
 }
@@ -76,7 +77,7 @@ def test_import_reader_resolves_every_form() -> None:
 
 @pytest.mark.parametrize("folder", SCRIPT_FOLDERS)
 def test_scripts_shadow_no_module(folder: str) -> None:
-    # A launched script's folder comes first on sys.path, so its neighbours are top-level modules.
+    # A launched script's folder comes first on sys.path, so its neighbors are top-level modules.
     # `compression` is in the standard library from Python 3.14 on.
     taken = {*sys.stdlib_module_names, *ONLY_IN, "torch", "numpy", "compression"}
     if folder == "experiments":

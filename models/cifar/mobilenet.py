@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ..outputs import Outputs
-from .parts import classify, conv, initialise
+from .parts import classify, conv, initialize
 
 __all__ = ["MobileNetV2"]
 
@@ -49,7 +49,7 @@ class MobileNetV2(nn.Module):
         self.conv2 = _conv_bn_relu(channels, 1280, 1)
         linear = nn.Linear(1280, num_classes)
         self.classifier: nn.Sequential | None = nn.Sequential(linear)
-        initialise(self)
+        initialize(self)
         nn.init.normal_(linear.weight, std=0.01)
         nn.init.zeros_(linear.bias)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..outputs import Outputs
 
-__all__ = ["classify", "conv", "initialise", "run_stages", "shuffle"]
+__all__ = ["classify", "conv", "initialize", "run_stages", "shuffle"]
 
 
 def conv(
@@ -19,7 +19,7 @@ def conv(
     )
 
 
-def initialise(network: nn.Module) -> None:
+def initialize(network: nn.Module) -> None:
     """Draws kernels from N(0, 2 / (k² · out_channels)), biases zero (He et al., 2015, backward form)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..outputs import Outputs
-from .parts import classify, conv, initialise, run_stages
+from .parts import classify, conv, initialize, run_stages
 
 __all__ = ["ResNet"]
 
@@ -45,7 +45,7 @@ class ResNet(nn.Module):
         self.layer2 = _stage(widths[1], widths[2], blocks, stride=2)
         self.layer3 = _stage(widths[2], widths[3], blocks, stride=2)
         self.fc: nn.Linear | None = nn.Linear(widths[3], num_classes)
-        initialise(self)
+        initialize(self)
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits, the maps of stem and stages, and the average of the last one."""

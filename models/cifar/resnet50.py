@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..outputs import Outputs
-from .parts import classify, conv, initialise, run_stages
+from .parts import classify, conv, initialize, run_stages
 
 __all__ = ["ResNet50"]
 
@@ -33,7 +33,7 @@ class ResNet50(nn.Module):
         self.layer3 = _stage(512, 256, 6, stride=2)
         self.layer4 = _stage(1024, 512, 3, stride=2)
         self.linear: nn.Linear | None = nn.Linear(2048, num_classes)
-        initialise(self)
+        initialize(self)
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits, the maps of stem and stages, and the average of the last one."""

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..outputs import Outputs
-from .parts import classify, initialise
+from .parts import classify, initialize
 
 __all__ = ["VGG"]
 
@@ -37,7 +37,7 @@ class VGG(nn.Module):
         self.block3 = _block(256, 512, layers[3])
         self.block4 = _block(512, 512, layers[4])
         self.classifier: nn.Linear | None = nn.Linear(512, num_classes)
-        initialise(self)
+        initialize(self)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 

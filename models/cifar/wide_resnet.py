@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..outputs import Outputs
-from .parts import classify, conv, initialise
+from .parts import classify, conv, initialize
 
 __all__ = ["WideResNet"]
 
@@ -12,7 +12,7 @@ __all__ = ["WideResNet"]
 class WideResNet(nn.Module):
     """The wide residual network (Zagoruyko & Komodakis, 2016), without dropout.
 
-    Normalisation and ReLU stand before each convolution, so that a map is a sum of residuals, negative values
+    Normalization and ReLU stand before each convolution, so that a map is a sum of residuals, negative values
     included. Its preactivation is what the batch norm that reads the map first makes of it, as Heo et al.,
     2019, take it: the next stage's, and after the last stage the final one.
 
@@ -40,19 +40,19 @@ class WideResNet(nn.Module):
         self.block3 = _Stage(32 * width, 64 * width, blocks, stride=2)
         self.bn1 = nn.BatchNorm2d(64 * width)
         self.fc: nn.Linear | None = nn.Linear(64 * width, num_classes)
-        initialise(self)
+        initialize(self)
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Logits, the maps of stem and stages, and the average of the last one, normalised."""
+        """Logits, the maps of stem and stages, and the average of the last one, normalized."""
         stem = self.conv1(x)
         first, _ = self.block1(stem)
-        second, first_normalised = self.block2(first)
-        third, second_normalised = self.block3(second)
-        third_normalised = self.bn1(third)
+        second, first_normalized = self.block2(first)
+        third, second_normalized = self.block3(second)
+        third_normalized = self.bn1(third)
         maps = (stem, first, second, third)
-        preactivations = (stem, first_normalised, second_normalised, third_normalised)
-        return classify(self.fc, F.relu(third_normalised).mean((2, 3)), maps, preactivations)
+        preactivations = (stem, first_normalized, second_normalized, third_normalized)
+        return classify(self.fc, F.relu(third_normalized).mean((2, 3)), maps, preactivations)
 
 
 class _Stage(nn.Module):
@@ -62,11 +62,11 @@ class _Stage(nn.Module):
         self.layer = nn.ModuleList([first, *(_Block(width, width, 1) for _ in range(1, blocks))])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The stage's map, and its input as the first block normalises it."""
-        x, normalised = self.layer[0](x)
+        """The stage's map, and its input as the first block normalizes it."""
+        x, normalized = self.layer[0](x)
         for block in self.layer[1:]:
             x, _ = block(x)
-        return x, normalised
+        return x, normalized
 
 
 class _Block(nn.Module):
@@ -82,10 +82,10 @@ class _Block(nn.Module):
         self.convShortcut = None if in_channels == width else conv(in_channels, width, 1, stride=stride)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The block's sum, and its normalised input."""
-        normalised = self.bn1(x)
-        active = F.relu(normalised)
+        """The block's sum, and its normalized input."""
+        normalized = self.bn1(x)
+        active = F.relu(normalized)
         # A shortcut that changes the width reads what the first convolution reads.
         shortcut = x if self.convShortcut is None else self.convShortcut(active)
         y = F.relu(self.bn2(self.conv1(active)), inplace=True)
-        return shortcut + self.conv2(y), normalised
+        return shortcut + self.conv2(y), normalized

@@ -55,7 +55,7 @@ def test_same_seed_same_bits_and_all_methods_start_alike(images: ImageSplits, tm
     again = protocol(images, tmp_path / "b", replace(TINY, reuse=(tmp_path / "a",)))
     (tmp_path / "a" / "runs").rename(tmp_path / "elsewhere")  # the teacher alone is there to reuse
     assert digest(again.distil("crd", 0).network.state_dict()) == digest(first.network.state_dict())
-    none = replace(TINY, train=replace(ONE, learning_rate=1e-12))
+    none = replace(TINY, train=replace(ONE, lr=1e-12))
     still = [
         protocol(images, tmp_path / m, replace(none, reuse=(tmp_path / "a",))).distil(m, 0).network
         for m in ("none", "crd+kd")
@@ -76,21 +76,21 @@ def test_teacher_keeps_its_bits_and_a_finished_run_is_loaded(images: ImageSplits
 
 
 @pytest.mark.parametrize("method", ["ab", "fsp", "ft"])
-def test_initialisation_comes_before_the_distillation(
+def test_initialization_comes_before_the_distillation(
     method: str, images: ImageSplits, tmp_path: Path
 ) -> None:
     config = replace(TINY, setting=(f"{method}.epochs=1",))
     one = protocol(images, tmp_path, config)
     student = one.distil(method, 0).network
     stage = tmp_path / f"runs/{method}/seed-0"
-    assert (stage / f"initialise-{method}" / "history.json").exists()
+    assert (stage / f"initialize-{method}" / "history.json").exists()
     assert all(parameter.requires_grad for parameter in student.parameters())
     without = protocol(
         images, tmp_path / "no", replace(config, reuse=(tmp_path,), setting=(f"{method}.epochs=0",))
     )
     other = without.distil(method, 0).network
-    assert not (tmp_path / f"no/runs/{method}/seed-0/initialise-{method}").exists()
-    # Where the initialisation trains the student (AB, FSP), cross-entropy alone follows it.
+    assert not (tmp_path / f"no/runs/{method}/seed-0/initialize-{method}").exists()
+    # Where the initialization trains the student (AB, FSP), cross-entropy alone follows it.
     assert digest(other.state_dict()) != digest(student.state_dict())
 
 
@@ -136,8 +136,8 @@ def test_weights_are_the_published_ones(
 
 
 def test_settings_are_read_and_refused() -> None:
-    assert parse_settings(["kd.temperature=2", "kd.standardise=true", "crd.negatives=none"]) == {
-        "kd": {"temperature": 2, "standardise": True},
+    assert parse_settings(["kd.temperature=2", "kd.standardize=true", "crd.negatives=none"]) == {
+        "kd": {"temperature": 2, "standardize": True},
         "crd": {"negatives": None},
     }
     for wrong in ("kd=2", "kd.temperature", "temperature=2", "kd.=2", ".t=2", "kd.t="):
@@ -151,7 +151,7 @@ def test_pairs_are_the_thirteen_published_ones_with_the_published_recipe() -> No
         config = PRESETS[name]
         assert (config.teacher.architecture, config.student) == (teacher, student)
         slow = student in ("MobileNetV2", "ShuffleV1", "ShuffleV2")
-        assert config.learning_rate == pytest.approx(0.01 if slow else 0.05)
+        assert config.lr == pytest.approx(0.01 if slow else 0.05)
         recipe = config.train
         assert (recipe.epochs, recipe.batch_size, recipe.momentum, recipe.weight_decay) == (
             240,
@@ -169,8 +169,8 @@ def test_pairs_are_the_thirteen_published_ones_with_the_published_recipe() -> No
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"student_rate": 0.0}, "student_rate must be positive, got 0.0"),
-        ({"student_rate": float("nan")}, "student_rate must be positive, got nan"),
+        ({"student_lr": 0.0}, "student_lr must be positive, got 0.0"),
+        ({"student_lr": float("nan")}, "student_lr must be positive, got nan"),
         ({"task_weight": -1.0}, r"task_weight must not be negative, got -1\.0"),
         ({"method": ()}, "name at least one method"),
     ],

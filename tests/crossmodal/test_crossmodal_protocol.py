@@ -20,7 +20,7 @@ from crdkit.crossmodal.segmentation import same_steps
 from crdkit.data import DataError
 from crdkit.engine import ResumeError, TrainConfig, digest, make_accelerator
 
-BRIEF = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02, schedule="cosine")
+BRIEF = TrainConfig(epochs=2, batch_size=8, lr=0.02, schedule="cosine")
 TINY = SegmentationConfig(
     method=("none", "crd-dense+kd"),
     data=DataConfig(size=(32, 32), train_samples=16, test_samples=6),
@@ -118,11 +118,11 @@ def test_a_stage_with_other_settings_is_refused_in_the_same_folder(tmp_path: Pat
 
 
 def test_label_fraction_is_a_fixed_draw_and_keeps_the_steps() -> None:
-    chosen = SAMPLES.labelled(0.25, seed=1)
+    chosen = SAMPLES.labeled(0.25, seed=1)
     assert len(chosen) == 4
-    assert torch.equal(chosen.views["label"], SAMPLES.labelled(0.25, seed=1).views["label"])
-    assert not torch.equal(chosen.views["label"], SAMPLES.labelled(0.25, seed=2).views["label"])
-    assert SAMPLES.labelled(1.0, seed=1) is SAMPLES.train
+    assert torch.equal(chosen.views["label"], SAMPLES.labeled(0.25, seed=1).views["label"])
+    assert not torch.equal(chosen.views["label"], SAMPLES.labeled(0.25, seed=2).views["label"])
+    assert SAMPLES.labeled(1.0, seed=1) is SAMPLES.train
 
     config = TrainConfig(epochs=12, batch_size=32, milestones=(6,), warmup_epochs=1, evaluate_every=3)
     tenth = same_steps(config, 80, 795)

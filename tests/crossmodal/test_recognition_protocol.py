@@ -15,11 +15,11 @@ from crdkit.crossmodal import (
     TransferConfig,
     load_recognition,
 )
-from crdkit.data import ImageAugmentConfig, ImagesConfig, lab_views
+from crdkit.data import ImageAugmentConfig, ImagesConfig, lab_modalities
 from crdkit.engine import TrainConfig, digest, make_accelerator
 from crdkit.evaluation import linear_probe
 
-ONE = TrainConfig(epochs=1, batch_size=64, learning_rate=0.02, schedule="cosine")
+ONE = TrainConfig(epochs=1, batch_size=64, lr=0.02, schedule="cosine")
 TINY = RecognitionConfig(
     cpu=True,
     method=("none", "crd+kd"),
@@ -27,14 +27,14 @@ TINY = RecognitionConfig(
     teacher=RecognitionTeacherConfig(architecture="resnet8", train=ONE),
     student="resnet8",
     transfer=TransferConfig(train=ONE, embed_dim=8),
-    probe=ProbeConfig(dimension=16, neighbours=3),
+    probe=ProbeConfig(dimension=16, neighbors=3),
     finetune=ONE,
 )
 
 
 def protocol(folder: Path, config: RecognitionConfig = TINY) -> RecognitionProtocol:
     images = load_recognition(config.data, torch.device("cpu"))
-    images = replace(images, unlabelled=images.unlabelled.subset(torch.arange(200)))
+    images = replace(images, unlabeled=images.unlabeled.subset(torch.arange(200)))
     return RecognitionProtocol(config, images, make_accelerator(cpu=True), folder)
 
 
@@ -66,18 +66,18 @@ def test_teacher_and_student_see_their_own_view_of_the_same_crop(tmp_path: Path)
         student, _ = one._live_views(batch)
         torch.manual_seed(3)
         moved = one.images.augment({**batch})["rgb"]
-    light, colour = lab_views(moved)
-    assert torch.equal(seen["teacher"], light) and torch.equal(student, colour)
+    light, color = lab_modalities(moved)
+    assert torch.equal(seen["teacher"], light) and torch.equal(student, color)
     assert not torch.equal(moved, batch["rgb"]) and "label" not in batch
 
 
 def test_reverse_swaps_the_views(tmp_path: Path) -> None:
     one = protocol(tmp_path, replace(TINY, reverse=True))
-    assert (one.pairs.teacher_view, one.pairs.student_view) == ("ab", "l")
+    assert (one.pairs.teacher_modality, one.pairs.student_modality) == ("ab", "l")
     assert one.make_student().network.conv1.in_channels == 1
     assert one.teacher.network.conv1.in_channels == 2
-    grey = protocol(tmp_path / "grey", replace(TINY, views="rgb:gray"))
-    assert grey.teacher.network.conv1.in_channels == 3 and len(grey.pairs.statistics.mean["gray"]) == 1
+    gray = protocol(tmp_path / "gray", replace(TINY, views="rgb:gray"))
+    assert gray.teacher.network.conv1.in_channels == 3 and len(gray.pairs.statistics.mean["gray"]) == 1
 
 
 def test_probes_are_of_the_frozen_student_and_tuning_starts_from_it(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_probes_are_of_the_frozen_student_and_tuning_starts_from_it(tmp_path: Pa
     before = digest(student.state_dict())
     metrics = one.probe("crd", 0, student)
     assert digest(student.state_dict()) == before
-    alone = linear_probe(student, one.train, one.test, view="ab", layer=2, grid=1)
+    alone = linear_probe(student, one.train, one.test, modality="ab", layer=2, grid=1)
     assert metrics["probe_3"] == alone.top1
     network, history = one.finetune("crd", 0, student)
     assert digest(student.state_dict()) != before and len(history) == 1
@@ -126,7 +126,7 @@ def test_stages_are_those_of_the_other_scenario() -> None:
         assert getattr(RecognitionProtocol, name) is shared is getattr(SegmentationProtocol, name)
 
 
-def test_presets_augment_both_views_alike_and_leave_colour() -> None:
+def test_presets_augment_both_views_alike_and_leave_color() -> None:
     for name in ("lab", "stl10", "stl10-small"):
         preset = PRESETS[name]
         assert isinstance(preset, RecognitionConfig) and preset.views == "l:ab"

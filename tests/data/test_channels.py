@@ -8,17 +8,17 @@ from kornia.color import lab_to_rgb
 
 from crdkit.data import (
     ChannelDataset,
-    ChannelViews,
+    ChannelModalities,
     DataError,
     PairedTensors,
     lab_image,
-    lab_views,
-    split_views,
+    lab_modalities,
+    split_modalities,
 )
 
 
 def naive_lab(r: float, g: float, b: float) -> tuple[float, float, float]:
-    """CIE 1976 L*a*b* of one sRGB colour under D65."""
+    """CIE 1976 L*a*b* of one sRGB color under D65."""
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (r, g, b)]
     weights = (
         (0.412453, 0.357580, 0.180423),
@@ -35,18 +35,18 @@ def naive_lab(r: float, g: float, b: float) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize(
-    "colour", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.2, 0.5, 0.9), (0.01, 0.02, 0.0)]
+    "color", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.2, 0.5, 0.9), (0.01, 0.02, 0.0)]
 )
-def test_lab_is_the_standards(colour: tuple[float, float, float]) -> None:
-    light, ab = lab_views(torch.tensor(colour).view(1, 3, 1, 1))
-    expected = naive_lab(*colour)
+def test_lab_is_the_standards(color: tuple[float, float, float]) -> None:
+    light, ab = lab_modalities(torch.tensor(color).view(1, 3, 1, 1))
+    expected = naive_lab(*color)
     assert light.item() == pytest.approx(expected[0] / 50 - 1, abs=2e-4)
     assert ab.flatten().tolist() == pytest.approx([expected[1] / 110, expected[2] / 110], abs=2e-3)
 
 
 def test_views_stay_within_one_and_come_back() -> None:
     rgb = torch.cat([torch.rand(4, 3, 16, 16), torch.eye(3).view(3, 3, 1, 1).expand(3, 3, 16, 16)])
-    light, ab = lab_views(rgb)
+    light, ab = lab_modalities(rgb)
     assert light.shape == (7, 1, 16, 16) and ab.shape == (7, 2, 16, 16)
     assert light.abs().max() <= 1.0001 and ab.abs().max() <= 1
     torch.testing.assert_close(lab_to_rgb(lab_image(light, ab)), rgb, atol=2e-5, rtol=0)
@@ -54,33 +54,33 @@ def test_views_stay_within_one_and_come_back() -> None:
 
 def test_conversion_is_in_full_precision_under_autocast() -> None:
     rgb = torch.rand(2, 3, 8, 8)
-    expected = lab_views(rgb)
+    expected = lab_modalities(rgb)
     with torch.autocast("cpu", torch.bfloat16):
-        found = lab_views(rgb)
+        found = lab_modalities(rgb)
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == torch.float32 and torch.equal(one, other)
-    assert lab_views(rgb.bfloat16())[0].dtype == torch.float32
+    assert lab_modalities(rgb.bfloat16())[0].dtype == torch.float32
 
 
 @pytest.mark.parametrize("scale", [255.0, -1.0, float("nan")])
 def test_other_ranges_are_refused(scale: float) -> None:
     with pytest.raises(DataError, match=r"expected \[0, 1\]; divide 0–255 by 255"):
-        lab_views(torch.rand(1, 3, 4, 4) * scale + 0.0)
+        lab_modalities(torch.rand(1, 3, 4, 4) * scale + 0.0)
 
 
 def test_named_views_take_the_place_of_rgb() -> None:
     batch = {"rgb": torch.rand(2, 3, 4, 4), "depth": torch.rand(2, 1, 4, 4), "label": torch.tensor([0, 1])}
-    found = ChannelViews("l", "ab")(batch)
+    found = ChannelModalities("l", "ab")(batch)
     assert sorted(found) == ["ab", "depth", "l", "label"]
-    light, ab = lab_views(batch["rgb"])
+    light, ab = lab_modalities(batch["rgb"])
     assert torch.equal(found["l"], light) and torch.equal(found["ab"], ab)
-    grey = ChannelViews("rgb", "gray")(batch)
+    gray = ChannelModalities("rgb", "gray")(batch)
     luma = (batch["rgb"] * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
-    torch.testing.assert_close(grey["gray"], luma)
-    assert torch.equal(grey["rgb"], batch["rgb"])
-    assert torch.equal(ChannelViews("rgb", "depth")(batch)["depth"], batch["depth"])
-    with pytest.raises(DataError, match=r"no view 'thermal': the batch has rgb, depth, label"):
-        ChannelViews("rgb", "thermal")(batch)
+    torch.testing.assert_close(gray["gray"], luma)
+    assert torch.equal(gray["rgb"], batch["rgb"])
+    assert torch.equal(ChannelModalities("rgb", "depth")(batch)["depth"], batch["depth"])
+    with pytest.raises(DataError, match=r"no modality 'thermal': the batch has rgb, depth, label"):
+        ChannelModalities("rgb", "thermal")(batch)
 
 
 def test_data_set_serves_the_views_row_by_row_and_whole() -> None:
@@ -105,7 +105,7 @@ def test_data_set_serves_the_views_row_by_row_and_whole() -> None:
 
 
 def test_pairs_of_views_are_named_by_a_colon() -> None:
-    assert split_views("l:ab") == ("l", "ab") and split_views("rgb:thermal") == ("rgb", "thermal")
+    assert split_modalities("l:ab") == ("l", "ab") and split_modalities("rgb:thermal") == ("rgb", "thermal")
     for wrong in ("l", "l:", ":ab", "ab:ab"):
         with pytest.raises(ValueError, match="TEACHER:STUDENT"):
-            split_views(wrong)
+            split_modalities(wrong)

@@ -134,8 +134,8 @@ def test_every_published_form_gives_the_same(
         train = kind(root, verify=False)
         assert (len(train), train.num_classes) == (len(expected), classes)
         assert train.class_names == tuple(TEN if classes == 10 else FINE)
-        assert train.views["rgb"].dtype == torch.uint8
-        assert np.array_equal(train.views["rgb"].numpy(), expected)
+        assert train.tensors["rgb"].dtype == torch.uint8
+        assert np.array_equal(train.tensors["rgb"].numpy(), expected)
         assert train.labels.tolist() == [label for seed in seeds for label in labels(seed, classes)]
     batch = kind(tmp_path, "test", verify=False).__getitems__([2, 0])
     assert batch["index"].tolist() == [2, 0]
@@ -160,7 +160,7 @@ def test_pickles_that_python_3_wrote_read_alike(tmp_path: Path) -> None:
             (folder / name).write_bytes(pickle.dumps(content, protocol))
         for split in ("train", "test"):
             read = CIFAR100(tmp_path, split)
-            assert np.array_equal(read.views["rgb"].numpy().reshape(COUNT, -1), pixels(1))
+            assert np.array_equal(read.tensors["rgb"].numpy().reshape(COUNT, -1), pixels(1))
             assert read.class_names == tuple(FINE)
 
 
@@ -183,8 +183,8 @@ def test_the_binary_form_is_preferred_and_classes_are_renumbered(tmp_path: Path)
     rows = [row for row, label in enumerate(whole.labels.tolist()) if label in (7, 2)]
     assert part.class_names == ("ten 7", "ten 2") and part.num_classes == 2
     assert part.labels.tolist() == [[7, 2].index(int(whole.labels[row])) for row in rows]
-    average = whole.views["rgb"][rows].float().unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
-    assert (part.views["rgb"] - average).abs().max() <= 0.5
+    average = whole.tensors["rgb"][rows].float().unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
+    assert (part.tensors["rgb"] - average).abs().max() <= 0.5
     assert part.__getitems__(range(len(part)))["index"].tolist() == list(range(len(rows)))
 
 

@@ -1,4 +1,4 @@
-"""A folder for each view: pairing, units, splits, and what goes wrong with them."""
+"""A folder for each modality: pairing, units, splits, and what goes wrong with them."""
 
 from pathlib import Path
 
@@ -107,4 +107,4 @@ def test_several_sizes_need_one_size(root: Path) -> None:
     with pytest.raises(DataError, match=r"sample 1 is .*pass size"):
         PairedTensors.from_dataset(FolderPairs(root, VIEWS, depth_scale=0.001))
     memory = PairedTensors.from_dataset(FolderPairs(root, VIEWS, depth_scale=0.001, size=(12, 16)))
-    assert memory.views["rgb"].shape == (3, 3, 12, 16)
+    assert memory.tensors["rgb"].shape == (3, 3, 12, 16)

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import chisquare
 from torchvision.transforms import functional as published
 
-from crdkit.data import ImageAugment, ImageAugmentConfig, ImagesConfig, Normalise, Statistics, augment_images
+from crdkit.data import ImageAugment, ImageAugmentConfig, ImagesConfig, Normalize, Statistics, augment_images
 from crdkit.data import augment as augment_module
 from crdkit.data.geometry import maps_of, warp_nearest
 
@@ -29,23 +29,23 @@ def every_view(image: torch.Tensor) -> dict[tuple[int, int, bool], torch.Tensor]
 @pytest.mark.parametrize("shape", [(32, 32), (12, 20), (64, 64), (96, 96)])
 def test_each_of_the_162_views_is_exact(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.randint(0, 256, (3, *shape)).float() / 255
-    views = every_view(image)
-    assert len({view.numpy().tobytes() for view in views.values()}) == 162
-    places = torch.tensor([(left - PADDING, top - PADDING) for top, left, _ in views]).T
-    flips = torch.tensor([0.0 if flip else 1.0 for *_, flip in views])
+    modalities = every_view(image)
+    assert len({modality.numpy().tobytes() for modality in modalities.values()}) == 162
+    places = torch.tensor([(left - PADDING, top - PADDING) for top, left, _ in modalities]).T
+    flips = torch.tensor([0.0 if flip else 1.0 for *_, flip in modalities])
     monkeypatch.setattr(augment_module.torch, "randint", lambda *_: places)
     monkeypatch.setattr(augment_module.torch, "rand", lambda *_: flips)
     result = augment_images(image.expand(162, -1, -1, -1), CIFAR)
-    assert torch.equal(result, torch.stack(list(views.values())))
+    assert torch.equal(result, torch.stack(list(modalities.values())))
 
 
 def test_places_are_uniform_and_flips_independent() -> None:
     image = torch.rand(3, 12, 12) * 0.9 + 0.1
-    number = {view.numpy().tobytes(): row for row, view in enumerate(every_view(image).values())}
+    number = {modality.numpy().tobytes(): row for row, modality in enumerate(every_view(image).values())}
     drawn = [
-        number[view.numpy().tobytes()]
+        number[modality.numpy().tobytes()]
         for _ in range(10)
-        for view in augment_images(image.expand(1620, -1, -1, -1), CIFAR)
+        for modality in augment_images(image.expand(1620, -1, -1, -1), CIFAR)
     ]
     counts = torch.bincount(torch.tensor(drawn), minlength=162)  # top, left, flip: one cell each
     assert chisquare(counts.numpy()).pvalue > 1e-3
@@ -53,27 +53,27 @@ def test_places_are_uniform_and_flips_independent() -> None:
     assert chisquare(counts.view(81, 2).sum(1).numpy()).pvalue > 1e-3
 
 
-def test_black_comes_in_before_the_normalisation() -> None:
+def test_black_comes_in_before_the_normalization() -> None:
     cifar = ImagesConfig.cifar100()
     assert cifar.mean is not None and cifar.std is not None
     statistics = Statistics({"rgb": cifar.mean}, {"rgb": cifar.std})
-    normalise = Normalise(statistics, "rgb")
+    normalize = Normalize(statistics, "rgb")
     images = torch.rand(64, 3, 32, 32) * 0.9 + 0.1
-    result = normalise(ImageAugment(CIFAR)({"rgb": images})["rgb"])
-    black = normalise(torch.zeros(1, 3, 1, 1))
+    result = normalize(ImageAugment(CIFAR)({"rgb": images})["rgb"])
+    black = normalize(torch.zeros(1, 3, 1, 1))
     assert (
         black.flatten() + torch.tensor([0.5071, 0.4867, 0.4408]) / torch.tensor([0.2675, 0.2565, 0.2761])
     ).abs().max() < 1e-6
     outside = (result == black).all(1)
     assert outside.any() and not outside[:, 4:-4, 4:-4].any()
-    views = {
-        published.normalize(view, *(list(v["rgb"]) for v in (statistics.mean, statistics.std)))
+    modalities = {
+        published.normalize(modality, *(list(v["rgb"]) for v in (statistics.mean, statistics.std)))
         .numpy()
         .round(5)
         .tobytes()
-        for view in every_view(images[0]).values()
+        for modality in every_view(images[0]).values()
     }
-    assert result[0].numpy().round(5).tobytes() in views
+    assert result[0].numpy().round(5).tobytes() in modalities
 
 
 def test_a_batch_passes_with_its_index_and_label() -> None:

@@ -133,8 +133,8 @@ def test_training_views_move_and_flip(tmp_path: Path) -> None:
     assert torch.equal(still, torch.from_numpy(ramp.transpose(2, 0, 1) / 255).float())
     assert torch.equal(ImageFolder(tmp_path, size=64, flip=1.0, **whole)[0]["rgb"], still.flip(2))
     folder = ImageFolder(tmp_path, size=32)
-    views = [folder[0]["rgb"] for _ in range(200)]
-    mirrored = sum(bool(view[0, 0, 0] > view[0, 0, -1]) for view in views)
+    modalities = [folder[0]["rgb"] for _ in range(200)]
+    mirrored = sum(bool(modality[0, 0, 0] > modality[0, 0, -1]) for modality in modalities)
     assert 70 < mirrored < 130
     save(tmp_path / "train/cat/a.png", Image.fromarray(photograph(0)))
     assert len({folder[0]["rgb"].numpy().tobytes() for _ in range(200)}) == 200
@@ -150,19 +150,19 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def test_every_kind_of_file_is_read_as_pillow_does(tmp_path: Path) -> None:
-    colour = Image.fromarray(photograph(3, 64, 64))
+    color = Image.fromarray(photograph(3, 64, 64))
     turned = Image.Exif()
     turned[274] = 6  # "turn by 90 degrees", which torchvision does not
     kinds = {
-        "grey.jpg": encoded(colour.convert("L"), "JPEG"),
-        "cmyk.jpg": encoded(colour.convert("CMYK"), "JPEG"),
-        "turned.jpg": encoded(colour, "JPEG", exif=turned),
-        "progressive.jpg": encoded(colour, "JPEG", progressive=True),
-        "palette.png": encoded(colour.convert("P"), "PNG"),
-        "alpha.png": encoded(colour.convert("RGBA"), "PNG"),
-        "grey_alpha.png": encoded(colour.convert("LA"), "PNG"),
-        "one_bit.png": encoded(colour.convert("1"), "PNG"),
-        "png_inside.JPEG": encoded(colour, "PNG"),  # ImageNet has one
+        "gray.jpg": encoded(color.convert("L"), "JPEG"),
+        "cmyk.jpg": encoded(color.convert("CMYK"), "JPEG"),
+        "turned.jpg": encoded(color, "JPEG", exif=turned),
+        "progressive.jpg": encoded(color, "JPEG", progressive=True),
+        "palette.png": encoded(color.convert("P"), "PNG"),
+        "alpha.png": encoded(color.convert("RGBA"), "PNG"),
+        "gray_alpha.png": encoded(color.convert("LA"), "PNG"),
+        "one_bit.png": encoded(color.convert("1"), "PNG"),
+        "png_inside.JPEG": encoded(color, "PNG"),  # ImageNet has one
     }
     folder = tmp_path / "val/kinds"
     folder.mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_every_kind_of_file_is_read_as_pillow_does(tmp_path: Path) -> None:
     view = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(56), transforms.ToTensor()])
     for row in range(len(dataset)):
         path = dataset.path(row)
-        stored = colour if path.name == "sixteen.png" else Image.open(path).convert("RGB")
+        stored = color if path.name == "sixteen.png" else Image.open(path).convert("RGB")
         torch.testing.assert_close(
             dataset[row]["rgb"],
             view(stored),
@@ -185,9 +185,9 @@ def test_every_kind_of_file_is_read_as_pillow_does(tmp_path: Path) -> None:
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    colour = Image.fromarray(photograph(4, 64, 64))
-    thumbnail = encoded(colour.resize((8, 8)), "JPEG")
-    jpeg = encoded(colour, "JPEG")
+    color = Image.fromarray(photograph(4, 64, 64))
+    thumbnail = encoded(color.resize((8, 8)), "JPEG")
+    jpeg = encoded(color, "JPEG")
     inside = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2) + thumbnail
     with_thumbnail = jpeg[:2] + inside + b"\xff\xff" + jpeg[2:]
     folder = tmp_path / "val/cat"
@@ -199,7 +199,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     assert dataset[0]["rgb"].shape == (3, 56, 56), "whole, with bytes behind it"
     for data in (
         with_thumbnail[:-200], jpeg[: len(jpeg) // 2], jpeg[:-2], jpeg[:20], b"", b"<html>404</html>",
-        encoded(colour, "PNG")[:-300],
+        encoded(color, "PNG")[:-300],
     ):  # fmt: skip
         (folder / "a.jpg").write_bytes(data)
         with pytest.raises(DataError, match=rf"val/cat/a\.jpg: {len(data)} bytes that do not decode"):
@@ -255,9 +255,11 @@ def test_the_engine_gets_the_same_views_from_any_workers(root: Path, started: No
         assert all(torch.equal(batch[name], plain[name]) for name in ("index", "rgb", "label"))
     resumed = next(iter(source.load(1, 1)))
     assert torch.equal(resumed["rgb"], expected[3]["rgb"])
-    views = {int(i): v for batch in expected[:2] for i, v in zip(batch["index"], batch["rgb"], strict=True)}
+    modalities = {
+        int(i): v for batch in expected[:2] for i, v in zip(batch["index"], batch["rgb"], strict=True)
+    }
     again = {int(i): v for batch in expected[2:] for i, v in zip(batch["index"], batch["rgb"], strict=True)}
-    assert not any(torch.equal(views[row], again[row]) for row in views), "an epoch draws its own"
+    assert not any(torch.equal(modalities[row], again[row]) for row in modalities), "an epoch draws its own"
 
 
 def test_a_damaged_file_is_named_from_a_worker(root: Path) -> None:
@@ -273,7 +275,7 @@ def test_a_damaged_file_is_named_from_a_worker(root: Path) -> None:
 def test_it_moves_into_memory(root: Path) -> None:
     dataset = ImageFolder(root, size=32, augment=False)
     memory = PairedTensors.from_dataset(dataset)
-    assert memory.views["rgb"].dtype == torch.uint8 and memory.views["label"].dtype == torch.int64
+    assert memory.tensors["rgb"].dtype == torch.uint8 and memory.tensors["label"].dtype == torch.int64
     assert memory.labels.tolist() == dataset.labels.tolist()
     assert (memory.num_classes, memory.class_names) == (3, ("n01", "n02", "n03"))
     assert all(torch.equal(memory[row]["rgb"], dataset[row]["rgb"]) for row in range(len(dataset)))

@@ -1,4 +1,4 @@
-"""Both splits of labelled images, by a configuration."""
+"""Both splits of labeled images, by a configuration."""
 
 from pathlib import Path
 
@@ -34,8 +34,8 @@ def test_facts_are_of_the_pixels_and_not_of_the_place() -> None:
     images = load_splits(config, CPU)
     facts = facts_of(config, images)
     assert facts == facts_of(ImagesConfig("digits", Path("elsewhere"), classes=3), images)
-    assert facts["data_digest"] == digest(images.train.views)
-    images.train.views["rgb"][0, 0, 0, 0] += 1
+    assert facts["data_digest"] == digest(images.train.tensors)
+    images.train.tensors["rgb"][0, 0, 0, 0] += 1
     assert facts_of(config, images)["data_digest"] != facts["data_digest"]
 
 

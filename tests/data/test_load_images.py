@@ -110,7 +110,7 @@ def test_the_digits_are_real_and_their_split_is_fixed() -> None:
     train, test = Digits("train", size=(8, 8)), Digits("test", size=(8, 8))
     assert (len(train), len(test), train.num_classes) == (1438, 359, 10)
     assert train.class_names == tuple("0123456789")
-    pixels = torch.cat([train.views["rgb"], test.views["rgb"]])
+    pixels = torch.cat([train.tensors["rgb"], test.tensors["rgb"]])
     assert torch.equal(pixels[:, 0], pixels[:, 1]) and torch.equal(pixels[:, 0], pixels[:, 2])
     both = sorted((p.numpy() / 255 * 16).round().astype(int).tobytes() for p in pixels[:, 0])
     assert both == sorted(image.astype(int).tobytes() for image in stored.images), (
@@ -120,7 +120,7 @@ def test_the_digits_are_real_and_their_split_is_fixed() -> None:
         share = (test.labels == label).sum() / (stored.target == label).sum()
         assert abs(share - 0.2) < 0.005
     again = Digits("test", size=(8, 8))
-    assert torch.equal(again.views["rgb"], test.views["rgb"]) and torch.equal(again.labels, test.labels)
+    assert torch.equal(again.tensors["rgb"], test.tensors["rgb"]) and torch.equal(again.labels, test.labels)
     generator, drawn = np.random.RandomState(0), []
     for label in range(10):
         rows = np.flatnonzero(stored.target == label)
@@ -131,15 +131,15 @@ def test_the_digits_are_real_and_their_split_is_fixed() -> None:
 
 def test_the_digits_are_enlarged_smoothly_and_chosen_by_class() -> None:
     small, large = Digits("test", size=(8, 8)), Digits("test")
-    assert large.views["rgb"].shape == (359, 3, 32, 32)
+    assert large.tensors["rgb"].shape == (359, 3, 32, 32)
     expected = torch.nn.functional.interpolate(
-        small.views["rgb"].float(), (32, 32), mode="bilinear", align_corners=False
+        small.tensors["rgb"].float(), (32, 32), mode="bilinear", align_corners=False
     )
-    assert (large.views["rgb"] - expected).abs().max() <= 1
+    assert (large.tensors["rgb"] - expected).abs().max() <= 1
     part = Digits("test", classes=["7", 3])
     assert part.class_names == ("7", "3") and part.num_classes == 2
     kept = [row for row, label in enumerate(large.labels.tolist()) if label in (3, 7)]
-    assert torch.equal(part.views["rgb"], large.views["rgb"][kept])
+    assert torch.equal(part.tensors["rgb"], large.tensors["rgb"][kept])
     assert part.labels.tolist() == [0 if large.labels[row] == 7 else 1 for row in kept]
     with pytest.raises(ValueError, match="splits train and test, got 'val'"):
         Digits("val")

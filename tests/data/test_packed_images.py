@@ -47,7 +47,7 @@ def test_a_part_of_the_classes_is_renumbered(path: Path) -> None:
     assert (first.class_names, first.num_classes) == (("cat", "dog"), 2)
     assert first.labels.tolist() == [0, 1, 1]
     assert first.__getitems__([2, 0])["index"].tolist() == [2, 0]
-    assert torch.equal(first.views["rgb"], whole.views["rgb"][1:])
+    assert torch.equal(first.tensors["rgb"], whole.tensors["rgb"][1:])
     listed = PackedImages(path, classes=["fox", 1])
     assert listed.class_names == ("fox", "dog") and listed.labels.tolist() == [0, 1, 1]
     with pytest.raises(ValueError, match=r"images\.h5 has no class 'fix': did you mean fox"):
@@ -68,7 +68,7 @@ def test_16_bits_keep_their_upper_half(path: Path) -> None:
         pixels = file["pixels/train/0"][:].astype("u2") * 256 + 200
         file["train/images"][0] = cv2.imencode(".png", pixels[..., ::-1])[1].ravel()
         assert np.array_equal(
-            PackedImages(path).views["rgb"][0].permute(1, 2, 0).numpy(), file["pixels/train/0"][:]
+            PackedImages(path).tensors["rgb"][0].permute(1, 2, 0).numpy(), file["pixels/train/0"][:]
         )
 
 
@@ -117,8 +117,8 @@ def test_twenty_of_a_hundred_classes_at_half_the_size(real_data: Path) -> None:
     assert (len(part), part.num_classes, part.class_names) == (1000, 20, whole.class_names[:20])
     rows = (whole.labels < 20).nonzero().flatten()
     assert torch.equal(part.labels, whole.labels[rows])
-    average = whole.views["rgb"][rows].float().unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
-    assert (part.views["rgb"] - average).abs().max() <= 0.5
+    average = whole.tensors["rgb"][rows].float().unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
+    assert (part.tensors["rgb"] - average).abs().max() <= 0.5
     names = [whole.class_names[number] for number in (70, 3)]
     two = PackedImages(path, "test", classes=names)
     assert two.class_names == tuple(names) and torch.bincount(two.labels).tolist() == [50, 50]

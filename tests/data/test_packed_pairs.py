@@ -1,4 +1,4 @@
-"""Paired views in one HDF5 file: pixels, classes, splits, damage, worker processes."""
+"""Paired modalities in one HDF5 file: pixels, classes, splits, damage, worker processes."""
 
 import os
 import pickle
@@ -168,14 +168,14 @@ def test_a_few_far_readings_are_no_millimetres(tmp_path: Path) -> None:
     assert _with_depth(tmp_path / "depth.h5", depth)[0]["depth"].max() == 200
 
 
-def test_colour_and_label_out_of_range_are_told(packed_path: Path, tmp_path: Path) -> None:
+def test_color_and_label_out_of_range_are_told(packed_path: Path, tmp_path: Path) -> None:
     with h5py.File(packed_path, "r+") as file:
         del file["label40"]
         file["label40"] = np.full((5, 12, 16), 41, "u1")
     for classes in (13, 40):
         with pytest.raises(DataError, match=r"label40\[1\]: label 41 at 192 pixels, expected 0 to 39"):
             PackedPairs(packed_path, "train", classes=classes)[0]
-    path = tmp_path / "colour.h5"
+    path = tmp_path / "color.h5"
     with h5py.File(path, "w") as file:
         file["rgb"] = np.full((1, 6, 8, 3), 200.0, "f4")
     with pytest.raises(DataError, match=r"rgb\[0\]: float32 values from 200 to 200, expected \[0, 1\]"):

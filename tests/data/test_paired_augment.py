@@ -1,4 +1,4 @@
-"""Augmentation: one geometry for all views, holes stay holes, photometry where it belongs."""
+"""Augmentation: one geometry for all modalities, holes stay holes, photometry where it belongs."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from crdkit.data import IGNORE, AugmentConfig, Batch, ImageAugment, ImageAugmentConfig, PairedAugment
-from crdkit.data.photometry import random_colour
+from crdkit.data.photometry import random_color
 
 STILL = AugmentConfig.none()
 MOVING = replace(STILL, crop_scale=(0.3, 0.9), crop_ratio=(0.7, 1.4), flip=0.5)
@@ -37,7 +37,7 @@ def test_nothing_happens_at_strength_zero() -> None:
 
 def test_one_geometry_moves_every_view() -> None:
     height, width = 24, 32
-    # Each view carries the same ramps, so that every output pixel tells where each view took it from.
+    # Each modality carries the same ramps, so that every output pixel tells where each modality took it from.
     y, x = torch.meshgrid(torch.arange(height) + 1.0, torch.arange(width) + 1.0, indexing="ij")
     ramps = torch.stack([x / 64, y / 64, x / 64]).expand(8, 3, height, width)
     number = (y - 1) * width + (x - 1)
@@ -50,12 +50,12 @@ def test_one_geometry_moves_every_view() -> None:
     }
     torch.manual_seed(3)
     result = PairedAugment(MOVING)(batch)
-    from_colour = result["rgb"][:, :2] * 64 - 1
-    torch.testing.assert_close(from_colour[:, :1], result["depth"] * 8 - 1, rtol=0, atol=1e-3)
-    torch.testing.assert_close(from_colour[:, 1:], result["thermal"] * 8 - 1, rtol=0, atol=1e-3)
+    from_color = result["rgb"][:, :2] * 64 - 1
+    torch.testing.assert_close(from_color[:, :1], result["depth"] * 8 - 1, rtol=0, atol=1e-3)
+    torch.testing.assert_close(from_color[:, 1:], result["thermal"] * 8 - 1, rtol=0, atol=1e-3)
     columns, rows = result["label"] % width, result["label"] // width
-    assert (from_colour[:, 0] - columns).abs().max() <= 0.5 + 1e-3
-    assert (from_colour[:, 1] - rows).abs().max() <= 0.5 + 1e-3
+    assert (from_color[:, 0] - columns).abs().max() <= 0.5 + 1e-3
+    assert (from_color[:, 1] - rows).abs().max() <= 0.5 + 1e-3
     directions = {bool(row[0, -1] < row[0, 0]) for row in result["depth"][:, 0]}
     assert directions == {True, False}, "some are mirrored and some are not"
     assert torch.equal(result["index"], batch["index"])
@@ -112,12 +112,12 @@ def test_photometry_is_for_rgb_alone() -> None:
 
 
 @pytest.mark.parametrize("which", ["brightness", "contrast", "saturation", "hue"])
-def test_each_colour_step_against_its_definition(which: str) -> None:
+def test_each_color_step_against_its_definition(which: str) -> None:
     """A pixel's loop for one factor, read back from the same draws."""
     rgb = torch.rand(3, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
     strengths = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0) | {which: 0.2}
     torch.manual_seed(5)
-    result = random_colour(rgb, **strengths, probability=1.0, grayscale=0.0)
+    result = random_color(rgb, **strengths, probability=1.0, grayscale=0.0)
     torch.manual_seed(5)
     draws = torch.rand(6, 3)
     luma_of = torch.tensor([0.299, 0.587, 0.114])
@@ -141,7 +141,7 @@ def test_each_colour_step_against_its_definition(which: str) -> None:
             torch.testing.assert_close(got, expected, rtol=0, atol=4e-3)
 
 
-def test_grayscale_takes_all_colour() -> None:
+def test_grayscale_takes_all_color() -> None:
     rgb = PairedAugment(replace(STILL, grayscale=1.0))(make_batch())["rgb"]
     assert (rgb - rgb.mean(1, keepdim=True)).abs().max() < 4e-3
 
@@ -201,5 +201,5 @@ def test_image_augmentation_shifts_by_whole_pixels_or_resizes() -> None:
         assert sum(matches) == 1
     resized = ImageAugment()(batch)["rgb"]
     assert resized.shape == batch["rgb"].shape and not torch.equal(resized, batch["rgb"])
-    with pytest.raises(ValueError, match="crop must be 'resized' or 'padded', got 'centre'"):
-        ImageAugmentConfig(crop="centre")
+    with pytest.raises(ValueError, match="crop must be 'resized' or 'padded', got 'center'"):
+        ImageAugmentConfig(crop="center")

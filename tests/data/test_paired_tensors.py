@@ -1,11 +1,11 @@
-"""Views in memory, statistics and normalisation."""
+"""Views in memory, statistics and normalization."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from crdkit.data import DataError, Normalise, PackedPairs, PairedTensors, Statistics, collate
+from crdkit.data import DataError, Normalize, PackedPairs, PairedTensors, Statistics, collate
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_serves_what_the_files_hold(packed_path: Path, memory: PairedTensors) ->
         assert batch[name].dtype == value.dtype
         assert torch.equal(batch[name], value), name
     assert (memory.num_classes, len(memory), memory[4]["index"].item()) == (13, 5, 4)
-    assert memory.views["rgb"].dtype == memory.views["label"].dtype == torch.uint8
+    assert memory.tensors["rgb"].dtype == memory.tensors["label"].dtype == torch.uint8
 
 
 def test_reading_leaves_the_global_generator_alone(packed_path: Path) -> None:
@@ -37,17 +37,17 @@ def test_a_subset_is_renumbered_and_a_selection_shares_memory(memory: PairedTens
     part = memory.subset([4, 1])
     assert part.__getitems__([0, 1])["index"].tolist() == [0, 1]
     assert torch.equal(part[0]["rgb"], memory[4]["rgb"])
-    views = memory.select("rgb", "depth")
-    assert set(views[0]) == {"index", "rgb", "depth"}
-    assert views.views["rgb"].data_ptr() == memory.views["rgb"].data_ptr()
-    assert part.num_classes == views.num_classes == 13
+    modalities = memory.select("rgb", "depth")
+    assert set(modalities[0]) == {"index", "rgb", "depth"}
+    assert modalities.tensors["rgb"].data_ptr() == memory.tensors["rgb"].data_ptr()
+    assert part.num_classes == modalities.num_classes == 13
     with pytest.raises(DataError, match="rows from 1 to 5 of a set of 5"):
         memory.subset([1, 5])
-    with pytest.raises(DataError, match="no view 'thermal'; there are rgb, depth, label"):
+    with pytest.raises(DataError, match="no modality 'thermal'; there are rgb, depth, label"):
         memory.select("thermal")
 
 
-def test_it_serves_labelled_images_on_a_device() -> None:
+def test_it_serves_labeled_images_on_a_device() -> None:
     rgb = torch.randint(0, 256, (5, 3, 4, 4), dtype=torch.uint8)
     images = PairedTensors(rgb=rgb, label=torch.tensor([300, 1, 0, 2, 7]))
     images.num_classes, images.class_names = 400, ("a",)
@@ -97,19 +97,19 @@ def test_statistics_survive_a_file(memory: PairedTensors, tmp_path: Path) -> Non
         Statistics.measure(PairedTensors(depth=torch.zeros(2, 1, 4, 4)))
 
 
-def test_normalise_keeps_holes_at_the_mean_and_travels_with_the_model(memory: PairedTensors) -> None:
+def test_normalize_keeps_holes_at_the_mean_and_travels_with_the_model(memory: PairedTensors) -> None:
     statistics = Statistics.measure(memory)
     depth = memory.__getitems__(range(5))["depth"]
-    layer = Normalise(statistics, "depth")
+    layer = Normalize(statistics, "depth")
     result = layer(depth)
     readings = result[depth > 0]
     assert readings.mean().abs() < 1e-5
     assert (readings.std(correction=0) - 1).abs() < 1e-5
     assert (result[depth == 0] == 0).all() and (depth == 0).any()
-    other = Normalise(Statistics({"depth": (0.0,)}, {"depth": (1.0,)}), "depth")
+    other = Normalize(Statistics({"depth": (0.0,)}, {"depth": (1.0,)}), "depth")
     other.load_state_dict(layer.state_dict())
     assert torch.equal(other(depth), result)
     with pytest.raises(DataError, match="no statistics of 'thermal'; there are rgb, depth"):
-        Normalise(statistics, "thermal")
+        Normalize(statistics, "thermal")
     with pytest.raises(DataError, match="standard deviation must be positive"):
-        Normalise(Statistics({"rgb": (0.0,)}, {"rgb": (0.0,)}), "rgb")
+        Normalize(Statistics({"rgb": (0.0,)}, {"rgb": (0.0,)}), "rgb")

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from crdkit.data import STL10, DataError, ImagesConfig, PairedTensors, load_images, load_splits, stl10
-from crdkit.data.images import resize_colour
+from crdkit.data.images import resize_color
 from crdkit.engine.sampler import BatchSource
 
 CLASSES = ("airplane", "bird", "car")
@@ -37,12 +37,12 @@ def images(split: str) -> np.ndarray:
 
 
 def write_images(path: Path, pictures: np.ndarray) -> None:
-    """As the authors wrote them: a plane for each colour, a column of the image after the other."""
+    """As the authors wrote them: a plane for each color, a column of the image after the other."""
     with path.open("wb") as file:
         for picture in pictures:
-            for colour in range(3):
+            for color in range(3):
                 for column in range(96):
-                    file.write(picture[:, column, colour].tobytes())
+                    file.write(picture[:, column, color].tobytes())
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_it_is_what_torchvision_reads(folder: Path, monkeypatch: pytest.MonkeyPa
         assert theirs.labels.tolist() == STL10(folder).labels[fold].tolist()
 
 
-def test_the_unlabelled_split_has_no_labels(folder: Path) -> None:
-    dataset = STL10(folder, "unlabelled")
+def test_the_unlabeled_split_has_no_labels(folder: Path) -> None:
+    dataset = STL10(folder, "unlabeled")
     assert dataset.split == "unlabeled" and set(dataset[0]) == {"index", "rgb"} and dataset.folds == ()
     with pytest.raises(DataError, match=r"unlabeled_X\.bin: unlabeled images have no labels; train and test"):
         _ = dataset.labels
@@ -192,10 +192,10 @@ def test_a_part_of_the_classes(folder: Path) -> None:
 @pytest.mark.parametrize("size", [(48, 24), (96, 96), (128, 100), (48, 120)])
 def test_sizes_are_those_of_the_other_sets(folder: Path, size: tuple[int, int]) -> None:
     dataset = STL10(folder, "unlabeled", size=size)
-    expected = np.stack([resize_colour(image, size) for image in images("unlabeled")]).transpose(0, 3, 1, 2)
+    expected = np.stack([resize_color(image, size) for image in images("unlabeled")]).transpose(0, 3, 1, 2)
     batch = dataset.__getitems__([4, 0, 4])
     assert torch.equal(batch["rgb"], torch.from_numpy(expected[[4, 0, 4]]).float() / 255)
-    assert np.array_equal(dataset.in_memory().views["rgb"], expected)
+    assert np.array_equal(dataset.in_memory().tensors["rgb"], expected)
     with pytest.raises(ValueError, match="size must be two positive numbers"):
         STL10(folder, size=(0, 3))
 
@@ -204,15 +204,15 @@ def test_it_moves_into_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(stl10, "BLOCK", 3)
     dataset = STL10(folder, classes=["bird", "car"])
     memory = dataset.in_memory()
-    assert isinstance(memory, PairedTensors) and memory.views["rgb"].dtype == torch.uint8
+    assert isinstance(memory, PairedTensors) and memory.tensors["rgb"].dtype == torch.uint8
     assert (memory.class_names, memory.num_classes) == (("bird", "car"), 2)
     other = PairedTensors.from_dataset(dataset)
     for name in ("rgb", "label"):
-        assert torch.equal(memory.views[name], other.views[name])
+        assert torch.equal(memory.tensors[name], other.tensors[name])
         assert torch.equal(
             memory.__getitems__(range(len(dataset)))[name], dataset.__getitems__(range(len(dataset)))[name]
         )
-    assert set(STL10(folder, "unlabeled").in_memory().views) == {"rgb"}
+    assert set(STL10(folder, "unlabeled").in_memory().tensors) == {"rgb"}
 
 
 def test_it_is_a_source_of_the_pipelines(folder: Path) -> None:
@@ -222,7 +222,7 @@ def test_it_is_a_source_of_the_pipelines(folder: Path) -> None:
     assert splits.train[0]["rgb"].shape == (3, 32, 32)
     blue = np.float64([30 * row for row in range(8)]).mean() / 255
     assert splits.statistics.mean["rgb"][2] == pytest.approx(blue, abs=1e-3)
-    for split in ("unlabeled", "unlabelled"):
+    for split in ("unlabeled", "unlabeled"):
         dataset = load_images("stl10", folder.parent, split, size=48)
         assert isinstance(dataset, STL10) and dataset[4]["rgb"].shape == (3, 48, 48)
 
@@ -307,10 +307,10 @@ def test_files_that_are_cut_or_out_of_range(folder: Path) -> None:
         STL10(folder, "test")
     (folder / "class_names.txt").unlink()
 
-    unlabelled = folder / "unlabeled_X.bin"
-    whole = unlabelled.read_bytes()
+    unlabeled = folder / "unlabeled_X.bin"
+    whole = unlabeled.read_bytes()
     for data in (whole[:-1], b""):
-        unlabelled.write_bytes(data)
+        unlabeled.write_bytes(data)
         message = rf"{len(data)} bytes, expected a multiple of 27648 \(officially 2764800000\)"
         with pytest.raises(DataError, match=rf"unlabeled_X\.bin: {message}; it may be cut short, extract"):
             STL10(folder, "unlabeled")
@@ -345,7 +345,7 @@ def test_an_archive_is_unpacked_once_and_nothing_beside_it(
     believe(path, monkeypatch)
     for root in (path.parent, path):
         dataset = STL10(root)
-        assert torch.equal(dataset.in_memory().views["rgb"], STL10(folder).in_memory().views["rgb"])
+        assert torch.equal(dataset.in_memory().tensors["rgb"], STL10(folder).in_memory().tensors["rgb"])
     files = {file.name: file.read_bytes() for file in (path.parent / "stl10_binary").iterdir()}
     assert files == {file.name: file.read_bytes() for file in folder.iterdir()}
     assert sorted(file.name for file in path.parent.iterdir()) == ["stl10_binary", path.name]

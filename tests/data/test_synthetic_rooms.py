@@ -17,10 +17,10 @@ SIZE = (24, 32)
 def test_every_pixel_lies_on_its_surface_and_nothing_is_in_front(seed: int) -> None:
     """The depth, brought back into the room, against each surface's own equation."""
     scene = draw_scene(np.random.default_rng(seed))
-    view = render(scene, SIZE)
+    modality = render(scene, SIZE)
     rays = _rays(scene, SIZE).astype(np.float64)
-    points = scene.camera[:, None] + rays * view.depth.ravel()
-    label = view.label.ravel()
+    points = scene.camera[:, None] + rays * modality.depth.ravel()
+    label = modality.label.ravel()
     np.testing.assert_allclose(points[1][label == FLOOR], 0, atol=1e-4)
     np.testing.assert_allclose(points[1][label == CEILING], scene.room[1], atol=1e-4)
 
@@ -39,7 +39,7 @@ def test_every_pixel_lies_on_its_surface_and_nothing_is_in_front(seed: int) -> N
     nearest = np.min([np.abs(out(points) - 1) for out in outs], axis=0)
     assert solid.any() and nearest[solid].max() < 1e-3
     for share in np.linspace(0.05, 0.99, 40):
-        between = scene.camera[:, None] + rays * view.depth.ravel() * share
+        between = scene.camera[:, None] + rays * modality.depth.ravel() * share
         assert all((out(between) > 1 - 1e-3).all() for out in outs)
         assert (between > -1e-4).all() and (between < scene.room[:, None] + 1e-4).all()
 
@@ -47,30 +47,30 @@ def test_every_pixel_lies_on_its_surface_and_nothing_is_in_front(seed: int) -> N
 def test_a_scene_depends_on_seed_and_index_alone() -> None:
     short, long = SyntheticRooms(2, seed=3, size=SIZE), SyntheticRooms(4, seed=3, size=SIZE)
     other = SyntheticRooms(2, seed=4, size=SIZE)
-    for name, view in short.views.items():
-        assert torch.equal(view, long.views[name][:2])
-        assert not torch.equal(view, other.views[name])
-    assert not torch.equal(long.views["rgb"][2], long.views["rgb"][3])
+    for name, modality in short.tensors.items():
+        assert torch.equal(modality, long.tensors[name][:2])
+        assert not torch.equal(modality, other.tensors[name])
+    assert not torch.equal(long.tensors["rgb"][2], long.tensors["rgb"][3])
 
 
 def test_all_classes_appear_and_the_exact_depth_has_no_holes() -> None:
     rooms = SyntheticRooms(40, seed=0, size=SIZE, noise=0.0)
     assert rooms.num_classes == len(rooms.class_names) == len(CLASS_NAMES) == 8
-    assert rooms.views["label"].unique().tolist() == list(range(8))
-    assert (rooms.views["depth"] > 0).all()
+    assert rooms.tensors["label"].unique().tolist() == list(range(8))
+    assert (rooms.tensors["depth"] > 0).all()
 
 
-def test_pictures_and_doors_change_the_colour_and_not_the_depth() -> None:
+def test_pictures_and_doors_change_the_color_and_not_the_depth() -> None:
     scenes = (draw_scene(np.random.default_rng(seed)) for seed in range(20))
     scene = next(s for s in scenes if np.isin(render(s, SIZE).label, (PICTURE, DOOR)).any())
     out_of_the_room = scene.panels + np.array([0, 0, 99, 0, 0, 0])
     with_panels, without = render(scene, SIZE), render(replace(scene, panels=out_of_the_room), SIZE)
     assert np.array_equal(with_panels.depth, without.depth)
-    assert not np.array_equal(with_panels.colour, without.colour)
+    assert not np.array_equal(with_panels.color, without.color)
 
 
 def test_sensor_noise_grows_with_distance_and_makes_holes() -> None:
-    exact, noisy = (SyntheticRooms(20, seed=1, size=SIZE, noise=n).views for n in (0.0, 1.0))
+    exact, noisy = (SyntheticRooms(20, seed=1, size=SIZE, noise=n).tensors for n in (0.0, 1.0))
     assert torch.equal(exact["label"], noisy["label"])
     holes = noisy["depth"] == 0
     assert 0.003 < holes.float().mean() < 0.1

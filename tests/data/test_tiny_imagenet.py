@@ -15,7 +15,7 @@ WNIDS = ("n03", "n01", "n02")  # the published list is in no order either
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three classes of two images, one of them grey; four validation images."""
+    """Three classes of two images, one of them gray; four validation images."""
     root = tmp_path / "tiny-imagenet-200"
     rng = np.random.default_rng(0)
     for number, wnid in enumerate(WNIDS):
@@ -62,7 +62,7 @@ def test_folder_and_archive_give_the_same(folder: Path) -> None:
         assert train.labels.tolist() == [0, 0, 1, 1, 2, 2] and test.labels.tolist() == [1, 2, 0, 1]
         for row, (wnid, number) in enumerate((w, n) for w in sorted(WNIDS) for n in range(2)):
             stored = cv2.imread(str(folder / f"train/{wnid}/images/{wnid}_{number}.JPEG"))[..., ::-1]
-            assert np.array_equal(train.views["rgb"][row].permute(1, 2, 0).numpy(), stored)
+            assert np.array_equal(train.tensors["rgb"][row].permute(1, 2, 0).numpy(), stored)
         assert torch.equal(test[3]["rgb"], torch.full((3, 64, 64), 120 / 255))
     assert not (folder.parent.parent / "evil").exists() and not (folder.parent / "evil").exists()
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name], "nothing is extracted"
@@ -71,7 +71,7 @@ def test_folder_and_archive_give_the_same(folder: Path) -> None:
 def test_a_part_of_the_classes_at_another_size(folder: Path) -> None:
     part = TinyImageNet(folder, "test", classes=["newt", "goldfish"], size=(32, 32))
     assert part.class_names == ("newt", "goldfish") and part.labels.tolist() == [0, 1, 0]
-    assert part.views["rgb"].shape == (3, 3, 32, 32)
+    assert part.tensors["rgb"].shape == (3, 3, 32, 32)
     assert (part[1]["rgb"] * 255).round().unique().tolist() == [80.0]
     with pytest.raises(ValueError, match="Tiny-ImageNet has no class 'goldfisch': did you mean goldfish"):
         TinyImageNet(folder, classes=["goldfisch"])

@@ -28,7 +28,7 @@ def test_similarity_correlation_rkd_and_pkt_are_their_formulas(naive: ModuleType
     assert close(D.pkt(student, other), naive.pkt(*lists), rel=1e-5)  # the published floor of 1e-7
 
 
-def test_dkd_dist_and_standardised_kd_are_their_formulas(naive: ModuleType) -> None:
+def test_dkd_dist_and_standardized_kd_are_their_formulas(naive: ModuleType) -> None:
     student, teacher, label = wide(4, 6), wide(4, 6), torch.tensor([0, 5, 2, 2])
     rows = list(zip(student.tolist(), teacher.tolist(), label.tolist(), strict=True))
     parts = [naive.decoupled(s, t, y, 2.0) for s, t, y in rows]
@@ -41,7 +41,7 @@ def test_dkd_dist_and_standardised_kd_are_their_formulas(naive: ModuleType) -> N
     )
     scores = [(naive.softmax(naive.z_score(s), 2), naive.softmax(naive.z_score(t), 2)) for s, t, _ in rows]
     expected = 4 * sum(naive.divergence(t, s) for s, t in scores) / 4
-    assert close(D.kd(student, teacher, temperature=2, standardise=True), expected)
+    assert close(D.kd(student, teacher, temperature=2, standardize=True), expected)
 
 
 def test_losses_of_maps_are_their_formulas(naive: ModuleType) -> None:
@@ -76,9 +76,9 @@ def test_activation_boundary_weighs_its_maps(naive: ModuleType) -> None:
 LABEL = torch.tensor([0, 3, 1, 3])
 VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "kd": D.kd,
-    "standardised kd": lambda s, t: D.kd(s, t, standardise=True),
+    "standardized kd": lambda s, t: D.kd(s, t, standardize=True),
     "dkd": lambda s, t: D.dkd(s, t, LABEL),
-    "standardised dkd": lambda s, t: D.dkd(s, t, LABEL, standardise=True),
+    "standardized dkd": lambda s, t: D.dkd(s, t, LABEL, standardize=True),
     "dist": D.dist,
     "correlation": D.correlation,
     "similarity": D.similarity,
@@ -129,7 +129,7 @@ def test_the_order_of_the_batch(name: str) -> None:
     if "dkd" in name:
         order = torch.tensor([0, 3, 2, 1])
     permuted = loss(student[order], teacher[order])
-    if name == "correlation":  # alone depends on who is whose neighbour
+    if name == "correlation":  # alone depends on who is whose neighbor
         assert not torch.isclose(permuted, loss(student, teacher))
         torch.testing.assert_close(loss(student.flip(0), teacher.flip(0)), loss(student, teacher))
     else:
@@ -164,7 +164,7 @@ def test_what_predictions_do_not_see() -> None:
     moved = student * wide(4, 1).exp() + wide(4, 1)
     for loss in (D.kd, lambda s, t, **how: D.dkd(s, t, label, **how)):
         torch.testing.assert_close(
-            loss(moved, teacher, standardise=True), loss(student, teacher, standardise=True)
+            loss(moved, teacher, standardize=True), loss(student, teacher, standardize=True)
         )
         assert not torch.isclose(loss(moved, teacher), loss(student, teacher))
     for loss in (D.kd, D.dist):
@@ -181,10 +181,10 @@ def test_what_predictions_do_not_see() -> None:
 
 def test_the_standard_score() -> None:
     logits = 5 * wide(3, 7) + 2
-    scores = D.standardise_logits(logits)
+    scores = D.standardize_logits(logits)
     torch.testing.assert_close(scores.mean(1), torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0)
     torch.testing.assert_close(scores.std(1), torch.ones(3, dtype=torch.float64))
-    assert D.standardise_logits(torch.full((2, 4), 3.0)).abs().max() == 0
+    assert D.standardize_logits(torch.full((2, 4), 3.0)).abs().max() == 0
 
 
 def test_degenerate_batches_stay_finite() -> None:

@@ -70,7 +70,7 @@ def test_settings_reach_the_terms(zoo) -> None:
         ({"at": {"zzz": 2.0}}, "at has no setting 'zzz': known: weight"),
         ({"crdd": {}}, "settings for an unknown method 'crdd': did you mean crd"),
         ({"kd": {"temperature": "hot"}}, "kd.temperature must be float or none, got 'hot'"),
-        ({"dkd": {"standardise": 1}}, "dkd.standardise must be bool, got 1"),
+        ({"dkd": {"standardize": 1}}, "dkd.standardize must be bool, got 1"),
         ({"ab": {"epochs": 1.5}}, "ab.epochs must be int, got 1.5"),
         ({"crd": {"negatives": 3}}, "crd.negatives must be str or none, got 3"),
         ({"cc": {"embed_dim": True}}, "cc.embed_dim must be int, got True"),

@@ -1,4 +1,4 @@
-"""What comes before a distillation and after it: initialisations, and the network that SimKD leaves."""
+"""What comes before a distillation and after it: initializations, and the network that SimKD leaves."""
 
 import copy
 from itertools import pairwise
@@ -38,24 +38,24 @@ def networks(*teacher_widths: int) -> tuple[Tiny, Tiny, Pair]:
 
 
 @pytest.mark.parametrize(("method", "widths"), [("ab", (5, 7, 9)), ("ab", (4, 6, 8)), ("fsp", (4, 6, 8))])
-def test_an_initialisation_of_the_student_lowers_its_loss(method: str, widths: tuple[int, ...]) -> None:
+def test_an_initialization_of_the_student_lowers_its_loss(method: str, widths: tuple[int, ...]) -> None:
     student, teacher, pair = networks(*widths)
     term = METHODS[method](pair, epochs=7)
-    assert term.initialise is not None and term.initialise.epochs == 7 and term.initialise.trains_student
-    assert term.initialise.projector is term.projector and term.weight == 0
+    assert term.initialize is not None and term.initialize.epochs == 7 and term.initialize.trains_student
+    assert term.initialize.projector is term.projector and term.weight == 0
     before = copy.deepcopy(student.state_dict())
     images, context = torch.randn(8, 3, 16, 16), Context(torch.arange(8), None)
-    trained = [*student.parameters(), *term.initialise.projector.parameters()]
+    trained = [*student.parameters(), *term.initialize.projector.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=0.01, weight_decay=0.1)
     losses = []
     for _ in range(20):
         optimizer.zero_grad()
-        projected = term.initialise.projector(student(images), teacher(images))
-        loss = term.initialise.loss(projected, context)
+        projected = term.initialize.projector(student(images), teacher(images))
+        loss = term.initialize.loss(projected, context)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    term.initialise.finish()
+    term.initialize.finish()
     assert losses[-1] < 0.8 * losses[0]
     assert all(p.requires_grad for p in term.projector.parameters())
     for name, value in student.state_dict().items():
@@ -70,9 +70,9 @@ def test_connectors_leave_equal_shapes_alone() -> None:
 
 def test_the_paraphraser_trains_alone_and_is_then_frozen() -> None:
     student, teacher, pair = networks(5, 7, 10)
-    term = METHODS["ft"](pair, paraphraser_learning_rate=0.02)
-    first = term.initialise
-    assert first is not None and not first.trains_student and first.learning_rate == 0.02
+    term = METHODS["ft"](pair, paraphraser_lr=0.02)
+    first = term.initialize
+    assert first is not None and not first.trains_student and first.lr == 0.02
     assert isinstance(first.projector, Paraphraser) and first.epochs == 30
     images, context = torch.randn(8, 3, 16, 16), Context(torch.arange(8), None)
     optimizer = torch.optim.SGD(first.projector.parameters(), lr=0.2, momentum=0.9)

@@ -86,7 +86,7 @@ def test_the_published_weights(zoo) -> None:
         assert term.weight == weight, name
         assert term.task_weight == {"kd": 0.1, "simkd": 0}.get(name, 1), name
         assert term.warmup_epochs == (20 if name in ("dkd", "reviewkd") else 0), name
-        assert (term.initialise is not None) == (name in ("ab", "ft", "fsp")), name
+        assert (term.initialize is not None) == (name in ("ab", "ft", "fsp")), name
         assert (term.deploy is not None) == (name == "simkd"), name
     assert set(WEIGHTS) == set(METHODS) == set(READS)
 
@@ -191,7 +191,7 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("ab", {"margin": 0.0}, "margin must be positive, got 0"),
         ("ab", {"epochs": -1}, "epochs must not be negative, got -1"),
         ("ft", {"rate": 0.001}, "rate must leave at least one of 64 channels, got 0.001"),
-        ("ft", {"paraphraser_learning_rate": 0.0}, "learning_rate must be positive, got 0"),
+        ("ft", {"paraphraser_lr": 0.0}, "lr must be positive, got 0"),
         ("crd", {"negatives": "most"}, "negatives must be one of .*, got 'most'"),
         ("simkd", {"reduction": 0}, "reduction must be positive, got 0"),
         ("simkd", {"reduction": 65}, "reduction must be from 1 to the teacher's 64 channels, got 65"),
@@ -211,18 +211,18 @@ def test_data_without_labels_or_networks_without_preactivations(zoo) -> None:
         METHODS["ab"](pair).projector(student, teacher._replace(preactivations=()))
 
 
-def test_standardisation_brings_its_own_temperature_and_weight(zoo) -> None:
+def test_standardization_brings_its_own_temperature_and_weight(zoo) -> None:
     pair = zoo.pair("resnet20", "resnet56")
     student, teacher = zoo.outputs(pair.student), zoo.outputs(pair.teacher)
     context = Context(torch.arange(4), torch.tensor([0, 1, 2, 3]))
     for name in ("kd", "dkd"):
-        term = METHODS[name](pair, standardise=True)
+        term = METHODS[name](pair, standardize=True)
         assert term.weight == 9
-        same = METHODS[name](pair, standardise=True, temperature=2.0)
+        same = METHODS[name](pair, standardize=True, temperature=2.0)
         plain = METHODS[name](pair, temperature=2.0)
         values = [t.loss(t.projector(student, teacher), context) for t in (term, same, plain)]
         assert values[0] == values[1] != values[2]
-        assert METHODS[name](pair, standardise=True, weight=3.0).weight == 3
+        assert METHODS[name](pair, standardize=True, weight=3.0).weight == 3
 
 
 def test_function_names_survive_the_files_of_the_same_name() -> None:

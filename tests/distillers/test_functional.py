@@ -117,11 +117,11 @@ def test_identities() -> None:
     )
 
 
-def test_kd_at_high_temperature_is_matching_of_centred_logits() -> None:
+def test_kd_at_high_temperature_is_matching_of_centered_logits() -> None:
     # Hinton et al., 2015, Eq. 4: T² KL tends to the squared difference over 2C.
     x, y = torch.randn(4, 6).double(), torch.randn(4, 6).double()
-    centred = (x - x.mean(1, keepdim=True)) - (y - y.mean(1, keepdim=True))
-    expected = centred.square().sum(1).mean() / (2 * 6)
+    centered = (x - x.mean(1, keepdim=True)) - (y - y.mean(1, keepdim=True))
+    expected = centered.square().sum(1).mean() / (2 * 6)
     torch.testing.assert_close(kd(x, y, temperature=1e4), expected, rtol=1e-3, atol=0)
 
 

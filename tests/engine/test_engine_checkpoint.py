@@ -169,10 +169,10 @@ def test_what_is_not_finite_is_not_saved(tmp_path: Path) -> None:
 
 def test_tied_weights_are_saved_twice(tmp_path: Path) -> None:
     shared = torch.arange(6.0)
-    files.write_tensors(tmp_path / "tied.safetensors", {"a": shared, "b": shared, "view": shared[2:4]})
+    files.write_tensors(tmp_path / "tied.safetensors", {"a": shared, "b": shared, "modality": shared[2:4]})
     loaded = files.read_tensors(tmp_path / "tied.safetensors")
     assert torch.equal(loaded["a"], shared) and torch.equal(loaded["b"], shared)
-    assert torch.equal(loaded["view"], shared[2:4])
+    assert torch.equal(loaded["modality"], shared[2:4])
 
 
 def test_files_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:

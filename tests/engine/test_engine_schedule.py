@@ -65,7 +65,7 @@ def test_steps_outside_the_training_are_refused() -> None:
     [
         ("epochs", 0),
         ("batch_size", -1),
-        ("learning_rate", float("nan")),
+        ("lr", float("nan")),
         ("weight_decay", -0.1),
         ("clip_norm", 0.0),
         ("optimizer", "lamb"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crdkit.engine import Stages, last_and_best, make_accelerator
+from crdkit.engine import StageRunner, last_and_best, make_accelerator
 
 
 def test_values_are_computed_once_for_the_same_facts(tmp_path: Path) -> None:
@@ -15,9 +15,9 @@ def test_values_are_computed_once_for_the_same_facts(tmp_path: Path) -> None:
         calls.append(len(calls))
         return {"top1": 0.5 + 0.1 * len(calls)}
 
-    def stages(folder: str, *reuse: str, data: int = 1) -> Stages:
+    def stages(folder: str, *reuse: str, data: int = 1) -> StageRunner:
         others = [tmp_path / name for name in reuse]
-        return Stages(tmp_path / folder, make_accelerator(cpu=True), reuse=others, facts={"data": data})
+        return StageRunner(tmp_path / folder, make_accelerator(cpu=True), reuse=others, facts={"data": data})
 
     first = stages("a").keep("runs/crd/probe", {"layer": (1, 2)}, compute)
     assert stages("a").keep("runs/crd/probe", {"layer": (1, 2)}, compute) == first and calls == [0]

@@ -27,7 +27,7 @@ from crdkit.engine import (
     train,
 )
 
-PLAIN = TrainConfig(epochs=2, batch_size=4, learning_rate=0.05, schedule="constant")
+PLAIN = TrainConfig(epochs=2, batch_size=4, lr=0.05, schedule="constant")
 
 
 class PlainTask(TinyTask):
@@ -48,7 +48,7 @@ class PlainTask(TinyTask):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"accumulate": 4}, {"clip_norm": 0.01}, {"optimizer": "adamw", "learning_rate": 0.01}],
+    [{}, {"accumulate": 4}, {"clip_norm": 0.01}, {"optimizer": "adamw", "lr": 0.01}],
     ids=["sgd", "accumulate", "clip", "adamw"],
 )
 def test_it_equals_a_plain_loop(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -60,7 +60,7 @@ def test_it_equals_a_plain_loop(tmp_path: Path, changes: dict[str, Any]) -> None
     task = PlainTask()
     for network in task.frozen:
         network.eval()
-    options = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    options = {"lr": config.lr, "weight_decay": config.weight_decay}
     optimizer: torch.optim.Optimizer
     if config.optimizer == "adamw":
         optimizer = torch.optim.AdamW(task.module.parameters(), **options)
@@ -234,7 +234,7 @@ SEED_17_LATE = next(
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"config": replace(CONFIG, learning_rate=0.1)}, "config.learning_rate: 0.05 in the folder, 0.1 now"),
+        ({"config": replace(CONFIG, lr=0.1)}, "config.lr: 0.05 in the folder, 0.1 now"),
         ({"dataset": TinyData(length=21)}, "samples: 22 in the folder, 21 now"),
         ({"seed": 2}, "seed: 1 in the folder, 2 now"),
         (

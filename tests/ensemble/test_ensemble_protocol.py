@@ -209,5 +209,5 @@ def test_presets_have_the_published_recipe() -> None:
         assert (preset.members.architecture, preset.student) == ((member,), student)
         assert preset.teachers == (1, 2, 4, 6, 8) and preset.views == 0 and preset.data.source == "cifar100"
         for train in (preset.train, preset.members.train):
-            assert (train.epochs, train.batch_size, train.learning_rate) == (240, 64, 0.05)
+            assert (train.epochs, train.batch_size, train.lr) == (240, 64, 0.05)
             assert train.milestones == (150, 180, 210)

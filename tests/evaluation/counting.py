@@ -37,7 +37,7 @@ def judged(shares: list[slice]) -> dict[str, Any]:
     batches = [{name: value[rows] for name, value in given.items()} for rows in shares]
     metrics = classify(
         lambda logits: logits, batches, 7,
-        teacher=lambda logits: logits, view="student", teacher_view="teacher", sharded=True,
+        teacher=lambda logits: logits, modality="student", teacher_modality="teacher", sharded=True,
     )  # fmt: skip
     return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in metrics.items()}
 

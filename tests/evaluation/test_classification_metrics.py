@@ -130,7 +130,7 @@ def test_classify_reads_loaders_lists_and_data_sets_alike() -> None:
     loader = DataLoader(Rows(), batch_size=16)
     for batches in (loader, list(loader), iter(loader), Rows()):
         found = classify(
-            same, batches, 7, teacher=same, view="student", teacher_view="teacher", batch_size=16
+            same, batches, 7, teacher=same, modality="student", teacher_modality="teacher", batch_size=16
         )
         assert found.keys() == expected.keys()
         for name in expected:
@@ -146,33 +146,33 @@ def test_classify_runs_modules_in_eval_without_a_trace() -> None:
     student[2].eval()
     networks = nn.ModuleList([student, teacher])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
-    first = classify(student, Rows(), 7, teacher=teacher, view="student", batch_size=5)
-    again = classify(student, Rows(), 7, teacher=teacher, view="student", batch_size=37)
+    first = classify(student, Rows(), 7, teacher=teacher, modality="student", batch_size=5)
+    again = classify(student, Rows(), 7, teacher=teacher, modality="student", batch_size=37)
     assert first["top1"] == again["top1"] and first["divergence"] == pytest.approx(again["divergence"])
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
     assert student.training and student[1].training and not student[2].training
     with pytest.raises(ValueError, match="logits must be"):
-        classify(student, Rows(), 8, view="student")
+        classify(student, Rows(), 8, modality="student")
     assert student.training and not student[2].training
 
 
 def test_classify_says_what_is_wrong() -> None:
     batch = answers()
     with pytest.raises(ValueError, match="no sample"):
-        classify(same, [], 7, view="student")
+        classify(same, [], 7, modality="student")
     with pytest.raises(KeyError, match="no 'rgb', only student, teacher, label"):
-        classify(same, [batch], 7, teacher=same, view="student", teacher_view="rgb")
+        classify(same, [batch], 7, teacher=same, modality="student", teacher_modality="rgb")
     with pytest.raises(ValueError, match=r"logits must be \(B, 6\), got \(37, 7\)"):
-        classify(same, [batch], 6, view="student")
+        classify(same, [batch], 6, modality="student")
     with pytest.raises(ValueError, match=r"logits must be \(B, 7\), got NoneType"):
-        classify(lambda x: Outputs(None, (), x), [batch], 7, view="student")
+        classify(lambda x: Outputs(None, (), x), [batch], 7, modality="student")
     with pytest.raises(ValueError, match="label must be 0 … 6, got 0 … 7"):
-        classify(same, [batch | {"label": batch["label"] + (batch["label"] == 6)}], 7, view="student")
+        classify(same, [batch | {"label": batch["label"] + (batch["label"] == 6)}], 7, modality="student")
     with pytest.raises(ValueError, match=r"label must be \(37,\), got \(36,\)"):
-        classify(same, [batch | {"label": batch["label"][1:]}], 7, view="student")
+        classify(same, [batch | {"label": batch["label"][1:]}], 7, modality="student")
     broken = batch | {"teacher": batch["teacher"] / 0}
     with pytest.raises(ValueError, match="teacher_logits hold NaN or infinity, after 37 samples"):
-        classify(same, [batch, broken], 7, teacher=same, view="student", teacher_view="teacher")
+        classify(same, [batch, broken], 7, teacher=same, modality="student", teacher_modality="teacher")
     with pytest.raises(ValueError, match="must come with every update"):
         ClassificationSums(7, teacher=True).update(batch["student"], batch["label"])
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):

@@ -39,7 +39,7 @@ def test_embedding_and_maps_are_the_networks_own() -> None:
         (-1, 2): F.adaptive_avg_pool2d(outputs.maps[1], 2).flatten(1),
     }
     for (layer, grid), expected in wanted.items():
-        found = extract(network, data, view="rgb", layer=layer, grid=grid, batch_size=4)
+        found = extract(network, data, modality="rgb", layer=layer, grid=grid, batch_size=4)
         torch.testing.assert_close(found.vectors, expected)
         assert found.vectors.dtype == torch.float32 and found.label.tolist() == [i % 3 for i in range(11)]
 
@@ -52,7 +52,7 @@ def test_no_bit_and_no_flag_of_the_network_changes() -> None:
     modes = [part.training for part in network.modules()]
     trainable = [parameter.requires_grad for parameter in network.parameters()]
     data, generator = images(), torch.get_rng_state()
-    found = extract(network, data, view="rgb", batch_size=4)
+    found = extract(network, data, modality="rgb", batch_size=4)
     assert not found.vectors.requires_grad
     assert torch.equal(torch.get_rng_state(), generator)
     assert [part.training for part in network.modules()] == modes
@@ -60,13 +60,13 @@ def test_no_bit_and_no_flag_of_the_network_changes() -> None:
     assert network.state_dict().keys() == before.keys()
     for name, value in network.state_dict().items():
         assert value.numpy().tobytes() == before[name].numpy().tobytes()
-    torch.testing.assert_close(extract(network.eval(), data, view="rgb").vectors, found.vectors)
+    torch.testing.assert_close(extract(network.eval(), data, modality="rgb").vectors, found.vectors)
 
 
 def test_half_precision_forward_gives_float32_near_to_the_exact() -> None:
     network, data = Small().eval(), images()
     exact, rounded = (
-        extract(network, data, view="rgb", autocast=half).vectors for half in (None, torch.bfloat16)
+        extract(network, data, modality="rgb", autocast=half).vectors for half in (None, torch.bfloat16)
     )
     assert rounded.dtype == torch.float32 and not torch.equal(exact, rounded)
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02)
@@ -75,24 +75,24 @@ def test_half_precision_forward_gives_float32_near_to_the_exact() -> None:
 def test_faults_are_named() -> None:
     network, data = Small(), images()
     with pytest.raises(ValueError, match=r"no layer 2: the network has 2 maps, \(4, 6, 8\), \(6, 3, 4\)"):
-        extract(network, data, view="rgb", layer=2)
+        extract(network, data, modality="rgb", layer=2)
     with pytest.raises(ValueError, match="grid belongs to a map"):
-        extract(network, data, view="rgb", grid=2)
+        extract(network, data, modality="rgb", grid=2)
     with pytest.raises(ValueError, match="grid must be at least 1, got 0"):
-        extract(network, data, view="rgb", layer=0, grid=0)
+        extract(network, data, modality="rgb", layer=0, grid=0)
     with pytest.raises(KeyError, match="no 'depth', only index, rgb, label"):
-        extract(network, data, view="depth")
+        extract(network, data, modality="depth")
     with pytest.raises(TypeError, match="returned Tensor, not Outputs"):
-        extract(network.stem, data, view="rgb")
+        extract(network.stem, data, modality="rgb")
     with pytest.raises(ValueError, match=r"label must be \(2,\), one class an image, got \(2, 4, 4\)"):
         batch = {"depth": torch.rand(2, 1, 4, 4), "label": torch.zeros(2, 4, 4)}
-        extract(DepthCNN(widths=(4,), strides=(2,)), [batch], view="depth")
+        extract(DepthCNN(widths=(4,), strides=(2,)), [batch], modality="depth")
     with pytest.raises(ValueError, match="no batch"):
-        extract(network, [], view="rgb")
+        extract(network, [], modality="rgb")
     with torch.no_grad():
         network.last[1].bias[0] = torch.inf
     with pytest.raises(ValueError, match="features of batch 0 hold NaN or infinity"):
-        extract(network, data, view="rgb")
+        extract(network, data, modality="rgb")
 
 
 def test_tsne_keeps_far_clusters_apart_and_is_the_seeds() -> None:
@@ -100,9 +100,9 @@ def test_tsne_keeps_far_clusters_apart_and_is_the_seeds() -> None:
     features = Features(torch.randn(40, 5) + 100 * label[:, None], label)
     points = tsne(features, limit=30)
     assert points.vectors.shape == (30, 2) and points.label.shape == (30,)
-    centres = torch.stack([points.vectors[points.label == i].mean(0) for i in range(2)])
-    spread = (points.vectors - centres[points.label]).norm(dim=1).mean()
-    assert (centres[0] - centres[1]).norm() > 2 * spread
+    centers = torch.stack([points.vectors[points.label == i].mean(0) for i in range(2)])
+    spread = (points.vectors - centers[points.label]).norm(dim=1).mean()
+    assert (centers[0] - centers[1]).norm() > 2 * spread
     assert torch.equal(points.vectors, tsne(features, limit=30).vectors)
     assert not torch.equal(points.vectors, tsne(features, limit=30, seed=1).vectors)
     with pytest.raises(ValueError, match="at least 4 samples, got 3"):

@@ -14,14 +14,14 @@ def test_encoder_and_classifier_learn_from_the_labels(tmp_path: Path) -> None:
     label = torch.arange(120) % 2
     rgb = (60 * torch.rand(120, 3, 16, 16) + 120 * label[:, None, None, None]).to(torch.uint8)
     images = PairedTensors(rgb=rgb, label=label)
-    config = TrainConfig(epochs=4, batch_size=20, learning_rate=0.05, schedule="cosine")
+    config = TrainConfig(epochs=4, batch_size=20, lr=0.05, schedule="cosine")
     results = []
     for name in ("one", "two"):
         with seeded(0):
             encoder = DepthCNN(3, widths=(4, 8), strides=(2, 2))
         before = digest(encoder.state_dict())
         network, history = finetune(
-            encoder, images, images, 2, config, tmp_path / name, view="rgb",
+            encoder, images, images, 2, config, tmp_path / name, modality="rgb",
             accelerator=make_accelerator(cpu=True), seed=1,
         )  # fmt: skip
         assert network.encoder is encoder and digest(encoder.state_dict()) != before

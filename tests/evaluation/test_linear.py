@@ -34,19 +34,19 @@ def network() -> nn.Module:
 def test_all_layers_of_one_pass_are_those_of_many(network: nn.Module) -> None:
     batches = two_classes(20)
     layers = [Layer(0, 2), Layer(-1, 1), Layer()]
-    for layer, found in zip(layers, extract_layers(network, batches, layers, view="rgb"), strict=True):
-        alone = extract(network, batches, view="rgb", layer=layer.number, grid=layer.grid)
+    for layer, found in zip(layers, extract_layers(network, batches, layers, modality="rgb"), strict=True):
+        alone = extract(network, batches, modality="rgb", layer=layer.number, grid=layer.grid)
         assert torch.equal(found.vectors, alone.vectors) and torch.equal(found.label, alone.label)
 
 
 def test_network_runs_once_for_all_layers() -> None:
     calls = []
 
-    def network(view: Tensor) -> Outputs:
-        calls.append(len(view))
-        return Outputs(None, (view,), view.mean((2, 3)))
+    def network(modality: Tensor) -> Outputs:
+        calls.append(len(modality))
+        return Outputs(None, (modality,), modality.mean((2, 3)))
 
-    extract_layers(network, two_classes(20), [Layer(0, 1), Layer(0, 2), Layer()], view="rgb")
+    extract_layers(network, two_classes(20), [Layer(0, 1), Layer(0, 2), Layer()], modality="rgb")
     assert calls == [10, 10]
 
 
@@ -64,9 +64,9 @@ def test_probe_of_a_model_is_the_probe_of_its_features_and_changes_no_bit(networ
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     train, test = two_classes(40), two_classes(20)
-    found = linear_probe(network, train, test, view="rgb", layer=1, grid=1)
+    found = linear_probe(network, train, test, modality="rgb", layer=1, grid=1)
     expected = probe_logistic(
-        *(extract(network, part, view="rgb", layer=1, grid=1) for part in (train, test))
+        *(extract(network, part, modality="rgb", layer=1, grid=1) for part in (train, test))
     )
     assert found.folds == (expected,) and found.top1 == expected.top1 == 1.0 and found.std is None
     assert network.training
@@ -100,11 +100,11 @@ def test_faults_of_a_probe_are_named() -> None:
 @pytest.mark.parametrize("block", [2, 100])
 def test_nearest_rows_are_those_of_the_largest_cosine(block: int) -> None:
     queries, bank = torch.randn(4, 3), torch.randn(11, 3)
-    found = nearest(queries, bank, neighbours=3, block=block)
+    found = nearest(queries, bank, neighbors=3, block=block)
     for query, rows in zip(queries, found, strict=True):
         cosine = [float(query @ row / (query.norm() * row.norm())) for row in bank]
         assert rows.tolist() == sorted(range(11), key=lambda i, c=cosine: -c[i])[:3]
-    with pytest.raises(ValueError, match="neighbours must be 1 … 11"):
-        nearest(queries, bank, neighbours=12)
+    with pytest.raises(ValueError, match="neighbors must be 1 … 11"):
+        nearest(queries, bank, neighbors=12)
     with pytest.raises(ValueError, match=r"\(B, D\) and \(N, D\)"):
         nearest(queries, torch.randn(3, 4))

@@ -1,4 +1,4 @@
-"""Linear probes and nearest neighbours, against scikit-learn's own pipelines."""
+"""Linear probes and nearest neighbors, against scikit-learn's own pipelines."""
 
 import math
 
@@ -11,12 +11,12 @@ from crdkit.evaluation import Features, ProbeResult, hold_out, knn_accuracy, pro
 
 
 def blobs(count: int, *, seed: int, spread: float = 2.0) -> Features:
-    """Four clouds about fixed centres, off the origin, in six dimensions of unlike scales and a dead one."""
+    """Four clouds about fixed centers, off the origin, in six dimensions of unlike scales and a dead one."""
     classes, dimension = 4, 6
-    centres = torch.randn(classes, dimension, generator=torch.Generator().manual_seed(99))
+    centers = torch.randn(classes, dimension, generator=torch.Generator().manual_seed(99))
     generator = torch.Generator().manual_seed(seed)
     label = torch.randint(0, classes, (count,), generator=generator)
-    vectors = centres[label] + spread * torch.randn(count, dimension, generator=generator)
+    vectors = centers[label] + spread * torch.randn(count, dimension, generator=generator)
     vectors = 5 + vectors * torch.logspace(-2, 2, dimension)
     return Features(torch.cat([vectors, torch.full((count, 1), 0.1)], dim=1), label)
 
@@ -79,7 +79,7 @@ def test_same_seed_same_result_and_another_splits_anew(kind: str) -> None:
 
 def test_sgd_probe_separates_what_is_separable() -> None:
     train, test = blobs(200, spread=0.05, seed=1), blobs(100, spread=0.05, seed=2)
-    result = probe_sgd(train, test, learning_rates=(0.1, 0.01), batch_size=50)
+    result = probe_sgd(train, test, lrs=(0.1, 0.01), batch_size=50)
     assert result.top1 == 1.0 and max(result.validation) == 1.0
     assert result.candidates == (0.01, 0.1)
 
@@ -88,7 +88,7 @@ def test_sgd_probe_comes_to_the_optimum_of_the_same_loss() -> None:
     # With weight decay the optimum is unique, and scikit-learn's at C = 1 / (decay n).
     decay, chosen = 0.1, blobs(160, seed=1)
     result = probe_sgd(
-        chosen, TEST, learning_rates=(0.05,), epochs=200, batch_size=160, weight_decay=decay, held_out=0.2
+        chosen, TEST, lrs=(0.05,), epochs=200, batch_size=160, weight_decay=decay, held_out=0.2
     )
     expected = logistic(chosen.vectors, chosen.label, TEST.vectors, TEST.label, 1 / (decay * 160))
     assert result.top1 == pytest.approx(expected, abs=1.5 / 90)
@@ -115,7 +115,7 @@ def test_every_class_is_held_out_in_its_share() -> None:
 
 
 @pytest.mark.parametrize("block", [7, 4096])
-def test_neighbours_vote_as_scikit_learns_do(block: int) -> None:
+def test_neighbors_vote_as_scikit_learns_do(block: int) -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = (Features(part.vectors[:, :6] - 5, part.label) for part in (TRAIN, TEST))
@@ -124,7 +124,7 @@ def test_neighbours_vote_as_scikit_learns_do(block: int) -> None:
         test.vectors.numpy(), test.label.numpy()
     )
     assert knn_accuracy(train, test, block=block) == pytest.approx(expected, rel=1e-12)
-    assert knn_accuracy(train, train, neighbours=1, block=block) == 1.0
+    assert knn_accuracy(train, train, neighbors=1, block=block) == 1.0
     nearest = model.set_params(n_neighbors=1).score(test.vectors.numpy(), test.label.numpy())
     # A temperature near zero leaves the nearest alone to vote, and overflows nothing.
     assert knn_accuracy(train, test, temperature=1e-9, block=block) == pytest.approx(nearest)
@@ -150,12 +150,12 @@ def test_faults_are_named() -> None:
         probe_logistic(one, one)
     with pytest.raises(ValueError, match=r"strengths must be positive, at least one, got \(-1, 1\)"):
         probe_logistic(TRAIN, TEST, strengths=(1, -1))
-    with pytest.raises(ValueError, match="learning_rates must be positive"):
-        probe_sgd(TRAIN, TEST, learning_rates=())
+    with pytest.raises(ValueError, match="lrs must be positive"):
+        probe_sgd(TRAIN, TEST, lrs=())
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         probe_sgd(TRAIN, TEST, epochs=0)
-    with pytest.raises(ValueError, match="neighbours must be 1 … 160, the training samples, got 161"):
-        knn_accuracy(TRAIN, TEST, neighbours=161)
+    with pytest.raises(ValueError, match="neighbors must be 1 … 160, the training samples, got 161"):
+        knn_accuracy(TRAIN, TEST, neighbors=161)
     with pytest.raises(ValueError, match=f"temperature must be positive, got -{math.inf}"):
         knn_accuracy(TRAIN, TEST, temperature=-math.inf)
     with pytest.raises(ValueError, match="block must be at least 1, got 0"):

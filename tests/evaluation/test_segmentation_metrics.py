@@ -125,7 +125,7 @@ def test_segment_reads_loaders_lists_and_data_sets_alike() -> None:
     expected = matrix.compute()
     loader = DataLoader(Scenes(), batch_size=4)
     for batches in (loader, list(loader), iter(loader), Scenes(), WholeBatches()):
-        assert segment(by_value, batches, 5, view="depth", batch_size=4) == expected
+        assert segment(by_value, batches, 5, modality="depth", batch_size=4) == expected
     whole = segment(lambda batch: Outputs(by_value(batch["depth"]), (), batch["depth"]), Scenes(), 5)
     assert whole == expected
     assert set(expected) == {"pixel_accuracy", "mean_iou", "iou"} and len(expected["iou"]) == 5
@@ -143,18 +143,18 @@ def test_segment_runs_a_module_in_eval_without_a_trace() -> None:
     network.train()
     network.head.eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    first = segment(network, Scenes(), 5, view="depth", batch_size=2)
-    assert first == segment(network, Scenes(), 5, view="depth", batch_size=6)
+    first = segment(network, Scenes(), 5, modality="depth", batch_size=2)
+    assert first == segment(network, Scenes(), 5, modality="depth", batch_size=6)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert network.training and network.encoder.training and not network.head.training
 
 
 def test_segment_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="no batch"):
-        segment(by_value, [], 5, view="depth")
+        segment(by_value, [], 5, modality="depth")
     with pytest.raises(KeyError, match="no 'rgb', only depth, label"):
-        segment(by_value, Scenes(), 5, view="rgb")
+        segment(by_value, Scenes(), 5, modality="rgb")
     with pytest.raises(ValueError, match=r"logits \(B, 4, h, w\), got \(6, 5, 8, 9\)"):
-        segment(by_value, Scenes(), 4, view="depth")
+        segment(by_value, Scenes(), 4, modality="depth")
     with pytest.raises(ValueError, match=r"got NoneType"):
-        segment(DepthCNN(widths=(4,), strides=(2,)), Scenes(), 5, view="depth")
+        segment(DepthCNN(widths=(4,), strides=(2,)), Scenes(), 5, modality="depth")

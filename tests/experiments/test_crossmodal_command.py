@@ -79,7 +79,7 @@ def test_views_of_one_image_are_probed_tuned_and_drawn(tmp_path: Path) -> None:
     assert set(found["summary"]["crd+kd"]) >= {"probe_1", "probe_4", "knn", "finetune_top1"}
     assert found["teacher"]["top1"] <= found["teacher"]["best_top1"]
     report = (tmp_path / "out" / "report.md").read_text()
-    for picture in ("layers", "neighbours", "curves"):
+    for picture in ("layers", "neighbors", "curves"):
         assert f"pictures/{picture}.png" in report
         assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
     assert "The teacher (resnet8) sees l" in report and "1800 images without labels" in report

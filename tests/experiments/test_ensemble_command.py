@@ -15,7 +15,7 @@ SHORT = [
 ]
 TINY = [
     *("--cpu", "--data.classes", "3", "--members.number", "2", "--members.architecture", "resnet8"),
-    *("--teachers", "1", "2", "--views", "2", "--setting", "crd.num_negatives=32", *SHORT),
+    *("--teachers", "1", "2", "--modalities", "2", "--setting", "crd.num_negatives=32", *SHORT),
 ]
 
 

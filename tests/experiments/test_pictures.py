@@ -20,14 +20,14 @@ from crdkit.experiments.report import Column, Summary
 
 def pixels(path: Path) -> set[tuple[int, ...]]:
     image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    return {tuple(colour) for colour in np.unique(image.reshape(-1, 3), axis=0).tolist()}
+    return {tuple(color) for color in np.unique(image.reshape(-1, 3), axis=0).tolist()}
 
 
-def test_matrices_share_a_scale_about_zero_and_nan_is_grey(tmp_path: Path) -> None:
+def test_matrices_share_a_scale_about_zero_and_nan_is_gray(tmp_path: Path) -> None:
     matrix = torch.tensor([[2.0, -2.0], [torch.nan, 0.0]])
     both = pixels(matrix_picture(tmp_path / "both.png", {"kd": matrix, "crd": matrix / 100}))
-    darkest_red, darkest_blue, grey = (103, 0, 31), (5, 48, 97), (128, 128, 128)
-    assert {darkest_red, darkest_blue, grey} <= both
+    darkest_red, darkest_blue, gray = (103, 0, 31), (5, 48, 97), (128, 128, 128)
+    assert {darkest_red, darkest_blue, gray} <= both
     assert pixels(matrix_picture(tmp_path / "zero.png", {"self": torch.zeros(3, 3)}))
     matrix_picture(tmp_path / "nothing.png", {"none": torch.full((2, 2), torch.nan)})
     assert (tmp_path / "nothing.png").stat().st_size > 1000
@@ -37,11 +37,11 @@ def test_matrices_share_a_scale_about_zero_and_nan_is_grey(tmp_path: Path) -> No
         matrix_picture(tmp_path / "x.png", {})
 
 
-def test_points_have_the_colours_of_their_classes(tmp_path: Path) -> None:
+def test_points_have_the_colors_of_their_classes(tmp_path: Path) -> None:
     points, label = torch.randn(60, 2), torch.arange(60) % 2 * 3
     drawn = pixels(embedding_picture(tmp_path / "points.png", points, label, class_names=list("abcd")))
-    colours = [tuple(colour) for colour in palette(4).tolist()]
-    assert colours[0] in drawn and colours[3] in drawn and colours[1] not in drawn
+    colors = [tuple(color) for color in palette(4).tolist()]
+    assert colors[0] in drawn and colors[3] in drawn and colors[1] not in drawn
     with pytest.raises(ValueError, match=r"points must be \(N, 2\) and label .*\(60, 2\) and \(59,\)"):
         embedding_picture(tmp_path / "x.png", points, label[1:])
 
@@ -59,8 +59,8 @@ def test_errors_are_drawn_where_they_are_known(tmp_path: Path) -> None:
     ensembles = {"1": [0.45, 0.47], "4": [0.35]}
     both = error_curves(tmp_path / "both.png", summary, (1, 2, 4), ensembles=ensembles)
     assert BLUE in pixels(alone)
-    grey = [int((cv2.imread(str(path)) == 128).all(2).sum()) for path in (alone, both)]
-    assert grey[1] > grey[0] + 100  # the dashed line of the teachers together
+    gray = [int((cv2.imread(str(path)) == 128).all(2).sum()) for path in (alone, both)]
+    assert gray[1] > gray[0] + 100  # the dashed line of the teachers together
 
 
 def test_layers_are_drawn_from_the_stem_on(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_retrieved_images_stand_beside_their_query(tmp_path: Path) -> None:
         return np.full((3, 4, 4), row / 10)
 
     found = {"none": [[1, 2], [3, 4]], "crd": [[5, 6], [7, 8]]}
-    drawn = pixels(retrieval_picture(tmp_path / "neighbours.png", image, [0, 9], found))
+    drawn = pixels(retrieval_picture(tmp_path / "neighbors.png", image, [0, 9], found))
     assert shown == [0, 1, 2, 0, 5, 6, 9, 3, 4, 9, 7, 8]
     assert (255, 0, 0) in drawn  # the queries' frames
     with pytest.raises(ValueError, match="at least one method"):

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from crdkit.data import Normalise, PackedImages, Statistics
+from crdkit.data import Normalize, PackedImages, Statistics
 from crdkit.evaluation import extract, knn_accuracy, probe_logistic
-from crdkit.models import Normalised, create, save_weights
+from crdkit.models import Normalized, create, save_weights
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "probe.py"
 
@@ -41,9 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = create("resnet18", num_classes=7)
     save_weights(network.network, folder / "bare" / "model.safetensors")
     save_weights(network.network, folder / "teacher" / "model.safetensors")
-    whole = Normalised(Normalise(trained, "rgb"), network)
+    whole = Normalized(Normalize(trained, "rgb"), network)
     save_weights(whole, folder / "teacher" / "training" / "model.safetensors")
-    save_weights(Normalised(Normalise(trained, "rgb"), create("resnet18", num_classes=None)),
+    save_weights(Normalized(Normalize(trained, "rgb"), create("resnet18", num_classes=None)),
                  folder / "encoder.safetensors")  # fmt: skip
     return folder
 
@@ -60,8 +60,8 @@ BASIC = ("--cpu", "--network", "resnet18", "--data.root", "two.h5", "--data.size
 def expected(place: Path, statistics: Statistics) -> tuple[float, float]:
     network = create("resnet18", num_classes=None, weights=place / "bare" / "model.safetensors")
     splits = [PackedImages(place / "two.h5", split, size=(24, 24)) for split in ("train", "test")]
-    whole = Normalised(Normalise(statistics, "rgb"), network).to(memory_format=torch.channels_last)
-    train, test = (extract(whole, images, view="rgb") for images in splits)
+    whole = Normalized(Normalize(statistics, "rgb"), network).to(memory_format=torch.channels_last)
+    train, test = (extract(whole, images, modality="rgb") for images in splits)
     return probe_logistic(train, test).top1, knn_accuracy(train, test)
 
 
@@ -96,14 +96,14 @@ def test_every_kind_of_weights_is_a_row_of_the_table(place: Path) -> None:
         assert (place / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
     assert str(place) not in (place / "out" / "results.json").read_text() + report
     assert "linear probe" in done.stdout and "20-NN" in done.stdout
-    assert "neighbours: 20" in (place / "out" / "config.yaml").read_text()
+    assert "neighbors: 20" in (place / "out" / "config.yaml").read_text()
 
     again = run(*BASIC, "--weights", "bare", "--output", "out", folder=place)
     assert again.returncode == 1 and "out exists; name another --output" in again.stderr
 
 
 def test_two_processes_share_the_rows_and_sgd_probes_a_layer(place: Path) -> None:
-    layer = ("--layer", "1", "--grid", "2", "--probe", "sgd", "--neighbours", "3", "--precision", "bf16")
+    layer = ("--layer", "1", "--grid", "2", "--probe", "sgd", "--neighbors", "3", "--precision", "bf16")
     rest = ("--weights", "a=bare", "b=bare", "random", "--statistics", "trained.json", "--output", "shared")
     Statistics(mean={"rgb": (0.2, 0.3, 0.4)}, std={"rgb": (0.5, 0.6, 0.7)}).save(place / "trained.json")
     done = run(*BASIC, *layer, *rest, folder=place, ranks=2)

@@ -19,7 +19,7 @@ from crdkit.experiments.report import (
     Run,
     environment_line,
     markdown_table,
-    summarise,
+    summarize,
     terminal_table,
     write_report,
     write_results,
@@ -51,7 +51,7 @@ RUNS = [
 
 
 def test_summary_is_numpys_mean_and_sample_deviation() -> None:
-    summary = summarise(RUNS)
+    summary = summarize(RUNS)
     assert list(summary) == ["none", "crd"]
     assert set(summary["none"]) == {"pixel_accuracy", "mean_iou"}  # lists are left out
     series = [0.50, 0.54, 0.52]
@@ -61,14 +61,14 @@ def test_summary_is_numpys_mean_and_sample_deviation() -> None:
 
 
 def test_one_run_has_no_deviation() -> None:
-    assert summarise([run("crd", 0, 0.5)])["crd"]["pixel_accuracy"] == {"mean": 0.5, "std": None, "n": 1}
+    assert summarize([run("crd", 0, 0.5)])["crd"]["pixel_accuracy"] == {"mean": 0.5, "std": None, "n": 1}
 
 
 def test_summary_refuses_what_would_mislead() -> None:
     with pytest.raises(ValueError, match="'crd' has two runs with seed 0"):
-        summarise([run("crd", 0, 0.5), run("crd", 0, 0.6)])
+        summarize([run("crd", 0, 0.5), run("crd", 0, 0.6)])
     with pytest.raises(ValueError, match=r"pixel_accuracy of method 'crd', seed 3, is nan"):
-        summarise([run("crd", 3, math.nan)])
+        summarize([run("crd", 3, math.nan)])
 
 
 def test_results_have_the_promised_shape(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_results_have_the_promised_shape(tmp_path: Path) -> None:
     assert set(results) == {"task", "preset", "runs", "summary", "environment", "config"}
     assert (results["task"], results["preset"]) == ("crossmodal", "nyu")
     assert results["environment"] == ENVIRONMENT
-    assert results["summary"] == summarise(RUNS)
+    assert results["summary"] == summarize(RUNS)
     assert results["runs"][0]["metrics"]["iou"] == [0.1, None]
     assert results["config"] == {
         "root": "pairs.h5", "weights": "teacher.safetensors", "preset": "nyu", "seeds": [0, 1]
@@ -117,7 +117,7 @@ def test_failed_write_keeps_the_previous_results(tmp_path: Path) -> None:
 
 def test_markdown_table_shows_deviation_gain_and_the_best() -> None:
     columns = [Column("pixel_accuracy", "accuracy"), Column("absent", "absent")]
-    table = markdown_table(summarise(RUNS), columns, baseline="none", extra={"paper": {"crd": "61.6"}})
+    table = markdown_table(summarize(RUNS), columns, baseline="none", extra={"paper": {"crd": "61.6"}})
     assert table.splitlines() == [
         "| method | accuracy | paper | n |",
         "|---|---:|---:|---:|",
@@ -127,14 +127,14 @@ def test_markdown_table_shows_deviation_gain_and_the_best() -> None:
 
 
 def test_a_method_without_the_metric_has_a_dash() -> None:
-    summary = summarise([run("none", 0, 0.5), run("crd", 0, 0.6, mean_iou=0.3)])
+    summary = summarize([run("none", 0, 0.5), run("crd", 0, 0.6, mean_iou=0.3)])
     rows = markdown_table(summary, SEGMENTATION_COLUMNS).splitlines()
     assert rows[2:] == ["| none | 50.0 | – | 1 |", "| crd | **60.0** | 30.0 | 1 |"]
 
 
 def test_terminal_table_has_the_same_cells() -> None:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(terminal_table(summarise(RUNS), SEGMENTATION_COLUMNS, baseline="none", title="A title"))
+    console.print(terminal_table(summarize(RUNS), SEGMENTATION_COLUMNS, baseline="none", title="A title"))
     text = console.export_text()
     for cell in ("A title", "52.0 ± 2.0", "60.5 ± 0.7 (+8.5)", "24.5 ± 0.7 (+3.5)"):
         assert cell in text
@@ -145,7 +145,7 @@ def test_terminal_table_of_many_metrics_loses_no_digit_in_80_characters() -> Non
     metrics = {column.metric: 0.123 for column in columns}
     runs = [run(method, 0, 0.5, **metrics) for method in ("none", "crd-dense+kd")]
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(terminal_table(summarise(runs), columns, baseline="none"))
+    console.print(terminal_table(summarize(runs), columns, baseline="none"))
     text = console.export_text()
     assert "crd-dense+kd" in text and "…" not in text and text.count("12.3") == 2 * len(columns)
 
@@ -196,11 +196,11 @@ def test_panel_refuses_rows_of_different_methods(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_classes", [13, 40])
-def test_colours_differ_and_ignored_pixels_are_grey(num_classes: int) -> None:
-    image = pictures.colourise(torch.tensor([[*range(num_classes), 255]]))
+def test_colors_differ_and_ignored_pixels_are_gray(num_classes: int) -> None:
+    image = pictures.colorise(torch.tensor([[*range(num_classes), 255]]))
     assert image.shape == (1, num_classes + 1, 3)
-    assert len({tuple(colour) for colour in image[0].tolist()}) == num_classes + 1
-    assert tuple(image[0, -1]) == pictures.IGNORE_COLOUR
+    assert len({tuple(color) for color in image[0].tolist()}) == num_classes + 1
+    assert tuple(image[0, -1]) == pictures.IGNORE_COLOR
 
 
 def test_environment_names_versions_and_hardware() -> None:

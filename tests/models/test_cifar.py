@@ -172,14 +172,14 @@ def test_encoders_exchange_weights_with_classifiers(tmp_path, name: str) -> None
 
 
 def test_weights_of_other_channels_and_classes_are_adapted(tmp_path) -> None:
-    colour = lively("vgg8", num_classes=9)
-    torch.save({"model": colour.state_dict(), "epoch": 240}, tmp_path / "colour.pth")
-    same = create("vgg8", num_classes=9, weights=tmp_path / "colour.pth").eval()
-    assert all(torch.equal(t, colour.state_dict()[key]) for key, t in same.state_dict().items())
-    depth = create("vgg8", num_classes=2, in_channels=1, weights=str(tmp_path / "colour.pth")).eval()
-    grey = torch.rand(2, 1, 32, 32)
-    torch.testing.assert_close(depth(grey).embedding, colour(grey.expand(-1, 3, -1, -1)).embedding)
-    assert depth(grey).logits.shape == (2, 2)
+    color = lively("vgg8", num_classes=9)
+    torch.save({"model": color.state_dict(), "epoch": 240}, tmp_path / "color.pth")
+    same = create("vgg8", num_classes=9, weights=tmp_path / "color.pth").eval()
+    assert all(torch.equal(t, color.state_dict()[key]) for key, t in same.state_dict().items())
+    depth = create("vgg8", num_classes=2, in_channels=1, weights=str(tmp_path / "color.pth")).eval()
+    gray = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(depth(gray).embedding, color(gray.expand(-1, 3, -1, -1)).embedding)
+    assert depth(gray).logits.shape == (2, 2)
 
 
 def test_loading_leaves_the_generator_alone_and_heads_drawn_anew_differ(tmp_path) -> None:

@@ -46,16 +46,16 @@ def test_in_channels(in_channels: int) -> None:
 
 
 @pytest.mark.parametrize("in_channels", [1, 2, 5])
-def test_adapted_kernels_answer_grey_images_alike(tmp_path, in_channels: int) -> None:
-    colour = create("resnet18", num_classes=4).eval()
-    save_weights(colour, tmp_path / "colour.safetensors")
+def test_adapted_kernels_answer_gray_images_alike(tmp_path, in_channels: int) -> None:
+    color = create("resnet18", num_classes=4).eval()
+    save_weights(color, tmp_path / "color.safetensors")
     adapted = create(
-        "resnet18", num_classes=4, in_channels=in_channels, weights=tmp_path / "colour.safetensors"
+        "resnet18", num_classes=4, in_channels=in_channels, weights=tmp_path / "color.safetensors"
     )
-    grey = torch.rand(2, 1, SIZE, SIZE)
+    gray = torch.rand(2, 1, SIZE, SIZE)
     torch.testing.assert_close(
-        adapted.eval()(grey.expand(-1, in_channels, -1, -1)).logits,
-        colour(grey.expand(-1, 3, -1, -1)).logits,
+        adapted.eval()(gray.expand(-1, in_channels, -1, -1)).logits,
+        color(gray.expand(-1, 3, -1, -1)).logits,
         rtol=1e-4,
         atol=1e-4,
     )

@@ -49,14 +49,14 @@ def test_encoders_and_weights(tmp_path) -> None:
     ).eval()
     outputs = encoder(x)
     assert outputs.logits is None and torch.equal(outputs.embedding, whole(x).embedding)
-    grey = create(
+    gray = create(
         "timm/mobilenetv3_small_050", num_classes=5, in_channels=1, weights=tmp_path / "w.safetensors"
     ).eval()
     y = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(
-        grey(y).embedding, whole(y.expand(-1, 3, -1, -1)).embedding, rtol=1e-4, atol=1e-5
+        gray(y).embedding, whole(y.expand(-1, 3, -1, -1)).embedding, rtol=1e-4, atol=1e-5
     )
-    assert measure(grey, (1, 64, 64)).logits == (5,)
+    assert measure(gray, (1, 64, 64)).logits == (5,)
 
 
 def test_names_and_networks_that_cannot_serve() -> None:

@@ -1,0 +1,17 @@
+"""Errors that a command prints as one message: what was wrong, where, and what to do."""
+
+
+class CrdkitError(Exception):
+    """Base of the errors that a script prints without a stack trace."""
+
+
+class OutputError(CrdkitError):
+    """A folder or a file cannot be written: read-only, no space, not a folder."""
+
+
+class ManifestError(CrdkitError):
+    """A folder's files are not what its manifest lists; the message names the file."""
+
+
+class ResumeError(CrdkitError):
+    """A folder was made with other settings; the message lists the differences."""

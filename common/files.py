@@ -1,0 +1,67 @@
+"""Files and folders that are whole or absent: written beside their place, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path to write a file, or to make a folder with files, that takes the place of `path` if nothing fails.
+
+    The path has the same ending and lies in a hidden folder beside `path`, whose parents are made. What is
+    written there is flushed and renamed at the end; after an error, or a kill, `path` is as it was. A file
+    has the permissions that the umask gives, whatever wrote it. A folder must not exist at `path` before.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.parent / f".tmp-{path.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        hidden.mkdir()
+        made = hidden / path.name
+        yield made
+        if made.is_dir():
+            os.rename(made, path)
+        else:
+            # Some libraries make files that only the owner may read.
+            (hidden / "mode").touch()
+            made.chmod((hidden / "mode").stat().st_mode)
+            flush(made)
+            os.replace(made, path)
+        flush(path.parent)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomically(path) as made:
+        made.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Make a file's contents, or a folder's entries, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
