@@ -10,6 +10,7 @@ from . import (
     evaluation,
     experiments,
     models,
+    transfer,
 )
 from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
 from .models import Outputs
@@ -35,4 +36,5 @@ __all__ = [
     "evaluation",
     "experiments",
     "models",
+    "transfer",
 ]

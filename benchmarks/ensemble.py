@@ -1,9 +1,9 @@
-"""What many teachers cost: the batched call against the loop, and kept answers against live teachers.
+"""What many teachers cost: the batched call against the loop, and cached outputs against live teachers.
 
 The first part times the forward pass of N members over a batch, one after the other and as one batched call.
 The second part times a whole training step of the student (teachers, student, terms, backward, SGD, memories)
-with live teachers and with their answers read from files, as `--views` does. All take turns in one run; times
-are medians over the rounds.
+with live teachers and with their outputs read from files, as `--transfer.cached-augmentations` does. All take
+turns in one run; times are medians over the rounds.
 
     python benchmarks/ensemble.py --output benchmarks/results/ensemble-cpu.json
 """
@@ -32,21 +32,21 @@ def teacher_calls(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Loop and batched call for each number of members, and how far their logits are apart."""
     import torch
 
-    from crdkit.ensemble import Teachers
     from crdkit.models import create
+    from crdkit.transfer import Teacher, TeacherTargets
 
     device = given.device
     for number in NUMBERS:
         torch.manual_seed(SEED)
-        networks = [
-            create(given.teacher, num_classes=100).to(device).to(memory_format=torch.channels_last)
+        teachers = [
+            Teacher(create(given.teacher, num_classes=100).to(device).to(memory_format=torch.channels_last))
             for _ in range(number)
         ]
-        view = torch.rand(given.batch_size, 3, 32, 32, device=device)
-        kinds = {"loop": Teachers(networks, batched=False), "batched": Teachers(networks, batched=True)}
+        batch = {"rgb": torch.rand(given.batch_size, 3, 32, 32, device=device)}
+        kinds = {name: TeacherTargets(teachers, batched=name == "batched") for name in ("loop", "batched")}
 
-        def call(kind: str, kinds: Any = kinds, view: Any = view) -> Any:
-            outputs = kinds[kind](view)
+        def call(kind: str, kinds: Any = kinds, batch: Any = batch) -> Any:
+            outputs = kinds[kind](batch)
             synchronize(device)
             return outputs
 
@@ -57,58 +57,60 @@ def teacher_calls(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Live and kept answers for each kind of step and number of teachers."""
-    import numpy as np
+    """Live and cached outputs for each kind of step and number of teachers."""
     import torch
-    from torch import nn
 
-    from crdkit.data import read_mapped, write_mapped
-    from crdkit.distillers import Pair, build_terms
-    from crdkit.engine import TaughtViews, TransferTask
-    from crdkit.ensemble import FixedViews, Teachers, methods_of_many
-    from crdkit.models import create, measure
+    from crdkit.data import PairedTensors, Statistics
+    from crdkit.distillers import build_terms
+    from crdkit.engine import make_accelerator
+    from crdkit.models import create
+    from crdkit.transfer import (
+        Cache,
+        Teacher,
+        TeacherTargets,
+        TransferData,
+        TransferTask,
+        cached_targets,
+        make_spec,
+    )
 
-    device, samples = given.device, given.samples
-    rng = np.random.default_rng(SEED)
+    device, samples, size = given.device, given.samples, (3, 32, 32)
+    torch.manual_seed(SEED)
+    teachers = [
+        Teacher(
+            create(given.teacher, num_classes=100).to(device).to(memory_format=torch.channels_last).eval()
+        )
+        for _ in range(max(NUMBERS))
+    ]
     labels = torch.arange(samples) % 100
-    size = (3, 32, 32)
+    rgb = torch.randint(0, 256, (samples, *size), dtype=torch.uint8)
+    plain = Statistics(mean={"rgb": (0.0,) * 3}, std={"rgb": (1.0,) * 3})
+    dataset = PairedTensors(rgb=rgb, label=labels).to(device)
+    data = TransferData(dataset, torch.nn.Identity(), "rgb", plain, size[1:], labels=labels)
     with tempfile.TemporaryDirectory() as folder:
+        cache = Cache(
+            data, 1, place="disk", folder=Path(folder), limit=0.0, fingerprint={},
+            accelerator=make_accelerator(cpu=device == "cpu"),
+        )  # fmt: skip
+        reads = frozenset({"logits", "embedding"})
 
-        def mapped(name: str, *shape: int, kind: str = "float32") -> Any:
-            path, length = Path(folder) / f"{name}.h5", samples
-            rows = rng.integers(0, 256, (length, *shape)).astype(kind)
-            write_mapped(path, {}, length, [{"rows": rows}])
-            return read_mapped(path, verify=False)["rows"][None]
-
-        torch.manual_seed(SEED)
-        networks = [
-            create(given.teacher, num_classes=100).to(device).to(memory_format=torch.channels_last)
-            for _ in range(max(NUMBERS))
-        ]
-        width = measure(networks[0], size).embedding
-        images = mapped("images", *size, kind="uint8")
-        answers = [
-            {"logits": mapped(f"logits-{i}", 100), "embedding": mapped(f"embedding-{i}", width)}
-            for i in range(max(NUMBERS))
-        ]
-
-        def step_of(method: str, settings: Any, number: int, kept: bool) -> Callable[[], None]:
+        def step_of(method: str, settings: Any, number: int, cached: bool) -> Callable[[], None]:
             student = create(given.student, num_classes=100).to(device).to(memory_format=torch.channels_last)
-            pair = Pair(measure(student, size), measure(networks[0], size), samples, labels)
-            terms = build_terms(method, [pair] * number, settings, methods=methods_of_many())
-            views = (
-                FixedViews(images, answers[:number])
-                if kept
-                else TaughtViews(nn.Identity(), Teachers(networks[:number]))
-            )
-            task = TransferTask(student, terms, views, task_weight=1.0)
-            return training_step(task, labels, batch_size=given.batch_size, size=size, device=device)
+            specs = [make_spec(student, teacher, data) for teacher in teachers[:number]]
+            terms = build_terms(method, specs, settings)
+            targets: Any = cached_targets if cached else TeacherTargets(teachers[:number])
+            task = TransferTask(student, terms, targets, task_weight=1.0)
+            source = cache.dataset(teachers[:number], [reads] * number) if cached else dataset
+            return training_step(
+                task, lambda rows: source.__getitems__(rows.tolist()), samples, batch_size=given.batch_size,
+                device=device,
+            )  # fmt: skip
 
         for name, (method, settings) in STEPS.items():
             for number in NUMBERS:
                 calls = {
-                    kind: step_of(method, settings, number, kept)
-                    for kind, kept in (("live", False), ("kept", True))
+                    kind: step_of(method, settings, number, cached)
+                    for kind, cached in (("live", False), ("cached", True))
                 }
                 yield {"step": name, "teachers": number, **medians(calls, given.rounds)}
 
@@ -138,9 +140,9 @@ def main() -> None:
         calls.append(row)
         print("{teachers} members: loop {loop:.4f} s, batched {batched:.4f} s: {speedup:.2f} ×".format(**row))
     for row in steps(given):
-        row["speedup"] = row["live"] / row["kept"]
+        row["speedup"] = row["live"] / row["cached"]
         found.append(row)
-        print("{step}, {teachers}: live {live:.4f} s, kept {kept:.4f} s: {speedup:.2f} ×".format(**row))
+        print("{step}, {teachers}: live {live:.4f} s, cached {cached:.4f} s: {speedup:.2f} ×".format(**row))
     report = {
         "benchmark": "ensemble",
         **around,

@@ -28,7 +28,7 @@ def main() -> None:
     import torch
 
     from crdkit.data import NYUDepth, PackedPairs
-    from crdkit.data.convert import METRES_PER_UNIT, convert_nyu
+    from crdkit.data.io.converters import METRES_PER_UNIT, convert_nyu
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

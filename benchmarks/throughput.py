@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +22,21 @@ from turns import medians, surroundings, training_step, write
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from crdkit.distillers import Context, Pair, Term
+    from crdkit.distillers import BatchMeta, FeatureSpec, Term
 
 METHODS = ("kd", "fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "nst", "crd", "dkd", "dist", "reviewkd")
 NUM_SAMPLES, NUM_CLASSES, SEED = 50_000, 100, 0
 
 
-def published_crd(pair: Pair) -> Term:
+def published_crd(spec: FeatureSpec) -> Term:
     """CRD with uniform negatives, in the published formulation."""
     from published import published_loss
     from torch import nn
 
-    from crdkit.distillers import METHODS as MAKERS
-    from crdkit.distillers import Term
+    from crdkit.distillers import build_terms
 
-    term = MAKERS["crd"](pair, negatives="uniform")
-    contrast: Any = term.objective.contrast
+    (term,) = build_terms("crd", [spec], {"crd": {"negatives": "uniform"}}).values()
+    contrast: Any = next(part for part in term.objective.modules() if hasattr(part, "bank_student"))
     loss, write = published_loss(contrast, contrast.num_negatives)
 
     class Published(nn.Module):
@@ -46,23 +46,23 @@ def published_crd(pair: Pair) -> Term:
             super().__init__()
             self.contrast = contrast
 
-        def forward(self, z_s: Tensor, z_t: Tensor, *, context: Context) -> Tensor:
-            return loss(z_s, z_t, context.index)
+        def forward(self, of_the_teacher: tuple[Tensor, Tensor], *, meta: BatchMeta) -> Tensor:
+            return loss(*of_the_teacher, meta.index)
 
         def update(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
             write(index, z_s, z_t)
 
-    return Term(term.projector, Published(), term.weight, written=term.written)
+    return replace(term, objective=Published())
 
 
 def build_step(name: str, networks: tuple[str, str], batch_size: int, device: str) -> Callable[[], None]:
     """One training step of a method, on random images."""
     import torch
-    from torch import nn
 
-    from crdkit.distillers import Pair, build_terms
-    from crdkit.engine import TaughtViews, TransferTask
-    from crdkit.models import Frozen, create, measure
+    from crdkit.data import Statistics
+    from crdkit.distillers import build_terms
+    from crdkit.models import create
+    from crdkit.transfer import Teacher, TeacherTargets, TransferData, TransferTask, make_spec
 
     torch.manual_seed(SEED)
     teacher, student = (
@@ -70,16 +70,22 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
         for network in networks
     )
     labels = torch.arange(NUM_SAMPLES) % NUM_CLASSES
-    size = (3, 32, 32)
-    pair = Pair(measure(student, size), measure(teacher, size), NUM_SAMPLES, labels)
+    plain = Statistics(mean={"rgb": (0.0,) * 3}, std={"rgb": (1.0,) * 3})
+    data = TransferData(labels, torch.nn.Identity(), "rgb", plain, (32, 32), labels=labels)
+    spec = make_spec(student, Teacher(teacher), data)
     terms: dict[str, Term] = {}
     if name == "crd, published":
-        terms = {"crd": published_crd(pair)}
+        terms = {"crd": published_crd(spec)}
     elif name not in ("none", "taught"):
-        terms = build_terms(name, pair)
-    views = TaughtViews(nn.Identity(), None if name == "none" else Frozen(teacher))
-    task = TransferTask(student, terms, views, task_weight=1.0)
-    return training_step(task, labels, batch_size=batch_size, size=size, device=device)
+        terms = build_terms(name, [spec])
+    targets: Any = (lambda batch: ()) if name == "none" else TeacherTargets([Teacher(teacher)])
+    task = TransferTask(student, terms, targets, task_weight=1.0)
+
+    def read(rows: Tensor) -> dict[str, Tensor]:
+        images = torch.rand(len(rows), *data.shape("rgb"), device=device)
+        return {"index": rows, "rgb": images, "label": labels[rows]}
+
+    return training_step(task, read, NUM_SAMPLES, batch_size=batch_size, device=device)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from crdkit.engine import TransferTask
+    from crdkit.transfer import TransferTask
 
 
 def medians(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -29,17 +29,22 @@ def medians(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 def training_step(
-    task: TransferTask, labels: Tensor, *, batch_size: int, size: tuple[int, int, int], device: str
+    task: TransferTask,
+    read: Callable[[Tensor], dict[str, Tensor]],
+    num_samples: int,
+    *,
+    batch_size: int,
+    device: str,
 ) -> Callable[[], None]:
-    """What the pipelines do with a batch, here of random images: terms, backward, SGD, memories.
+    """What the pipelines do with a batch: terms, backward, SGD, memories.
 
     Args:
-        labels: (M,) of the data set that the batches are from.
-        size: (C, H, W).
+        read: rows (B,) -> their batch.
+        num_samples: M of the data set that the rows are from.
     """
     import torch
 
-    from crdkit.engine.task import weighted_sum
+    from crdkit.engine import weighted_sum
 
     task.module.to(device).train()
     if task.memory is not None:
@@ -47,11 +52,8 @@ def training_step(
     optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-4, momentum=0.9)
 
     def step() -> None:
-        index = torch.randperm(len(labels))[:batch_size]
         batch = {
-            "index": index.to(device),
-            "rgb": torch.rand(batch_size, *size, device=device),
-            "label": labels[index].to(device),
+            name: value.to(device) for name, value in read(torch.randperm(num_samples)[:batch_size]).items()
         }
         found, extra = task.terms(task.module, batch)
         weighted_sum(found, task.weights).backward()

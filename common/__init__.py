@@ -2,10 +2,11 @@
 
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
 from .files import atomically, flush, sha256, write_json, write_text
-from .manifest import Manifest, differences, plain, read_manifest, write_manifest
+from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 
 __all__ = [
+    "MANIFEST",
     "CrdkitError",
     "Manifest",
     "ManifestError",

@@ -15,7 +15,8 @@ from typing import Any
 
 @contextmanager
 def atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write a file, or to make a folder with files, that takes the place of `path` if nothing fails.
+    """A path to write a file, or to make a folder with files, that takes the place of `path` if nothing
+    fails.
 
     The path has the same ending and lies in a hidden folder beside `path`, whose parents are made. What is
     written there is flushed and renamed at the end; after an error, or a kill, `path` is as it was. A file

@@ -78,7 +78,8 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """A line for each entry in which two fingerprints differ, nested ones by their path: `data.size: 32 …`."""
+    """A line for each entry in which two fingerprints differ, nested ones by their path: `data.size: 32
+    …`."""
     flat_saved, flat_current = _flat(plain(saved)), _flat(plain(current))
     return [
         f"{name}: {flat_saved.get(name, ABSENT)} in the folder, {flat_current.get(name, ABSENT)} now"

@@ -1,5 +1,5 @@
-from .config import CompressionConfig, TeacherConfig
+from .config import CompressionConfig
+from .pipeline import CompressionPipeline
 from .presets import PAIRS, PRESETS
-from .protocol import Protocol, RunResult
 
-__all__ = ["PAIRS", "PRESETS", "CompressionConfig", "Protocol", "RunResult", "TeacherConfig"]
+__all__ = ["PAIRS", "PRESETS", "CompressionConfig", "CompressionPipeline"]

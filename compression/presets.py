@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from ..data import ImageAugmentConfig, ImagesConfig
 from ..engine import TrainConfig
-from .config import CompressionConfig, TeacherConfig
+from ..transfer import TeachersConfig, TransferConfig
+from .config import CompressionConfig
 
 PAIRS = {
     "wrn40-2-wrn16-2": ("wrn_40_2", "wrn_16_2"),
@@ -32,9 +33,9 @@ def _pair(teacher: str, student: str) -> CompressionConfig:
     return CompressionConfig(
         setting=("ft.paraphraser_lr=0.05",) if student.startswith("vgg") else (),
         data=ImagesConfig.cifar100(),
-        teacher=TeacherConfig(architecture=teacher, train=_RECIPE),
+        teacher=TeachersConfig(architecture=(teacher,), train=_RECIPE),
         student=student,
-        train=_RECIPE,
+        transfer=TransferConfig(train=_RECIPE),
     )
 
 
@@ -46,9 +47,9 @@ PRESETS = {
     # The embedded default: scikit-learn's digits, teacher included, in minutes on two CPU cores.
     "digits": CompressionConfig(
         data=ImagesConfig(source="digits", augment=replace(ImageAugmentConfig.cifar(), flip=0.0)),
-        teacher=TeacherConfig(architecture="resnet20", train=TrainConfig.cosine(8)),
+        teacher=TeachersConfig(architecture=("resnet20",), train=TrainConfig.cosine(8)),
         student="resnet8",
-        train=TrainConfig.cosine(6),
+        transfer=TransferConfig(train=TrainConfig.cosine(6)),
     ),
     **{name: _pair(*pair) for name, pair in PAIRS.items()},
     # 100 classes of Tiny-ImageNet at 32 x 32 with the recipe of CIFAR-100, for a GPU.
@@ -56,7 +57,7 @@ PRESETS = {
         method=("none", "kd", "at", "sp", "crd", "crd+kd", "dkd", "dist"),
         seed=(0, 1, 2),
         data=ImagesConfig(source="packed"),
-        train=_RECIPE,
+        transfer=TransferConfig(train=_RECIPE),
     ),
     # 20 classes of them, two small networks and a short schedule, for two CPU cores.
     "tiny32-small": CompressionConfig(
@@ -64,15 +65,15 @@ PRESETS = {
         seed=(0, 1, 2),
         precision="bf16",
         data=ImagesConfig(source="packed", classes=20),
-        teacher=TeacherConfig(architecture="wrn_16_2", train=TrainConfig.cosine(40)),
+        teacher=TeachersConfig(architecture=("wrn_16_2",), train=TrainConfig.cosine(40)),
         student="resnet8",
-        train=TrainConfig.cosine(30),
+        transfer=TransferConfig(train=TrainConfig.cosine(30)),
     ),
     # The published recipe of ImageNet, for all GPUs of a machine: `accelerate launch --multi_gpu`.
     "imagenet-r34-r18": CompressionConfig(
         data=ImagesConfig(source="folder", size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-        teacher=TeacherConfig(architecture="resnet34", weights="imagenet"),
+        teacher=TeachersConfig(architecture=("resnet34",), weights=("imagenet",)),
         student="resnet18",
-        train=_IMAGENET,
+        transfer=TransferConfig(train=_IMAGENET),
     ),
 }

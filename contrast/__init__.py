@@ -1,21 +1,5 @@
 """The shared core: critic heads, memory, negatives, objectives, and the losses made of them."""
 
-from .crd import CRDLoss
-from .heads import CriticHeads, normalize
-from .instance import InstanceContrast
-from .memory import FeatureQueue, MemoryBank
-from .objectives import infonce, nce
-from .spatial import DenseContrast, LocalGlobalContrast
+import lazy_loader
 
-__all__ = [
-    "CRDLoss",
-    "CriticHeads",
-    "DenseContrast",
-    "FeatureQueue",
-    "InstanceContrast",
-    "LocalGlobalContrast",
-    "MemoryBank",
-    "infonce",
-    "nce",
-    "normalize",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

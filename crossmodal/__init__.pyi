@@ -3,40 +3,28 @@ from .config import (
     DataConfig,
     ProbeConfig,
     RecognitionConfig,
-    RecognitionTeacherConfig,
     SegmentationConfig,
     SegmentConfig,
-    StudentConfig,
-    TeacherConfig,
-    TransferConfig,
+    SegmentersConfig,
 )
 from .presets import PRESETS
-from .protocol import Pairs, Protocol, RunResult
-from .recognition import RecognitionProtocol
+from .recognition import RecognitionPipeline
 from .samples import RecognitionImages, Samples, load_recognition, load_samples
-from .segmentation import SegmentationProtocol
-from .terms import TERMS
+from .segmentation import SegmentationPipeline
 
 __all__ = [
     "PRESETS",
-    "TERMS",
     "CrossModalConfig",
     "DataConfig",
-    "Pairs",
     "ProbeConfig",
-    "Protocol",
     "RecognitionConfig",
     "RecognitionImages",
-    "RecognitionProtocol",
-    "RecognitionTeacherConfig",
-    "RunResult",
+    "RecognitionPipeline",
     "Samples",
     "SegmentConfig",
     "SegmentationConfig",
-    "SegmentationProtocol",
-    "StudentConfig",
-    "TeacherConfig",
-    "TransferConfig",
+    "SegmentationPipeline",
+    "SegmentersConfig",
     "load_recognition",
     "load_samples",
 ]

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from ..data import ImageAugmentConfig, ImagesConfig
 from ..engine import TrainConfig
+from ..transfer import TeachersConfig, TransferConfig
 from .config import (
     CrossModalConfig,
     DataConfig,
     ProbeConfig,
     RecognitionConfig,
-    RecognitionTeacherConfig,
     SegmentationConfig,
     SegmentConfig,
-    StudentConfig,
-    TeacherConfig,
-    TransferConfig,
+    SegmentersConfig,
 )
 
 
-def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
+def _sgd(epochs: int, lr: float, *, evaluate_every: int = 1) -> TrainConfig:
     return TrainConfig(
         epochs=epochs,
         batch_size=16,
-        lr=rate,
+        lr=lr,
         weight_decay=1e-4,
         nesterov=True,
         schedule="cosine",
@@ -32,7 +30,17 @@ def _sgd(epochs: int, rate: float, *, evaluate_every: int = 1) -> TrainConfig:
     )
 
 
-# Crops and a flip: both views of an image move alike, and its colors are what one of them is.
+# Without labels there is no cross-entropy to weigh against: each term has its own scale alone, and KD is the
+# plain KL. Few pairs: the batch is the memory. Students of other depth than the teacher: maps pair by
+# resolution.
+_UNLABELED = (
+    "kd.temperature=1", "kd.weight=1", "at.pairing=resolution", "fitnet.hint=-1", "fitnet.hypercolumn=true",
+    "crd.temperature=0.1", "crd.negatives=batch", "crd.weight=1",
+)  # fmt: skip
+# In so few steps NCE stays with the constant critic (docs/contrast.md).
+_INFONCE = tuple(f"{name}.objective=infonce" for name in ("crd", "crd-local", "crd-dense"))
+
+# Crops and a flip: both modalities of an image move alike, and its colors are what one of them is.
 _COLORLESS = ImageAugmentConfig(crop_scale=(0.4, 1.0), jitter=0.0, grayscale=0.0)
 
 
@@ -40,16 +48,18 @@ PRESETS: dict[str, CrossModalConfig] = {
     # The embedded default: rendered rooms, all methods in a few minutes on two CPU cores.
     "synthetic": SegmentationConfig(
         data=DataConfig(source="synthetic", size=(48, 64)),
-        teacher=TeacherConfig(train=_sgd(12, 0.05, evaluate_every=6)),
-        transfer=TransferConfig(train=_sgd(10, 0.05), views=2),
+        setting=_UNLABELED,
+        teacher=SegmentersConfig(train=_sgd(12, 0.05, evaluate_every=6)),
+        transfer=TransferConfig(train=_sgd(10, 0.05), cached_augmentations=2, cache_dtype="float16"),
         segment=SegmentConfig(train=_sgd(6, 0.15, evaluate_every=2)),
     ),
     # The paper's scenario: an ImageNet ResNet-50 that never saw the labels, 795 pairs, local-global contrast.
     "nyu": SegmentationConfig(
         seed=(0, 1, 2),
         data=DataConfig(source="nyu", size=(240, 320), classes=40),
-        teacher=TeacherConfig(architecture="resnet50", weights="imagenet", labels=False),
-        student=StudentConfig(widths=(64, 128, 256, 512, 512)),
+        setting=_UNLABELED,
+        teacher=SegmentersConfig(architecture=("resnet50",), weights=("imagenet",), labels=False),
+        student="depth_cnn_x2",
         transfer=TransferConfig(train=_sgd(240, 0.05)),
         segment=SegmentConfig(train=_sgd(120, 0.05, evaluate_every=10)),
     ),
@@ -58,17 +68,18 @@ PRESETS: dict[str, CrossModalConfig] = {
         seed=(0, 1, 2),
         precision="bf16",
         data=DataConfig(source="nyu", size=(96, 128), classes=13),
-        teacher=TeacherConfig(train=_sgd(30, 0.05, evaluate_every=10)),
-        transfer=TransferConfig(train=_sgd(40, 0.15), views=4),
+        setting=_UNLABELED,
+        teacher=SegmentersConfig(train=_sgd(30, 0.05, evaluate_every=10)),
+        transfer=TransferConfig(train=_sgd(40, 0.15), cached_augmentations=4, cache_dtype="float16"),
         segment=SegmentConfig(train=_sgd(12, 0.15, evaluate_every=3)),
     ),
     # L→ab on drawn shapes: nothing to download, minutes on two CPU cores.
     "lab": RecognitionConfig(
         data=ImagesConfig(source="shapes", augment=ImageAugmentConfig.cifar()),
-        teacher=RecognitionTeacherConfig(architecture="resnet14", train=TrainConfig.cosine(40)),
+        setting=(*_UNLABELED, *_INFONCE),
+        teacher=TeachersConfig(modality=("l",), architecture=("resnet14",), train=TrainConfig.cosine(40)),
         student="resnet8",
-        # In so few steps NCE stays with the constant critic (docs/contrast.md).
-        transfer=TransferConfig(train=TrainConfig.cosine(12), views=4, objective="infonce"),
+        transfer=TransferConfig(train=TrainConfig.cosine(12), cached_augmentations=4, cache_dtype="float16"),
         finetune=TrainConfig.cosine(10),
         probe=ProbeConfig(dimension=512),
     ),
@@ -76,13 +87,12 @@ PRESETS: dict[str, CrossModalConfig] = {
     "stl10": RecognitionConfig(
         seed=(0, 1, 2),
         data=ImagesConfig(source="stl10", augment=_COLORLESS),
-        teacher=RecognitionTeacherConfig(
-            architecture="resnet18", train=TrainConfig.cosine(200, evaluations=10)
+        setting=(*_UNLABELED, "crd.negatives=shared", "crd.num_negatives=16384"),
+        teacher=TeachersConfig(
+            modality=("l",), architecture=("resnet18",), train=TrainConfig.cosine(200, evaluations=10)
         ),
         student="resnet18",
-        transfer=TransferConfig(
-            train=TrainConfig.cosine(100, batch_size=256), negatives="shared", num_negatives=16384
-        ),
+        transfer=TransferConfig(train=TrainConfig.cosine(100, batch_size=256)),
         finetune=TrainConfig.cosine(100, evaluations=10),
         probe=ProbeConfig(fit="sgd", dimension=4096),
     ),
@@ -91,8 +101,11 @@ PRESETS: dict[str, CrossModalConfig] = {
         seed=(0, 1, 2),
         precision="bf16",
         data=ImagesConfig(source="packed", size=32, augment=_COLORLESS),
-        teacher=RecognitionTeacherConfig(train=TrainConfig.cosine(40)),
-        transfer=TransferConfig(train=TrainConfig.cosine(20), views=4, objective="infonce"),
+        setting=(*_UNLABELED, *_INFONCE),
+        teacher=TeachersConfig(
+            modality=("l",), architecture=("alexnet_small",), train=TrainConfig.cosine(40)
+        ),
+        transfer=TransferConfig(train=TrainConfig.cosine(20), cached_augmentations=4, cache_dtype="float16"),
         finetune=TrainConfig.cosine(10),
     ),
 }

@@ -1,22 +1,25 @@
-"""L→ab and any other pair of views of one image: probes of every layer, then fine-tuning."""
+"""L→ab and any other pair of modalities of one image: probes of every layer, then fine-tuning."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..data import (
-    ChannelDataset,
-    ChannelModalities,
-    Statistics,
-    split_modalities,
+from ..data import ChannelDataset, ChannelModalities, Statistics
+from ..engine import (
+    Accelerator,
+    OptimizerFactory,
+    Schedule,
+    StageRunner,
+    SupervisedTask,
+    digest,
+    last_and_best,
 )
-from ..engine import Accelerator, ClassifyTask, Evaluate, behind, digest, facts_of, last_and_best, seeded
 from ..evaluation import (
     Evaluator,
     Features,
@@ -27,21 +30,34 @@ from ..evaluation import (
     layers_of,
     probe_features,
 )
-from ..models import Normalized, create, measure
+from ..models import measure
+from ..transfer import (
+    Network,
+    Pipeline,
+    RunResult,
+    Supervision,
+    Teacher,
+    TransferData,
+    Transferred,
+    fingerprint_of,
+    make_network,
+)
 from .config import RecognitionConfig
-from .protocol import Pairs, Protocol, RunResult
 from .samples import RecognitionImages
 
 
-class RecognitionProtocol(Protocol):
-    """Teacher, transfer on unlabeled images, probes and fine-tuning, over one set of images.
+class RecognitionPipeline(Pipeline):
+    """Teachers, transfer on unlabeled images, probes and fine-tuning, over one set of images.
 
     Args:
         config: the run's settings.
         images: the labeled splits, and the images that the transfer reads.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
+        student, teachers, optimizer, schedule: of one's own, as for `Pipeline`.
     """
+
+    config: RecognitionConfig
 
     def __init__(
         self,
@@ -49,79 +65,86 @@ class RecognitionProtocol(Protocol):
         images: RecognitionImages,
         accelerator: Accelerator,
         folder: Path,
+        *,
+        student: Network | None = None,
+        teachers: Sequence[Teacher | nn.Module] | None = None,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        views = split_modalities(config.views)
-        teacher_modality, student_modality = views[::-1] if config.reverse else views
+        modalities = tuple(dict.fromkeys((*config.teacher.modality, config.student_modality)))
         self.train, self.test = (
-            ChannelDataset(split, (teacher_modality, student_modality))
-            for split in (images.plain, images.splits.test)
+            ChannelDataset(split, modalities) for split in (images.splits.plain, images.splits.test)
         )
-        size = tuple(self.train[0][student_modality].shape[-2:])
-        pairs = Pairs(
-            images.unlabeled,
-            nn.Sequential(images.splits.augment, ChannelModalities(teacher_modality, student_modality)),
-            None,
-            teacher_modality,
-            student_modality,
-            Statistics.measure(self.train),
-            (size[0], size[1]),
-            seed=config.teacher.seed,
-        )
-        content = getattr(images.unlabeled, "views", {})  # of images on disk their number has to do
-        facts = {
-            **facts_of(config.data, images.splits),
+        content = getattr(images.unlabeled, "tensors", {})  # of images on disk their number has to do
+        fingerprint = {
+            **fingerprint_of(config.data, images.splits),
             "unlabeled": len(images.unlabeled),
             "unlabeled_digest": digest(content),
         }
-        super().__init__(config, pairs, accelerator, folder, facts=facts)
-        self.config, self.images = config, images.splits
+        stages = StageRunner(folder, accelerator, reuse=config.reuse, fingerprint=fingerprint)
+        measured = stages.keep(
+            "statistics", {"modalities": modalities}, lambda: Statistics.measure(self.train).as_dict()
+        )
+        height, width = self.train[0][config.student_modality].shape[-2:]
+        data = TransferData(
+            images.unlabeled, nn.Sequential(images.splits.augment, ChannelModalities(*modalities)),
+            config.student_modality, Statistics.from_dict(measured), (height, width),
+        )  # fmt: skip
+        super().__init__(
+            config, data, stages, student=student, teachers=teachers, optimizer=optimizer, schedule=schedule
+        )
+        self.images = images.splits
         self.embeddings: dict[tuple[str, int], Features] = {}
         """Of the test split, by method and seed."""
-        self.teacher_history: list[dict[str, Any]] = []
 
-    @cached_property
-    def teacher(self) -> Normalized:
-        """Stage 1: the teacher, trained on the labeled split or read from its file."""
-        config, view = self.config.teacher, self.pairs.teacher_modality
-        with seeded(config.seed):
-            teacher = self._network(config.architecture, view, self.images.num_classes, config.weights)
-        evaluate = self._top1(view)
-        if config.weights is None:
-            self.teacher_history = self.stages.train(
-                "teacher", ClassifyTask(teacher, self.pairs.augment, modality=view), self.images.train,
-                config.train, config.seed, evaluate=evaluate,
-                facts={"architecture": config.architecture, "view": view},
-            )  # fmt: skip
-        teacher.to(self.accelerator.device)
-        if config.weights is not None:
-            self.teacher_history = [evaluate(teacher)]
-        return teacher
-
-    def teacher_metrics(self) -> dict[str, float] | None:
-        """top1 and best_top1, alike for a teacher read from a file; None where no method has a teacher."""
-        return last_and_best(self.teacher_history, "top1") if self.teacher_history else None
-
-    def make_student(self) -> Normalized:
+    def build_student(self) -> nn.Module:
         """The student's encoder, without a classifier."""
-        return self._network(self.config.student, self.pairs.student_modality, None)
+        return make_network(
+            self.config.student, self.config.student_modality, self.data.statistics, num_classes=None
+        )
 
-    @property
-    def student_facts(self) -> Any:
-        """Its name and its view."""
-        return {"architecture": self.config.student, "view": self.pairs.student_modality}
+    def build_teacher(self, number: int) -> nn.Module:
+        """A classifier of its modality."""
+        config = self.config.teacher
+        return make_network(
+            config.architecture_of(number), config.modality_of(number), self.data.statistics,
+            num_classes=self.images.num_classes, weights=config.weights_of(number),
+            normalization=config.normalization_of(number),
+        )  # fmt: skip
 
-    def judge(self, method: str, seed: int, student: Normalized) -> RunResult:
+    def supervise(self, modality: str) -> Supervision:
+        """The labels of the training split."""
+        return Supervision(self.images.train, self.data.augment, self.evaluator(modality).top1())
+
+    def evaluator(self, modality: str) -> Evaluator:
+        """Judges classifiers of a modality on the test split."""
+        return Evaluator(self.test, self.images.num_classes, self.accelerator, modality=modality)
+
+    def teacher_metrics(self) -> list[dict[str, float]]:
+        """top1 and best_top1, alike for a teacher read from a file; nothing if no method has a teacher."""
+        if "teachers" not in self.__dict__:
+            return []
+        found = []
+        for number, teacher in enumerate(self.teachers):
+            history = self.teacher_histories.get(number)
+            found.append(
+                last_and_best(history or [self.evaluator(teacher.modality).top1()(teacher.network)], "top1")
+            )
+        return found
+
+    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
         """Stage 3: probes of every layer of the frozen student, then fine-tuning."""
+        student = transferred.network
         metrics = self.probe(method, seed, student)
         network, history = self.finetune(method, seed, student)
         tuned = {f"finetune_{name}": value for name, value in last_and_best(history, "top1").items()}
         return RunResult(method, seed, metrics | tuned, history, network)
 
-    def probe(self, method: str, seed: int, student: Normalized) -> dict[str, float]:
+    def probe(self, method: str, seed: int, student: nn.Module) -> dict[str, float]:
         """`probe_1`, `probe_2`, … of the maps from the stem on, and `knn` of the embedding."""
-        config, view = self.config.probe, self.pairs.student_modality
+        config, modality = self.config.probe, self.config.student_modality
         student.to(self.accelerator.device)
-        maps = measure(student, self.pairs.shape(view)).maps
+        maps = measure(student, self.data.shape(modality)).maps
 
         def compute() -> dict[str, float]:
             layers = [*layers_of(maps, config.dimension), Layer()]
@@ -137,38 +160,27 @@ class RecognitionProtocol(Protocol):
             metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbors=neighbors, device=device)
             return metrics
 
-        facts = {"probe": asdict(config), "view": view, "student": digest(student.state_dict())}
-        metrics = self.stages.keep(f"runs/{method}/seed-{seed}/probe", facts, compute)
+        fingerprint = {"probe": asdict(config), "modality": modality, "student": digest(student.state_dict())}
+        metrics = self.stages.keep(f"runs/{method}/seed-{seed}/probe", fingerprint, compute)
         if (method, seed) not in self.embeddings:
             (self.embeddings[method, seed],) = self._features(student, self.test, [Layer()])
         return metrics
 
-    def _features(self, student: nn.Module, split: Any, layers: list[Layer]) -> list[Features]:
-        with self.accelerator.autocast():
-            return extract_layers(
-                student, split, layers, modality=self.pairs.student_modality, device=self.accelerator.device
-            )
-
-    def finetune(self, method: str, seed: int, student: Normalized) -> tuple[nn.Module, list[dict[str, Any]]]:
+    def finetune(self, method: str, seed: int, student: nn.Module) -> tuple[nn.Module, list[dict[str, Any]]]:
         """The student under a new linear classifier, all of it trained on the labeled split."""
-        view = self.pairs.student_modality
-        facts = {"finetune": asdict(self.config.finetune), "student": digest(student.state_dict())}
-        network = attach_classifier(student, self.images.num_classes, self.pairs.shape(view), seed=seed)
+        modality = self.config.student_modality
+        fingerprint = {"finetune": asdict(self.config.finetune), "student": digest(student.state_dict())}
+        network = attach_classifier(student, self.images.num_classes, self.data.shape(modality), seed=seed)
         network.to(memory_format=torch.channels_last)
+        labels = self.supervise(modality)
         history = self.stages.train(
-            f"runs/{method}/seed-{seed}/finetune", ClassifyTask(network, self.pairs.augment, modality=view),
-            self.images.train, self.config.finetune, seed, evaluate=self._top1(view), facts=facts,
+            f"runs/{method}/seed-{seed}/finetune", SupervisedTask(network, labels.augment, modality=modality),
+            labels.dataset, self.config.finetune, seed, evaluate=labels.evaluate, fingerprint=fingerprint,
         )  # fmt: skip
         return network.to(self.accelerator.device), history
 
-    def _network(
-        self, name: str, view: str, num_classes: int | None, weights: str | None = None
-    ) -> Normalized:
-        statistics = self.pairs.statistics
-        network = create(
-            name, num_classes=num_classes, in_channels=len(statistics.mean[view]), weights=weights
-        )
-        return behind(network, statistics, view)
-
-    def _top1(self, view: str) -> Evaluate:
-        return Evaluator(self.test, self.images.num_classes, self.accelerator, modality=view).top1()
+    def _features(self, student: nn.Module, split: Any, layers: list[Layer]) -> list[Features]:
+        with self.accelerator.autocast():
+            return extract_layers(
+                student, split, layers, modality=self.config.student_modality, device=self.accelerator.device
+            )

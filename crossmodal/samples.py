@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,12 @@ import torch
 from ..data import (
     DataError,
     FolderPairs,
-    ImageFolder,
     ImagesConfig,
     ImageSplits,
     NYUDepth,
     PackedPairs,
     PairedTensors,
-    Statistics,
     SyntheticRooms,
-    load_images,
     load_splits,
     load_unlabeled,
 )
@@ -40,8 +38,6 @@ class Samples:
     test: PairedTensors
     num_classes: int
     class_names: tuple[str, ...]
-    statistics: Statistics
-    """Of the training split, for every view."""
 
     def labeled(self, fraction: float, seed: int) -> PairedTensors:
         """A share of the training split, at least one sample, drawn by `seed`; all of it for 1."""
@@ -52,22 +48,22 @@ class Samples:
         return self.train.subset(order[:count].sort().values)
 
 
-def load_samples(config: DataConfig) -> Samples:
-    """Read the data set of a configuration into memory.
+def load_samples(config: DataConfig, modalities: Sequence[str] = ("rgb", "depth")) -> Samples:
+    """Read the data set of a configuration into memory: the named modalities, and the label maps.
 
     Raises:
         DataError: no root, files missing there, damaged or unpaired samples; the message says what to do.
     """
-    train, test = (_split(config, split) for split in ("train", "test"))
-    for view in (config.teacher_modality, config.student_modality, "label"):
-        if view not in train.tensors:
-            raise DataError(f"the data have no {view!r}, only {', '.join(train.tensors)}")
+    train, test = (_split(config, split, modalities) for split in ("train", "test"))
+    for name in (*modalities, "label"):
+        if name not in train.tensors:
+            raise DataError(f"the data have no {name!r}, only {', '.join(train.tensors)}")
     classes = train.num_classes or config.classes
     names = train.class_names or tuple(str(c) for c in range(classes))
-    return Samples(train, test, classes, names, Statistics.measure(train))
+    return Samples(train, test, classes, names)
 
 
-def _split(config: DataConfig, split: str) -> PairedTensors:
+def _split(config: DataConfig, split: str, modalities: Sequence[str]) -> PairedTensors:
     if config.source == "synthetic":
         first = split == "train"
         return SyntheticRooms(
@@ -78,11 +74,7 @@ def _split(config: DataConfig, split: str) -> PairedTensors:
     root = _root(config)
     dataset: Any
     if config.source == "folder":
-        names = {
-            config.teacher_modality: config.teacher_modality,
-            config.student_modality: config.student_modality,
-            "label": "label",
-        }
+        names = {name: name for name in (*modalities, "label")}
         dataset = FolderPairs(
             root / split, names, depth_scale=config.depth_scale, num_classes=config.classes, size=config.size
         )
@@ -97,7 +89,7 @@ def _root(config: DataConfig) -> Path:
     need = (
         NYU_HELP
         if config.source == "nyu"
-        else "put train/ and test/ there, each with a folder per view and label/"
+        else "put train/ and test/ there, each with a folder per modality and label/"
     )
     if config.root is None:
         raise DataError(f"--data.root is missing: the source {config.source!r} reads your files; {need}")
@@ -108,14 +100,12 @@ def _root(config: DataConfig) -> Path:
 
 @dataclass(frozen=True)
 class RecognitionImages:
-    """Images of which a transfer reads two views, and the labeled ones that judge it."""
+    """Images of which a transfer reads two modalities, and the labeled ones that judge it."""
 
     splits: ImageSplits
     """Labeled, for training and testing."""
     unlabeled: Any
     """What the transfer reads: `rgb` and `index`."""
-    plain: Any
-    """The training split as features are extracted from it: without augmentation."""
 
 
 def load_recognition(config: ImagesConfig, device: torch.device) -> RecognitionImages:
@@ -125,9 +115,4 @@ def load_recognition(config: ImagesConfig, device: torch.device) -> RecognitionI
         DataError, ValueError: as `load_splits` does.
     """
     splits = load_splits(config, device)
-    plain = splits.train
-    if isinstance(plain, ImageFolder):  # whose training images are augmented as they are read
-        plain = load_images(
-            config.source, config.root, "train", size=config.size, classes=config.classes, augment=False
-        )
-    return RecognitionImages(splits, load_unlabeled(config, splits), plain)
+    return RecognitionImages(splits, load_unlabeled(config, splits))

@@ -1,156 +1,152 @@
-"""RGB→depth and any other pair of stored views: the student learns to segment from its own view."""
+"""RGB→depth and any other stored modalities: the student learns to segment from its own modality."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..data import AugmentConfig, PairedAugment
-from ..engine import Accelerator, TrainConfig, digest, last_and_best, seeded
-from ..evaluation import SegmentationMetrics, segment
-from ..models import Normalized, Segmenter
+from ..data import PairedAugment, Statistics
+from ..engine import (
+    Accelerator,
+    OptimizerFactory,
+    Schedule,
+    StageRunner,
+    SupervisedTask,
+    TrainConfig,
+    digest,
+    last_and_best,
+    seeded,
+)
+from ..evaluation import SegmentationEvaluator
+from ..models import PyramidSegmenter, Segmenter, create
+from ..transfer import (
+    Network,
+    Pipeline,
+    RunResult,
+    Supervision,
+    Teacher,
+    TransferData,
+    Transferred,
+    make_network,
+    normalize_by,
+    with_normalization,
+)
 from .config import SegmentationConfig
-from .networks import make_student, make_teacher
-from .protocol import Pairs, Protocol, RunResult
 from .samples import Samples
-from .tasks import SegmentTask
 
 
-class SegmentationProtocol(Protocol):
-    """Teacher, transfer, segmentation, over one set of samples.
+class SegmentationPipeline(Pipeline):
+    """Teachers, transfer, segmentation, over one set of samples.
 
     Args:
         config: the run's settings.
         samples: the paired samples.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
+        student, teachers, optimizer, schedule: of one's own, as for `Pipeline`.
     """
 
+    config: SegmentationConfig
+
     def __init__(
-        self, config: SegmentationConfig, samples: Samples, accelerator: Accelerator, folder: Path
+        self,
+        config: SegmentationConfig,
+        samples: Samples,
+        accelerator: Accelerator,
+        folder: Path,
+        *,
+        student: Network | None = None,
+        teachers: Sequence[Teacher | nn.Module] | None = None,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        data = config.data
-        pairs = Pairs(
-            samples.train.select(data.teacher_modality, data.student_modality),
-            PairedAugment(shared(data.augment)),
-            PairedAugment(disturbance(data.augment)),
-            data.teacher_modality,
-            data.student_modality,
-            samples.statistics,
-            data.size,
-            seed=config.teacher.seed,
+        fingerprint = {
+            "data": asdict(replace(config.data, root=None)), "data_digest": digest(samples.train.tensors)
+        }  # fmt: skip
+        stages = StageRunner(folder, accelerator, reuse=config.reuse, fingerprint=fingerprint)
+        measured = stages.keep("statistics", {}, lambda: Statistics.measure(samples.train).as_dict())
+        augment = config.data.augment
+        seen = [name for name in samples.train.tensors if name != "label"]
+        data = TransferData(
+            samples.train.select(*seen), PairedAugment(augment.without_depth_noise()),
+            config.student_modality, Statistics.from_dict(measured), config.data.size,
+            PairedAugment(augment.depth_noise_only()),
+        )  # fmt: skip
+        super().__init__(
+            config, data, stages, student=student, teachers=teachers, optimizer=optimizer, schedule=schedule
         )
-        facts = {"data": asdict(replace(data, root=None)), "data_digest": digest(samples.train.tensors)}
-        super().__init__(config, pairs, accelerator, folder, facts=facts)
-        self.config, self.samples = config, samples
-        self.fused = config.teacher.labels
-        self.teacher_history: list[dict[str, Any]] = []
+        self.samples = samples
 
-    @cached_property
-    def teacher(self) -> Normalized:
-        """Stage 1: the teacher, trained on its view's labels or taken as its weights are."""
-        config, data = self.config.teacher, self.config.data
-        with seeded(config.seed):
-            teacher = make_teacher(config, data, self.samples.statistics, self.samples.num_classes)
+    def build_student(self) -> nn.Module:
+        """The student's encoder."""
+        return make_network(
+            self.config.student, self.config.student_modality, self.data.statistics, num_classes=None
+        )
+
+    def build_teacher(self, number: int) -> nn.Module:
+        """A classifier, with a segmentation decoder if it learns from labels."""
+        config, modality = self.config.teacher, self.config.teacher.modality_of(number)
+        network: nn.Module = create(
+            config.architecture_of(number), num_classes=None if config.labels else config.classes,
+            in_channels=len(self.data.statistics.mean[modality]), weights=config.weights_of(number),
+        )  # fmt: skip
         if config.labels:
-            task = SegmentTask(teacher, PairedAugment(data.augment), data.teacher_modality)
-            self.teacher_history = self.stages.train(
-                "teacher", task, self.samples.train.select(data.teacher_modality, "label"), config.train,
-                config.seed, evaluate=self._tester(data.teacher_modality),
-                facts={
-                    "teacher": asdict(replace(config, weights=None)),
-                    "initial": digest(teacher.state_dict()),
-                },
-            )  # fmt: skip
-        return teacher.to(self.accelerator.device)
-
-    def teacher_metrics(self) -> dict[str, float] | None:
-        """pixel_accuracy, mean_iou and the best of each."""
-        names = ("pixel_accuracy", "mean_iou")
-        return last_and_best(self.teacher_history, *names) if self.teacher_history else None
-
-    def make_student(self) -> Normalized:
-        """The depth CNN."""
-        return make_student(self.config.student, self.config.data, self.samples.statistics)
-
-    @property
-    def student_facts(self) -> Any:
-        """Its widths and strides."""
-        return asdict(self.config.student)
-
-    def judge(self, method: str, seed: int, student: Normalized) -> RunResult:
-        """Stage 3: the student learns to segment from its own view and is tested on the test split."""
-        config, data = self.config.segment, self.config.data
-        facts = {"segment": asdict(config), "student": digest(student.state_dict())}
-        with seeded(seed):
-            channels = len(self.samples.statistics.mean[data.student_modality])
-            segmenter = Segmenter(
-                student.cpu(),
-                self.samples.num_classes,
-                input_size=(channels, *data.size),
-                hidden=config.hidden,
+            network = PyramidSegmenter(
+                network, self.samples.num_classes, input_size=self.data.shape(modality), width=config.width
             )
+        statistics = normalize_by(config.normalization_of(number), self.data.statistics, modality)
+        return with_normalization(network, statistics, modality)
+
+    def trains_teacher(self, number: int) -> bool:
+        """If it sees labels, whatever its first weights."""
+        return self.config.teacher.labels
+
+    def supervise(self, modality: str) -> Supervision:
+        """The label maps of the training split."""
+        return Supervision(
+            self.samples.train.select(modality, "label"), PairedAugment(self.config.data.augment),
+            self.evaluator(modality).summary(),
+        )  # fmt: skip
+
+    def evaluator(self, modality: str) -> SegmentationEvaluator:
+        """Judges segmenters of a modality on the test split."""
+        return SegmentationEvaluator(
+            self.samples.test, self.samples.num_classes, self.accelerator, modality=modality
+        )
+
+    def teacher_metrics(self) -> list[dict[str, float]]:
+        """pixel_accuracy, mean_iou and the best of each, for those that were trained."""
+        histories = (self.teacher_histories.get(number) for number in range(len(self.config.teacher)))
+        return [last_and_best(h, "pixel_accuracy", "mean_iou") if h else {} for h in histories]
+
+    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
+        """Stage 3: the student learns to segment from its own modality and is tested on the test split."""
+        config, modality, encoder = self.config.segment, self.config.student_modality, transferred.network
+        fingerprint = {"segment": asdict(config), "student": digest(encoder.state_dict())}
+        with seeded(seed):
+            segmenter = Segmenter(
+                encoder.cpu(), self.samples.num_classes, input_size=self.data.shape(modality),
+                hidden=config.hidden,
+            )  # fmt: skip
         segmenter.to(memory_format=torch.channels_last)
+        labels = self.supervise(modality)
         labeled = self.samples.labeled(config.label_fraction, seed)
         history = self.stages.train(
             f"runs/{method}/seed-{seed}/segment",
-            SegmentTask(segmenter, PairedAugment(data.augment), data.student_modality),
-            labeled.select(data.student_modality, "label"),
-            same_steps(config.train, len(labeled), len(self.samples.train)),
-            seed,
-            evaluate=self._tester(data.student_modality),
-            facts=facts,
-        )
-        metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
+            SupervisedTask(segmenter, labels.augment, modality=modality), labeled.select(modality, "label"),
+            same_steps(config.train, len(labeled), len(self.samples.train)), seed, evaluate=labels.evaluate,
+            fingerprint=fingerprint,
+        )  # fmt: skip
         segmenter.to(self.accelerator.device)
-        metrics["iou"] = self.test(segmenter, data.student_modality)["iou"]
+        metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
+        metrics["iou"] = self.evaluator(modality)(segmenter)["iou"]
         return RunResult(method, seed, metrics, history, segmenter)
-
-    @torch.no_grad()
-    def test(self, network: nn.Module, view: str) -> SegmentationMetrics:
-        """The metrics of a segmenter over the whole test split."""
-        network.eval()
-
-        def predict(images: Tensor) -> Tensor:
-            with self.accelerator.autocast():
-                return network(images).logits.float()
-
-        return segment(
-            predict,
-            self.samples.test,
-            self.samples.num_classes,
-            modality=view,
-            device=self.accelerator.device,
-        )
-
-    def _tester(self, view: str) -> Callable[[nn.Module], dict[str, float]]:
-        def evaluate(module: nn.Module) -> dict[str, float]:
-            metrics = self.test(module, view)
-            return {name: metrics[name] for name in ("pixel_accuracy", "mean_iou")}
-
-        return evaluate
-
-
-def shared(config: AugmentConfig) -> AugmentConfig:
-    """What both sides of a transfer undergo together: geometry, and the color of RGB. It may be cached."""
-    return replace(config, depth_scale=0.0, depth_dropout=0.0)
-
-
-def disturbance(config: AugmentConfig) -> AugmentConfig:
-    """What the student's depth undergoes on top, anew at every step."""
-    return replace(
-        AugmentConfig.none(),
-        depth_scale=config.depth_scale,
-        depth_dropout=config.depth_dropout,
-        depth_block=config.depth_block,
-    )
 
 
 def same_steps(config: TrainConfig, labeled: int, whole: int) -> TrainConfig:

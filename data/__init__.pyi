@@ -1,24 +1,31 @@
-from .augment import ImageAugment, PairedAugment, augment_images
+from .base import PairedDataset
 from .batch import IGNORE, Batch, DataError, Sample, collate
-from .channels import CHANNELS, ChannelDataset, ChannelModalities, lab_image, lab_modalities, split_modalities
-from .cifar import CIFAR10, CIFAR100
-from .classification import PackedImages
 from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
-from .digits import Digits
-from .folder import FolderPairs
-from .image_folder import ImageFolder
-from .mapped import read_manifest, read_mapped, write_mapped
-from .nyu import NYUDepth
-from .packed import PackedPairs
-from .paired import PairedDataset
-from .shapes import ColoredShapes
+from .datasets.cifar import CIFAR10, CIFAR100
+from .datasets.colored_shapes import ColoredShapes
+from .datasets.digits import Digits
+from .datasets.image_folder import ImageFolder
+from .datasets.nyu import NYUDepth
+from .datasets.packed_images import PackedImages
+from .datasets.packed_pairs import PackedPairs
+from .datasets.paired_files import FolderPairs
+from .datasets.stl10 import STL10
+from .datasets.synthetic_rooms.rooms import SyntheticRooms
+from .datasets.tiny_imagenet import TinyImageNet
+from .in_memory import PairedTensors
+from .reading import device_of, read_in_order
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits, load_unlabeled
 from .statistics import Normalize, Statistics
-from .stl10 import STL10
-from .synthetic import SyntheticRooms
-from .tensors import PairedTensors
-from .tiny_imagenet import TinyImageNet
+from .transforms.augment import ImageAugment, PairedAugment, augment_images
+from .transforms.channels import (
+    CHANNELS,
+    ChannelDataset,
+    ChannelModalities,
+    lab_image,
+    lab_modalities,
+    split_modalities,
+)
 
 __all__ = [
     "CHANNELS",
@@ -53,13 +60,12 @@ __all__ = [
     "TinyImageNet",
     "augment_images",
     "collate",
+    "device_of",
     "lab_image",
     "lab_modalities",
     "load_images",
     "load_splits",
     "load_unlabeled",
-    "read_manifest",
-    "read_mapped",
+    "read_in_order",
     "split_modalities",
-    "write_mapped",
 ]

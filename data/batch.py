@@ -17,7 +17,7 @@ Batch: TypeAlias = dict[str, Tensor]
 
 `index` (B,) int64, the stable row number within the data set, 0 … len - 1 ·
 `rgb` (B, 3, H, W) float32 in [0, 1] ·
-`depth` (B, 1, H, W) float32 in metres, 0 where there is no reading ·
+`depth` (B, 1, H, W) float32 in meters, 0 where there is no reading ·
 `label` (B, H, W) int64, or (B,) for whole images, `IGNORE` where it does not count.
 """
 

@@ -1,6 +1,6 @@
 """What a person can set for images; imports no torch, so that a command prints its help at once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +68,16 @@ class AugmentConfig:
             depth_scale=0.0, depth_dropout=0.0,
         )  # fmt: skip
 
+    def without_depth_noise(self) -> "AugmentConfig":
+        """What both sides of a transfer undergo together: geometry, and the color of RGB. It may be
+        cached."""
+        return replace(self, depth_scale=0.0, depth_dropout=0.0)
+
+    def depth_noise_only(self) -> "AugmentConfig":
+        """What the depth undergoes on top, anew in every step."""
+        kept = {name: getattr(self, name) for name in ("depth_scale", "depth_dropout", "depth_block")}
+        return replace(AugmentConfig.none(), **kept)
+
     @property
     def moves(self) -> bool:
         """Whether pixels change place."""
@@ -131,6 +141,8 @@ class ImagesConfig:
     too) · `packed`: an HDF5 file with a group per split."""
     root: Path | None = None
     """Where the data lie; not used by `digits` and `shapes`."""
+    download: bool = False
+    """Fetch the archive of `cifar10`, `cifar100` or `stl10` if it is not in ROOT."""
     size: int | None = None
     """Side of the square; the stored size where absent (digits and shapes: 32, folder: 224)."""
     classes: int | None = None

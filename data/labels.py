@@ -1,13 +1,13 @@
 """Labels of whole images: which classes of a data set to use, and under which numbers."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TypeAlias
 
 import numpy as np
 
+from ..common import nearest
 from .batch import DataError
-from .images import Array
+from .io.decode import Array
 
 Classes: TypeAlias = int | Sequence[int | str] | None
 """The first n classes, a list of their names or numbers, or None for all."""
@@ -48,14 +48,7 @@ def _number(name: int | str, names: Sequence[str], where: str) -> int:
         return names.index(name)
     if name in names:
         raise ValueError(f"{where} has {names.count(name)} classes named {name!r}; give their numbers")
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
-    raise ValueError(
-        f"{where} has no class {name!r}: " + (f"did you mean {' or '.join(near)}?" if near else _some(names))
-    )
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"it has {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    raise ValueError(f"{where} has no class {name!r}: {nearest(name, names)}")
 
 
 def names_in_lines(data: bytes, where: str) -> tuple[str, ...]:

@@ -1,17 +1,17 @@
 """Labeled images by the name of their source, as a person gives it at the prompt."""
 
 import os
-from difflib import get_close_matches
 
-from .cifar import CIFAR10, CIFAR100
-from .classification import PackedImages
-from .digits import Digits
-from .image_folder import ImageFolder
+from ..common import nearest
+from .datasets.cifar import CIFAR10, CIFAR100
+from .datasets.colored_shapes import ColoredShapes
+from .datasets.digits import Digits
+from .datasets.image_folder import ImageFolder
+from .datasets.packed_images import PackedImages
+from .datasets.stl10 import STL10
+from .datasets.tiny_imagenet import TinyImageNet
+from .in_memory import PairedTensors
 from .labels import Classes
-from .shapes import ColoredShapes
-from .stl10 import STL10
-from .tensors import PairedTensors
-from .tiny_imagenet import TinyImageNet
 
 SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "shapes", "stl10", "tiny-imagenet")
 
@@ -24,6 +24,7 @@ def load_images(
     size: int | None = None,
     classes: Classes = None,
     augment: bool | None = None,
+    download: bool = False,
 ) -> PairedTensors | ImageFolder | STL10:
     """Labeled images for training or testing a classifier.
 
@@ -42,14 +43,14 @@ def load_images(
         classes: the first n classes, or a list of names or numbers; None for all.
         augment: of `folder`, whether images are cropped at random; None for `train` alone.
 
+        download: fetch the archive of `cifar10`, `cifar100` or `stl10` if it is not there.
+
     Raises:
         ValueError: an unknown source (the nearest are suggested), split or class; `root` missing.
         DataError: data that are missing or damaged.
     """
     if source not in SOURCES:
-        near = get_close_matches(source, SOURCES, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(SOURCES)}"
-        raise ValueError(f"no image source named {source!r}: {hint}")
+        raise ValueError(f"no image source named {source!r}: {nearest(source, SOURCES)}")
     square = None if size is None else (size, size)
     if source == "digits":
         return Digits(split, size=square, classes=classes)
@@ -61,7 +62,10 @@ def load_images(
     if source == "folder":
         return ImageFolder(root, split, size=224 if size is None else size, augment=augment, classes=classes)
     if source == "stl10":
-        images = STL10(root, split, size=square, classes=classes)
+        images = STL10(root, split, size=square, classes=classes, download=download)
         return images if images.split == "unlabeled" else images.in_memory()
-    reader = {"cifar10": CIFAR10, "cifar100": CIFAR100, "packed": PackedImages, "tiny-imagenet": TinyImageNet}
-    return reader[source](root, split, size=square, classes=classes)
+    if source in ("cifar10", "cifar100"):
+        cifar = CIFAR10 if source == "cifar10" else CIFAR100
+        return cifar(root, split, size=square, classes=classes, download=download)
+    reader = PackedImages if source == "packed" else TinyImageNet
+    return reader(root, split, size=square, classes=classes)

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .augment import ImageAugment
 from .config import ImagesConfig
-from .hdf5 import open_hdf5
-from .image_folder import ImageFolder
+from .datasets.image_folder import ImageFolder
+from .in_memory import PairedTensors
+from .io.hdf5 import open_hdf5
 from .sources import load_images
 from .statistics import Statistics
-from .tensors import PairedTensors
+from .transforms.augment import ImageAugment
 
 UNLABELED = ("packed", "shapes", "stl10")
 """Sources that may have a split without labels."""
@@ -26,9 +26,16 @@ class ImageSplits:
     train: Any
     """A data set of `rgb` and `label`, with `labels` (M,)."""
     test: Any
-    statistics: Statistics
+    statistics: Statistics | None
+    """The configured mean and deviation; None if they are to be measured."""
     augment: nn.Module
     """batch -> batch, on the batch's device."""
+    plain: Any
+    """The training split as it is without augmentation, for statistics and features."""
+
+    def measure_statistics(self, *, num_workers: int = 0) -> Statistics:
+        """Of the training images, without augmentation."""
+        return Statistics.measure(self.plain, num_workers=num_workers)
 
     @property
     def num_classes(self) -> int:
@@ -54,20 +61,20 @@ def load_splits(config: ImagesConfig, device: torch.device, *, augment: bool = T
 
     def read(split: str, *, augment: bool) -> Any:
         return load_images(
-            config.source, config.root, split, size=config.size, classes=config.classes, augment=augment
-        )
+            config.source, config.root, split, size=config.size, classes=config.classes, augment=augment,
+            download=config.download,
+        )  # fmt: skip
 
     train, test = read("train", augment=augment), read("test", augment=False)
+    statistics = None
     if config.mean is not None and config.std is not None:
         statistics = Statistics(mean={"rgb": config.mean}, std={"rgb": config.std})
-    else:
-        plain = read("train", augment=False) if isinstance(train, ImageFolder) else train
-        statistics = Statistics.measure(plain)
     device_augment: nn.Module = nn.Identity()  # a folder's images are augmented by the loader's workers
     if isinstance(train, PairedTensors) and isinstance(test, PairedTensors):
         train, test = train.to(device), test.to(device)
         device_augment = ImageAugment(config.augment) if augment else device_augment
-    return ImageSplits(train, test, statistics, device_augment)
+    plain = read("train", augment=False) if isinstance(train, ImageFolder) else train
+    return ImageSplits(train, test, statistics, device_augment, plain)
 
 
 def load_unlabeled(config: ImagesConfig, images: ImageSplits) -> Any:
@@ -84,7 +91,9 @@ def load_unlabeled(config: ImagesConfig, images: ImageSplits) -> Any:
         if isinstance(images.train, PairedTensors):
             return images.train.select(*(name for name in images.train.tensors if name != "label"))
         return images.train
-    unlabeled = load_images(config.source, config.root, "unlabeled", size=config.size)
+    unlabeled = load_images(
+        config.source, config.root, "unlabeled", size=config.size, download=config.download
+    )
     if isinstance(unlabeled, PairedTensors):
         device = next(iter(images.train.tensors.values())).device
         return unlabeled.to(device)

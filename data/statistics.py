@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batch import DataError, collate
+from ..common import write_json
+from .batch import DataError
+from .reading import read_in_order
 
 
 @dataclass(frozen=True)
@@ -18,50 +20,60 @@ class Statistics:
     """Mean and standard deviation of each channel of each modality, in the modality's own units."""
 
     mean: Mapping[str, tuple[float, ...]]
-    """View to one mean a channel; for `depth` over pixels with a reading, in metres."""
+    """View to one mean a channel; for `depth` over pixels with a reading, in meters."""
     std: Mapping[str, tuple[float, ...]]
     """View to one standard deviation a channel, over the same pixels."""
 
     @classmethod
-    def measure(cls, dataset: Any, *, batch_size: int = 64) -> "Statistics":
+    def measure(cls, dataset: Any, *, batch_size: int = 64, num_workers: int = 0) -> "Statistics":
         """Over every pixel of every floating modality of `dataset`; for `depth` over pixels above 0.
 
-        Sums are kept in float64, shifted by the first batch's mean, so that they do not cancel.
+        Sums are kept in float64, shifted by the first batch's mean, so that they do not cancel. The ranks of
+        torch.distributed read a part each, and all get the same figures.
+
+        Args:
+            num_workers: processes that read, on each rank; none for a data set on a device.
         """
         totals: dict[str, _Moments] = {}
-        for start in range(0, len(dataset), batch_size):
-            rows = list(range(start, min(start + batch_size, len(dataset))))
-            whole = hasattr(dataset, "__getitems__")
-            batch = dataset.__getitems__(rows) if whole else collate([dataset[row] for row in rows])
+        for batch in read_in_order(dataset, batch_size, num_workers=num_workers, sharded=True):
             for name, modality in batch.items():
                 if modality.is_floating_point():
                     totals.setdefault(name, _Moments()).add(
                         modality, modality > 0 if name == "depth" else None
                     )
-        if not totals:
+        results = {name: moments.result(name) for name, moments in _of_all_ranks(totals).items()}
+        if not results:
             raise DataError(f"no floating modality in a data set of {len(dataset)} samples")
-        results = {name: moments.result(name) for name, moments in totals.items()}
         return cls(
             mean={name: mean for name, (mean, _) in results.items()},
             std={name: std for name, (_, std) in results.items()},
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Statistics":
+        """What `as_dict` gave, from JSON. Raises `KeyError`, `TypeError` or `ValueError` for anything
+        else."""
+        mean, std = (
+            {str(name): tuple(float(v) for v in values) for name, values in content[key].items()}
+            for key in ("mean", "std")
+        )
+        return cls(mean=mean, std=std)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_json(path, self.as_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Statistics":
         """Read what `save` wrote. Raises `DataError` for anything else."""
         try:
-            content = json.loads(Path(path).read_text())
-            mean, std = (
-                {str(name): tuple(float(v) for v in values) for name, values in content[key].items()}
-                for key in ("mean", "std")
-            )
+            return cls.from_dict(json.loads(Path(path).read_text()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: no statistics that Statistics.save wrote ({error!r})") from error
-        return cls(mean=mean, std=std)
 
 
 class Normalize(nn.Module):
@@ -113,9 +125,35 @@ class _Moments:
         self.total = self.total + centered.sum(axes)
         self.square = self.square + centered.square().sum(axes)
 
+    def merge(self, other: "_Moments") -> None:
+        """Add what another rank has seen, moved to the shift of this one."""
+        if other.shift is None:
+            return
+        if self.shift is None:
+            self.__dict__ |= other.__dict__
+            return
+        gap = (other.shift - self.shift).flatten()
+        self.square = self.square + other.square + 2 * gap * other.total + gap.square() * other.count
+        self.total = self.total + other.total + gap * other.count
+        self.count = self.count + other.count
+
     def result(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if self.shift is None or bool((self.count == 0).any()):
             raise DataError(f"{name}: no pixel has a reading")
         offset = self.total / self.count
         variance = (self.square / self.count - offset.square()).clamp_min(0)
         return tuple((self.shift.flatten() + offset).tolist()), tuple(variance.sqrt().tolist())
+
+
+def _of_all_ranks(totals: dict[str, _Moments]) -> dict[str, _Moments]:
+    """The moments of all ranks together, the same on each; without process group as they are."""
+    dist = torch.distributed
+    if not (dist.is_available() and dist.is_initialized()):
+        return totals
+    ranks: list[dict[str, _Moments]] = [{}] * dist.get_world_size()
+    dist.all_gather_object(ranks, totals)
+    merged: dict[str, _Moments] = {}
+    for rank in ranks:
+        for name, moments in rank.items():
+            merged.setdefault(name, _Moments()).merge(moments)
+    return merged

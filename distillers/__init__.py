@@ -1,8 +1,10 @@
 """Transfer objectives: pure functions, modules where they have weights, both together as terms."""
 
+# Eager: a lazy name would give way to the file of the same name (kd, rkd, vid) once that is loaded.
+from . import functional
 from .activation_boundary import Connectors
 from .correlation import Embeddings
-from .crd import share_student_side
+from .ensemble import ensemble_kd, soft_targets
 from .factor import Paraphraser, Translator
 from .functional import (
     activation_boundary,
@@ -24,30 +26,41 @@ from .functional import (
     standardize_logits,
     vid,
 )
-from .methods import METHODS, build_terms, check_settings, parse_method, parse_settings, settings_of
+from .methods import (
+    JOINT,
+    METHODS,
+    build_terms,
+    check_settings,
+    known_methods,
+    parse_method,
+    parse_settings,
+    settings_of,
+)
 from .regressor import FitNetRegressor
 from .review import Fusion, Review
 from .simkd import Reused, SimKDProjector
-from .term import Context, Contrast, Function, Initialize, Pair, Read, Term
+from .spec import BatchMeta, FeatureSpec
+from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
 from .vid import VID
 
 __all__ = [
+    "JOINT",
     "METHODS",
     "VID",
+    "BatchMeta",
     "Connectors",
-    "Context",
-    "Contrast",
     "Embeddings",
+    "FeatureSpec",
     "FitNetRegressor",
-    "Function",
     "Fusion",
-    "Initialize",
-    "Pair",
+    "MemoryLoss",
     "Paraphraser",
-    "Read",
+    "PretrainStage",
     "Reused",
     "Review",
+    "SelectOutputs",
     "SimKDProjector",
+    "StatelessLoss",
     "Term",
     "Translator",
     "activation_boundary",
@@ -58,11 +71,14 @@ __all__ = [
     "correlation",
     "dist",
     "dkd",
+    "ensemble_kd",
     "factor",
     "fitnet",
     "fsp",
+    "functional",
     "hcl",
     "kd",
+    "known_methods",
     "nst",
     "parse_method",
     "parse_settings",
@@ -70,8 +86,8 @@ __all__ = [
     "pkt",
     "rkd",
     "settings_of",
-    "share_student_side",
     "similarity",
+    "soft_targets",
     "standardize_logits",
     "vid",
 ]

@@ -8,12 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..contrast.checks import check_positive
+from ..contrast import check_positive
 from ..models import Outputs
+from .ops import check_maps, check_same, full_precision
 from .regressor import FitNetRegressor
-from .shapes import Shape, stage_maps
-from .tensors import check_maps, check_same, full_precision
-from .term import Function, Initialize, Pair, Term
+from .spec import FeatureSpec, Shape, refusal, stage_maps
+from .term import PretrainStage, StatelessLoss, Term
 
 __all__ = ["Connectors", "activation_boundary", "make_ab"]
 
@@ -62,35 +62,31 @@ class Connectors(nn.Module):
             nn.Identity() if student == teacher else FitNetRegressor(student, teacher, relu=False)
             for student, teacher in shapes
         )
+        self.reads = frozenset(f"preactivations.{i}" for i in range(1, len(shapes) + 1))
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """The connected maps and the teacher's, both before the ReLU.
-
-        Raises:
-            ValueError: where a network does not give its preactivations.
-        """
-        for side, outputs in (("student", student), ("teacher", teacher)):
-            if not outputs.preactivations:
-                raise ValueError(
-                    f"ab compares the maps before their ReLU, and the {side} gives none: its Outputs have no "
-                    "preactivations"
-                )
+        """The connected maps and the teacher's, both before the ReLU."""
         pairs = zip(self.connectors, student.preactivations[1:], strict=True)
         return tuple(connect(x) for connect, x in pairs), teacher.preactivations[1:]
 
 
-def make_ab(pair: Pair, *, weight: float = 0.0, margin: float = 1.0, epochs: int = 30) -> Term:
+def make_ab(spec: FeatureSpec, *, weight: float = 0.0, margin: float = 1.0, epochs: int = 30) -> Term:
     """Activation boundaries (`activation_boundary`) as an initialization; then the cross-entropy alone.
 
     Args:
-        pair: two networks with equally many maps, that give their preactivations.
+        spec: two networks with equally many maps, that give their preactivations.
         weight: of the same loss in the distillation that follows; published: none.
         margin: m.
         epochs: of the initialization.
     """
     check_positive(margin=margin)
-    projector = Connectors(stage_maps(pair, "ab", equally_many=True))
-    objective = Function(partial(activation_boundary, margin=margin))
+    for side, dimensions in (("student", spec.student), ("teacher", spec.teacher)):
+        if not dimensions.preactivations:
+            raise refusal(
+                spec, "ab", f"it reads the maps before their ReLU, and the {side} has no preactivations"
+            )
+    projector = Connectors(stage_maps(spec, "ab", equally_many=True))
+    objective = StatelessLoss(partial(activation_boundary, margin=margin))
     return Term(
-        projector, objective, weight=weight, initialize=Initialize(projector, objective, epochs=epochs)
+        projector, objective, weight=weight, pretrain=PretrainStage(projector, objective, epochs=epochs)
     )

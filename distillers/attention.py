@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .shapes import stage_maps
-from .tensors import check_maps, full_precision, same_size, unit
-from .term import Function, Pair, Read, Term
+from ..models import Outputs
+from .ops import check_maps, full_precision, same_size, unit
+from .spec import FeatureSpec, Shape, stage_maps
+from .term import SelectOutputs, StatelessLoss, Term
 
-__all__ = ["attention", "attention_map", "make_at"]
+__all__ = ["attention", "attention_map", "make_at", "pair_by_resolution"]
 
 
 @full_precision
@@ -45,11 +47,42 @@ def attention_map(feature_map: Tensor) -> Tensor:
     return unit(feature_map.square().mean(1).flatten(1))
 
 
-def make_at(pair: Pair, *, weight: float = 1000.0) -> Term:
-    """Attention transfer (`attention`) of the maps beyond the stem."""
-    stop = 1 + len(stage_maps(pair, "at"))
-    return Term(
-        Read(lambda student, teacher: (student.maps[1:stop], teacher.maps[1:stop])),
-        Function(attention),
-        weight=weight,
-    )
+def make_at(spec: FeatureSpec, *, weight: float = 1000.0, pairing: str = "depth") -> Term:
+    """Attention transfer (`attention`) of the maps beyond the stem.
+
+    Args:
+        spec: two networks with maps.
+        weight: published.
+        pairing: "depth", as published: maps of the same number; or "resolution" (`pair_by_resolution`).
+    """
+    if pairing not in ("depth", "resolution"):
+        raise ValueError(f"at.pairing must be depth or resolution, got {pairing!r}")
+    numbers = [(i, i) for i in range(1, 1 + len(stage_maps(spec, "at")))]
+    select = SelectOutputs
+    if pairing == "resolution":
+        numbers, select = pair_by_resolution(spec.student.maps, spec.teacher.maps), _SquareTeacherFirst
+    ours, theirs = zip(*numbers, strict=True)
+    return Term(select("maps", *ours, teacher=theirs), StatelessLoss(attention), weight=weight)
+
+
+class _SquareTeacherFirst(SelectOutputs):
+    """The teacher's maps as the root mean square of their channels (B, 1, H, W): where they are pooled to the
+    last map of a shallow student, it is attention that is averaged, not features that cancel out."""
+
+    def forward(self, student: Outputs, teacher: Outputs) -> tuple[Any, Any]:
+        ours, theirs = super().forward(student, teacher)
+        return ours, tuple(x.float().square().mean(1, keepdim=True).sqrt() for x in theirs)
+
+
+def pair_by_resolution(student: Sequence[Shape], teacher: Sequence[Shape]) -> list[tuple[int, int]]:
+    """(student map, teacher map) pairs: for every resolution that both have above the student's last one the
+    first map of each, and the last map of each; the teacher's stem is left out.
+
+    Maps of equal depth, as published, would pair a shallow CNN's fine maps with a ResNet's coarse ones.
+
+    Args:
+        student, teacher: (C, H, W) of every map, stem first.
+    """
+    ours, theirs = ([height for _, height, _ in maps] for maps in (student, teacher))
+    shared = [h for h in dict.fromkeys(ours) if h in theirs[1:] and h > ours[-1]]
+    return [(ours.index(h), theirs.index(h, 1)) for h in shared] + [(len(ours) - 1, len(theirs) - 1)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..contrast.checks import check_positive
+from ..contrast import check_positive
 from ..models import Outputs
-from .tensors import check_same, full_precision
-from .term import Function, Pair, Term
+from .ops import check_same, full_precision
+from .spec import FeatureSpec
+from .term import StatelessLoss, Term
 
 __all__ = ["Embeddings", "correlation", "make_cc"]
 
@@ -41,6 +42,8 @@ class Embeddings(nn.Module):
         embed_dim: width of the result.
     """
 
+    reads = frozenset({"embedding"})
+
     def __init__(self, student_dim: int, teacher_dim: int, embed_dim: int = 128) -> None:
         super().__init__()
         check_positive(student_dim=student_dim, teacher_dim=teacher_dim, embed_dim=embed_dim)
@@ -52,7 +55,7 @@ class Embeddings(nn.Module):
         return self.student(student.embedding), self.teacher(teacher.embedding)
 
 
-def make_cc(pair: Pair, *, weight: float = 0.02, embed_dim: int = 128) -> Term:
+def make_cc(spec: FeatureSpec, *, weight: float = 0.02, embed_dim: int = 128) -> Term:
     """Correlation congruence (`correlation`) of linear `Embeddings`, embed_dim wide."""
-    projector = Embeddings(pair.student.embedding, pair.teacher.embedding, embed_dim)
-    return Term(projector, Function(correlation), weight=weight)
+    projector = Embeddings(spec.student.embedding, spec.teacher.embedding, embed_dim)
+    return Term(projector, StatelessLoss(correlation), weight=weight)

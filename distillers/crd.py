@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
-from .term import Contrast, Pair, Term
+from .spec import FeatureSpec
+from .term import MemoryLoss, Term
 
-__all__ = ["make_crd", "share_student_side"]
+__all__ = ["GlobalHeads", "make_crd"]
 
 
-class _Heads(nn.Module):
-    """Embeddings of both sides in the critic's space."""
+class GlobalHeads(nn.Module):
+    """Embeddings of both sides in the critic's space, (B, d) each."""
 
-    def __init__(self, pair: Pair, embed_dim: int, head: str) -> None:
+    reads = frozenset({"embedding"})
+
+    def __init__(self, spec: FeatureSpec, embed_dim: int, head: str = "linear") -> None:
         super().__init__()
-        self.heads = CriticHeads(pair.student.embedding, pair.teacher.embedding, embed_dim, kind=head)
+        self.heads = CriticHeads(spec.student.embedding, spec.teacher.embedding, embed_dim, kind=head)
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         z_s, z_t = self.heads(student.embedding, teacher.embedding)
@@ -26,7 +27,7 @@ class _Heads(nn.Module):
 
 
 def make_crd(
-    pair: Pair,
+    spec: FeatureSpec,
     *,
     weight: float = 0.8,
     embed_dim: int = 128,
@@ -40,40 +41,27 @@ def make_crd(
     """Contrastive representation distillation of the embeddings (Tian et al., 2020).
 
     Args:
-        pair: two networks; with labels for negatives of other classes.
+        spec: two networks; with labels for negatives of other classes.
         weight: published.
         embed_dim: d of the shared space.
         num_negatives: K.
         temperature: τ.
         momentum: of the memory's rows.
         objective: "nce" or "infonce".
-        negatives: as in `InstanceContrast`. None for the published ones: "other_class" where there are
-            labels, else "uniform".
+        negatives: as in `InstanceContrast`. None for the published ones: "other_class" if there are labels,
+            else "uniform".
         head: "linear" or "mlp".
     """
     if negatives is None:
-        negatives = "uniform" if pair.labels is None else "other_class"
+        negatives = "uniform" if spec.labels is None else "other_class"
     contrast = InstanceContrast(
-        pair.num_samples,
+        spec.num_samples,
         embed_dim,
         num_negatives=num_negatives,
         temperature=temperature,
         momentum=momentum,
         objective=objective,
         negatives=negatives,
-        labels=pair.labels,
+        labels=spec.labels,
     )
-    return Term(_Heads(pair, embed_dim, head), Contrast(contrast), weight=weight, written=(0, 1))
-
-
-def share_student_side(terms: Sequence[Term]) -> None:
-    """Give several teachers' terms of `make_crd` one head and one memory of their student, the first's."""
-    parts = [
-        (term.projector, term.objective.contrast)
-        for term in terms
-        if isinstance(term.projector, _Heads) and isinstance(term.objective, Contrast)
-    ]
-    for projector, contrast in parts[1:]:
-        projector.heads.student = parts[0][0].heads.student
-        if isinstance(contrast, InstanceContrast) and isinstance(parts[0][1], InstanceContrast):
-            contrast.share_bank_student(parts[0][1])
+    return Term(GlobalHeads(spec, embed_dim, head), MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

@@ -7,10 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..contrast.checks import check_positive
-from .shapes import classes
-from .tensors import check_same, full_precision
-from .term import Function, Pair, Read, Term
+from ..contrast import check_positive
+from .logits import select_logits
+from .ops import check_same, full_precision
+from .spec import FeatureSpec
+from .term import StatelessLoss, Term
 
 __all__ = ["dist", "make_dist"]
 
@@ -60,13 +61,13 @@ def _pearson(a: Tensor, b: Tensor, *, dim: int) -> Tensor:
 
 
 def make_dist(
-    pair: Pair, *, weight: float = 1.0, beta: float = 2.0, gamma: float = 2.0, temperature: float = 4.0
+    spec: FeatureSpec, *, weight: float = 1.0, beta: float = 2.0, gamma: float = 2.0, temperature: float = 4.0
 ) -> Term:
     """DIST (`dist`) of the logits; the published settings are those for CIFAR-100 (T is 1 for ImageNet)."""
-    classes(pair, "dist")
+    projector = select_logits(spec, "dist")
     check_positive(temperature=temperature)
     return Term(
-        Read(lambda student, teacher: (student.logits, teacher.logits)),
-        Function(partial(dist, beta=beta, gamma=gamma, temperature=temperature)),
+        projector,
+        StatelessLoss(partial(dist, beta=beta, gamma=gamma, temperature=temperature)),
         weight=weight,
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..contrast.checks import check_positive
+from ..contrast import check_positive
 from .kd import standardize_logits
-from .shapes import classes
-from .tensors import check_same, full_precision
-from .term import Context, Pair, Read, Term
+from .logits import select_logits
+from .ops import check_same, full_precision
+from .spec import FeatureSpec
+from .term import StatelessLoss, Term
 
 __all__ = ["dkd", "make_dkd"]
 
@@ -70,7 +71,8 @@ def dkd(
 def _binary(logits: Tensor, target: Tensor) -> Tensor:
     """Log-probabilities of the target class and of all others together, (B, 2)."""
     others = logits.masked_fill(target, -torch.inf).logsumexp(1)
-    return F.log_softmax(torch.stack([logits[target], others], dim=1), dim=1)
+    own = logits.masked_fill(~target, 0).sum(1)
+    return F.log_softmax(torch.stack([own, others], dim=1), dim=1)
 
 
 def _others(logits: Tensor, target: Tensor) -> Tensor:
@@ -82,21 +84,8 @@ def _kl(log_student: Tensor, log_teacher: Tensor) -> Tensor:
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1)
 
 
-class _Labeled(nn.Module):
-    """`dkd` with the labels of the batch."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__()
-        self.settings = settings
-
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor, *, context: Context) -> Tensor:
-        if context.label is None:
-            raise ValueError("dkd needs the class of every sample, and this data has no labels")
-        return dkd(student_logits, teacher_logits, context.label, **self.settings)
-
-
 def make_dkd(
-    pair: Pair,
+    spec: FeatureSpec,
     *,
     weight: float | None = None,
     alpha: float = 1.0,
@@ -108,7 +97,7 @@ def make_dkd(
     """Decoupled knowledge distillation (`dkd`) of the logits; needs labels.
 
     Args:
-        pair: two classifiers of the same classes.
+        spec: two classifiers of the same classes.
         weight: of α · TCKD + β · NCKD. None for the published one: 1; with `standardize` 9.
         alpha: α.
         beta: β; 8 is the source's default and that of resnet32x4→resnet8x4, vgg13→vgg8 has 6.
@@ -116,13 +105,18 @@ def make_dkd(
         standardize: compare the logits' z-scores (Sun et al., 2024).
         warmup_epochs: of the weight.
     """
-    classes(pair, "dkd")
+    projector = select_logits(spec, "dkd")
+    if spec.labels is None:
+        raise ValueError("dkd needs the label of every sample, and this transfer sees none")
     if temperature is None:
         temperature = 2.0 if standardize else 4.0
     check_positive(temperature=temperature)
     return Term(
-        Read(lambda student, teacher: (student.logits, teacher.logits)),
-        _Labeled(alpha=alpha, beta=beta, temperature=temperature, standardize=standardize),
+        projector,
+        StatelessLoss(
+            partial(dkd, alpha=alpha, beta=beta, temperature=temperature, standardize=standardize),
+            labels=True,
+        ),
         weight=(9.0 if standardize else 1.0) if weight is None else weight,
         warmup_epochs=warmup_epochs,
     )

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contrast.checks import check_positive
+from ..contrast import check_positive
 from ..models import Outputs
 from .attention import attention_map
 from .fitnet import fitnet
-from .shapes import last_maps
-from .tensors import check_batch, full_precision, same_size
-from .term import Function, Initialize, Pair, Term
+from .ops import check_batch, full_precision, same_size
+from .spec import FeatureSpec, last_maps
+from .term import PretrainStage, StatelessLoss, Term
 
 __all__ = ["Paraphraser", "Translator", "factor", "make_ft"]
 
@@ -45,11 +45,14 @@ class Paraphraser(nn.Module):
     Args:
         channels: C of the teacher's map.
         factor_channels: C' of the factor.
+        number: of that map, from the stem at 0.
     """
 
-    def __init__(self, channels: int, factor_channels: int) -> None:
+    def __init__(self, channels: int, factor_channels: int, number: int = 0) -> None:
         super().__init__()
         check_positive(channels=channels, factor_channels=factor_channels)
+        self.number = number
+        self.reads = frozenset({f"maps.{number}"})
         slope = 0.1
         self.encoder = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1),
@@ -70,7 +73,7 @@ class Paraphraser(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         """The teacher's last map, reconstructed and as it is; the student has no part in it."""
-        feature_map = teacher.maps[-1]
+        feature_map = teacher.maps[self.number]
         return self.decoder(self.encoder(feature_map)), feature_map
 
 
@@ -104,41 +107,43 @@ class _Factors(nn.Module):
         super().__init__()
         self.translator = translator
         self.encoder = paraphraser.encoder
+        self.number, self.reads = paraphraser.number, paraphraser.reads
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            teacher_factor = self.encoder(teacher.maps[-1])
+            teacher_factor = self.encoder(teacher.maps[self.number])
         return self.translator(student.maps[-1]), teacher_factor
 
 
 def make_ft(
-    pair: Pair,
+    spec: FeatureSpec,
     *,
     weight: float = 200.0,
-    rate: float = 0.5,
+    fraction: float = 0.5,
     epochs: int = 30,
     paraphraser_lr: float = 0.01,
 ) -> Term:
     """Factor transfer (`factor`) of the last maps, after a training of the `Paraphraser`.
 
     Args:
-        pair: two networks with maps.
+        spec: two networks with maps.
         weight: published.
-        rate: k, the factor's channels as a share of the teacher's.
+        fraction: k, the factor's channels as a share of the teacher's.
         epochs: of the paraphraser's training, by mean squared error.
         paraphraser_lr: of that training; published: 0.01 but for VGG students, 0.05.
     """
-    student, teacher = last_maps(pair, "ft")
-    if int(rate * teacher[0]) < 1:
-        raise ValueError(f"rate must leave at least one of {teacher[0]} channels, got {rate}")
-    paraphraser = Paraphraser(teacher[0], int(rate * teacher[0]))
+    student, teacher = last_maps(spec, "ft")
+    width = int(fraction * teacher[0])
+    if width < 1:
+        raise ValueError(f"fraction must leave at least one of {teacher[0]} channels, got {fraction}")
+    paraphraser = Paraphraser(teacher[0], width, len(spec.teacher.maps) - 1)
     return Term(
-        _Factors(Translator(student[0], int(rate * teacher[0])), paraphraser),
-        Function(factor),
+        _Factors(Translator(student[0], width), paraphraser),
+        StatelessLoss(factor),
         weight=weight,
-        initialize=Initialize(
+        pretrain=PretrainStage(
             paraphraser,
-            Function(fitnet),
+            StatelessLoss(fitnet),
             epochs=epochs,
             trains_student=False,
             lr=paraphraser_lr,

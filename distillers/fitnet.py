@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models import Outputs
+from .dense import DenseTarget
+from .ops import check_same, full_precision
 from .regressor import FitNetRegressor
-from .shapes import Shape, map_at
-from .tensors import check_same, full_precision
-from .term import Function, Pair, Term
+from .spec import FeatureSpec, map_at
+from .term import StatelessLoss, Term
 
 __all__ = ["fitnet", "make_fitnet"]
 
@@ -35,21 +36,27 @@ def fitnet(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 class _Hint(nn.Module):
     """One map of the student, regressed, and the teacher's."""
 
-    def __init__(self, student_shape: Shape, teacher_shape: Shape, hint: int) -> None:
+    def __init__(self, spec: FeatureSpec, hint: int, *, hypercolumn: bool) -> None:
         super().__init__()
+        student, _ = map_at(spec, "fitnet", hint)
         self.hint = hint
-        self.regress = FitNetRegressor(student_shape, teacher_shape)
+        self.target = DenseTarget(spec, hint, "fitnet", hypercolumn=hypercolumn)
+        self.reads = self.target.reads
+        self.regress = FitNetRegressor(student, self.target.shape)
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
-        return self.regress(student.maps[self.hint]), teacher.maps[self.hint]
+        return self.regress(student.maps[self.hint]), self.target(teacher)
 
 
-def make_fitnet(pair: Pair, *, weight: float = 100.0, hint: int = 2) -> Term:
+def make_fitnet(
+    spec: FeatureSpec, *, weight: float = 100.0, hint: int = 2, hypercolumn: bool = False
+) -> Term:
     """Hints (`fitnet`) at one map, through a `FitNetRegressor`.
 
     Args:
-        pair: two networks with a map of that number.
+        spec: two networks with a map of that number.
         weight: published.
-        hint: which of the maps, stem 0.
+        hint: which of the maps, stem 0; negative from the last.
+        hypercolumn: regress to the teacher's hypercolumn if its map is coarser (`DenseTarget`).
     """
-    return Term(_Hint(*map_at(pair, "fitnet", hint), hint), Function(fitnet), weight=weight)
+    return Term(_Hint(spec, hint, hypercolumn=hypercolumn), StatelessLoss(fitnet), weight=weight)

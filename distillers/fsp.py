@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .shapes import refusal
-from .tensors import check_maps, full_precision, same_size
-from .term import Function, Initialize, Pair, Read, Term
+from .ops import check_maps, full_precision, same_size
+from .spec import FeatureSpec, refusal
+from .term import PretrainStage, SelectOutputs, StatelessLoss, Term
 
 __all__ = ["fsp", "make_fsp"]
 
@@ -47,22 +47,22 @@ def _flows(maps: Sequence[Tensor]) -> list[Tensor]:
     return flows
 
 
-def make_fsp(pair: Pair, *, weight: float = 0.0, epochs: int = 30) -> Term:
+def make_fsp(spec: FeatureSpec, *, weight: float = 0.0, epochs: int = 30) -> Term:
     """Flow matrices (`fsp`) of all maps as an initialization; then the cross-entropy alone.
 
     Args:
-        pair: two networks with equally many maps, of the same channels.
+        spec: two networks with equally many maps, of the same channels.
         weight: of the same loss in the distillation that follows; published: none.
         epochs: of the initialization.
 
     Raises:
         ValueError: for networks whose channels differ, which the published benchmark leaves out too.
     """
-    student, teacher = ([shape[0] for shape in side.maps] for side in (pair.student, pair.teacher))
+    student, teacher = ([shape[0] for shape in side.maps] for side in (spec.student, spec.teacher))
     if student != teacher or len(student) < 2:
-        raise refusal(pair, "fsp", "its flow matrices need the same channels in at least two maps")
-    projector = Read(lambda student, teacher: (student.maps, teacher.maps))
-    objective = Function(fsp)
+        raise refusal(spec, "fsp", "its flow matrices need the same channels in at least two maps")
+    projector = SelectOutputs("maps", *range(len(student)))
+    objective = StatelessLoss(fsp)
     return Term(
-        projector, objective, weight=weight, initialize=Initialize(projector, objective, epochs=epochs)
+        projector, objective, weight=weight, pretrain=PretrainStage(projector, objective, epochs=epochs)
     )

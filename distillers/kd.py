@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..contrast.checks import check_positive
-from .shapes import classes
-from .tensors import check_same, full_precision, unit
-from .term import Function, Pair, Read, Term
+from ..contrast import check_positive
+from .logits import select_logits
+from .ops import check_same, full_precision, unit
+from .spec import FeatureSpec
+from .term import StatelessLoss, Term
 
 __all__ = ["kd", "make_kd", "pixel_kd", "standardize_logits"]
 
@@ -93,29 +94,39 @@ def standardize_logits(logits: Tensor) -> Tensor:
 
 
 def make_kd(
-    pair: Pair, *, weight: float | None = None, temperature: float | None = None, standardize: bool = False
+    spec: FeatureSpec,
+    *,
+    weight: float | None = None,
+    temperature: float | None = None,
+    standardize: bool = False,
 ) -> Term:
-    """Knowledge distillation (`kd`) of the logits.
+    """Knowledge distillation (`kd`) of the logits, at each position (`pixel_kd`) if the teacher segments.
 
     Args:
-        pair: two classifiers of the same classes.
+        spec: two networks of the same classes, or a student without logits.
         weight: None for the published one: 0.9 beside a cross-entropy of 0.1; 1 beside other terms and a
             whole cross-entropy; with `standardize` 9, beside other terms too.
         temperature: None for the published one: 4; with `standardize` 2.
         standardize: compare the logits' z-scores (Sun et al., 2024). They are small and bounded: the loss is
             weak at the plain method's temperature and weight, so it has its own.
     """
-    classes(pair, "kd")
+    projector = select_logits(spec, "kd", dense=not standardize)
     if temperature is None:
         temperature = 2.0 if standardize else 4.0
     check_positive(temperature=temperature)
     return Term(
-        Read(lambda student, teacher: (student.logits, teacher.logits)),
-        Function(partial(kd, temperature=temperature, standardize=standardize)),
+        projector,
+        StatelessLoss(partial(_kd, temperature=temperature, standardize=standardize)),
         weight=(9.0 if standardize else 0.9) if weight is None else weight,
         weight_in_sum=1.0 if weight is None and not standardize else None,
         task_weight=0.1,
     )
+
+
+def _kd(student: Tensor, teacher: Tensor, *, temperature: float, standardize: bool) -> Tensor:
+    if student.ndim == 4:
+        return pixel_kd(student, teacher, temperature=temperature)
+    return kd(student, teacher, temperature=temperature, standardize=standardize)
 
 
 def _softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias, get_args
 
 import yaml
 
+from ..common import nearest
 from .activation_boundary import make_ab
 from .attention import make_at
 from .correlation import make_cc
 from .crd import make_crd
+from .crd_dense import make_crd_dense
+from .crd_local import make_crd_local
 from .dist import make_dist
 from .dkd import make_dkd
+from .ensemble import for_each_teacher, make_kd_together
 from .factor import make_ft
 from .fitnet import make_fitnet
 from .fsp import make_fsp
@@ -27,14 +33,24 @@ from .review import make_reviewkd
 from .rkd import make_rkd
 from .similarity import make_sp
 from .simkd import make_simkd
-from .term import Pair, Term
+from .spec import FeatureSpec
+from .term import Term
 from .vid import make_vid
 
-__all__ = ["METHODS", "build_terms", "check_settings", "parse_method", "parse_settings", "settings_of"]
+__all__ = [
+    "JOINT",
+    "METHODS",
+    "build_terms",
+    "check_settings",
+    "known_methods",
+    "parse_method",
+    "parse_settings",
+    "settings_of",
+]
 
-Methods: TypeAlias = Mapping[str, Callable[..., Term]]
+Maker: TypeAlias = Callable[..., Term]
 
-METHODS: Methods = {
+METHODS: dict[str, Maker] = {
     "kd": make_kd,
     "fitnet": make_fitnet,
     "at": make_at,
@@ -48,32 +64,55 @@ METHODS: Methods = {
     "fsp": make_fsp,
     "nst": make_nst,
     "crd": make_crd,
+    "crd-local": make_crd_local,
+    "crd-dense": make_crd_dense,
     "dkd": make_dkd,
     "dist": make_dist,
     "simkd": make_simkd,
     "reviewkd": make_reviewkd,
 }
-"""A method's name and its maker: `make(pair, *, weight=…, …) -> Term`, its settings keyword-only."""
+"""A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
+keyword-only. Several teachers have a term each."""
+
+JOINT: dict[str, Maker] = {
+    "kd-mean": partial(make_kd_together, target="mean"),
+    "kd-logits": partial(make_kd_together, target="logits"),
+    "kd-weighted": partial(make_kd_together, target="weighted"),
+}
+"""Methods that put all teachers together: `make(specs, *, weight=…, …) -> Term`. `kd` of several teachers is
+`kd-mean`."""
+
+FORMER = {
+    "standardise": "standardize",
+    "paraphraser_learning_rate": "paraphraser_lr",
+    "rate": "fraction",
+    "learning_rate": "lr",
+}
+"""Former names of settings, which go on working with a warning."""
 
 
-def parse_method(method: str, known: Collection[str] = METHODS.keys()) -> dict[str, float]:
+def known_methods() -> dict[str, Maker]:
+    """All makers by name."""
+    return {**METHODS, **JOINT}
+
+
+def parse_method(method: str) -> dict[str, float]:
     """`crd+0.5*kd` -> {"crd": 1.0, "kd": 0.5}; `none` -> {}.
 
     Args:
-        method: names joined by +, each with a factor before a * where its weight is not to be the published.
-        known: the names there are.
+        method: names joined by +, each with a factor before a * if its weight is not to be the published.
 
     Raises:
-        ValueError: for an unknown name (the nearest are suggested), one named twice, or a factor that is not
-            a positive number.
+        ValueError: an unknown name (the nearest are suggested), one named twice, or a factor that is not a
+            positive number.
     """
     if method == "none":
         return {}
-    factors: dict[str, float] = {}
+    known, factors = known_methods(), dict[str, float]()
     for part in method.split("+"):
         factor, star, name = part.rpartition("*")
         if name not in known:
-            raise ValueError(f"unknown method {name!r} in {method!r}: {_nearest(name, ['none', *known])}")
+            raise ValueError(f"unknown method {name!r} in {method!r}: {nearest(name, ['none', *known])}")
         if name in factors:
             raise ValueError(f"{name!r} stands twice in {method!r}")
         try:
@@ -85,41 +124,53 @@ def parse_method(method: str, known: Collection[str] = METHODS.keys()) -> dict[s
     return factors
 
 
-def settings_of(maker: Callable[..., Term]) -> dict[str, inspect.Parameter]:
+def settings_of(maker: Maker) -> dict[str, inspect.Parameter]:
     """The settings of a method: each with its name, its type (`annotation`) and its published `default`."""
+    fixed = maker.keywords if isinstance(maker, partial) else {}
     parameters = inspect.signature(maker, eval_str=True).parameters
-    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and name not in fixed}
 
 
 def build_terms(
     method: str,
-    pair: Pair | Sequence[Pair],
+    specs: Sequence[FeatureSpec],
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    methods: Methods = METHODS,
+    reduction: str = "sum",
+    share_student: bool = False,
 ) -> dict[str, Term]:
     """The terms of a method by name, with the weights that they have together.
 
     A term alone keeps its published weight and that of the cross-entropy; in a sum it has its weight in sums,
-    and the cross-entropy counts whole.
+    and the cross-entropy counts whole. The projectors take the student's `Outputs` and a tuple of the
+    teachers', and their `reads` is a tuple, one for each teacher.
 
     Args:
         method: as for `parse_method`.
-        pair: what the terms are for; as many as the makers of `methods` take.
+        specs: one for each teacher.
         settings: of the methods by name, for those that are not to be as published. Those of methods that
             are not asked for are checked and not used.
-        methods: the makers by name.
+        reduction: "sum" of the teachers' terms, as in Tian et al., 2020, or their "mean".
+        share_student: one head and one memory of the student for all teachers of `crd`, not one for each.
 
     Raises:
-        ValueError: for an unknown method or setting (the nearest are suggested), a value that a setting
-            cannot have, or networks that a method cannot compare.
+        ValueError: an unknown method or setting (the nearest are suggested), a value that a setting cannot
+            have, networks that a method cannot compare, or several teachers for one that knows one alone.
     """
-    factors = parse_method(method, methods.keys())
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction must be sum or mean, got {reduction!r}")
+    factors = parse_method(method)
     settings = settings or {}
-    check_settings(settings, methods)
+    check_settings(settings)
     terms = {}
     for name, factor in factors.items():
-        term = methods[name](pair, **settings.get(name, {}))
+        values = settings.get(name, {})
+        maker = JOINT.get("kd-mean" if name == "kd" and len(specs) > 1 else name)
+        if maker is not None:
+            term = maker(specs, **values)
+        else:
+            each = [METHODS[name](spec, **values) for spec in specs]
+            term = for_each_teacher(name, each, mean=reduction == "mean", share=share_student)
         weight, task_weight = term.weight, term.task_weight
         if len(factors) > 1:
             weight, task_weight = weight if term.weight_in_sum is None else term.weight_in_sum, 1.0
@@ -128,7 +179,8 @@ def build_terms(
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; a value is read as YAML does, `none` as nothing.
+    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; a value is read as YAML does, `none` as nothing. Of a
+    setting that is given twice the last counts.
 
     Raises:
         ValueError: for another form.
@@ -139,31 +191,40 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
         method, dot, field = name.partition(".")
         if not (equals and dot and method and field and value):
             raise ValueError(f"a setting is METHOD.NAME=VALUE, such as kd.temperature=2; got {setting!r}")
-        found.setdefault(method, {})[field] = None if value == "none" else yaml.safe_load(value)
+        if field in FORMER and method in METHODS and field not in settings_of(METHODS[method]):
+            warnings.warn(
+                f"{method}.{field} is now {method}.{FORMER[field]}", DeprecationWarning, stacklevel=2
+            )
+            field = FORMER[field]
+        found.setdefault(method, {})[field] = _value(value)
     return found
 
 
-def check_settings(settings: Mapping[str, Mapping[str, Any]], methods: Methods = METHODS) -> None:
+def _value(text: str) -> Any:
+    value = None if text == "none" else yaml.safe_load(text)
+    if isinstance(value, str):
+        with suppress(ValueError):  # to YAML, 1e-3 is no number
+            return float(value)
+    return value
+
+
+def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `ValueError` for an unknown method or setting (the nearest are suggested), or a value of a type
     that the setting cannot have."""
+    known = known_methods()
     for name, values in settings.items():
-        if name not in methods:
-            raise ValueError(f"settings for an unknown method {name!r}: {_nearest(name, methods)}")
-        _check_values(name, methods[name], values)
+        if name not in known:
+            raise ValueError(f"settings for an unknown method {name!r}: {nearest(name, known)}")
+        _check_values(name, known[name], values)
 
 
-def _check_values(method: str, maker: Callable[..., Term], values: Mapping[str, Any]) -> None:
+def _check_values(method: str, maker: Maker, values: Mapping[str, Any]) -> None:
     settings = settings_of(maker)
     for name, value in values.items():
         if name not in settings:
-            raise ValueError(f"{method} has no setting {name!r}: {_nearest(name, settings)}")
+            raise ValueError(f"{method} has no setting {name!r}: {nearest(name, settings)}")
         annotation = settings[name].annotation
         types = get_args(annotation) or (annotation,)
         if type(value) not in types and not (type(value) is int and float in types):
             wanted = " or ".join("none" if t is type(None) else t.__name__ for t in types)
             raise ValueError(f"{method}.{name} must be {wanted}, got {value!r}")
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=2)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .shapes import stage_maps
-from .tensors import check_maps, full_precision, same_size, unit
-from .term import Function, Pair, Read, Term
+from .ops import check_maps, full_precision, same_size, unit
+from .spec import FeatureSpec, stage_maps
+from .term import SelectOutputs, StatelessLoss, Term
 
 __all__ = ["make_nst", "nst"]
 
@@ -50,11 +50,11 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
     return total / (batch * channels_a * channels_b)
 
 
-def make_nst(pair: Pair, *, weight: float = 50.0) -> Term:
+def make_nst(spec: FeatureSpec, *, weight: float = 50.0) -> Term:
     """Neuron selectivity transfer (`nst`) of the maps beyond the stem."""
-    stop = 1 + len(stage_maps(pair, "nst"))
+    stop = 1 + len(stage_maps(spec, "nst"))
     return Term(
-        Read(lambda student, teacher: (student.maps[1:stop], teacher.maps[1:stop])),
-        Function(nst),
+        SelectOutputs("maps", *range(1, stop)),
+        StatelessLoss(nst),
         weight=weight,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .tensors import check_batch, full_precision, unit
-from .term import Function, Pair, Read, Term
+from .ops import check_batch, full_precision, unit
+from .spec import FeatureSpec
+from .term import SelectOutputs, StatelessLoss, Term
 
 __all__ = ["make_pkt", "pkt"]
 
@@ -40,8 +41,6 @@ def _neighbors(x: Tensor) -> Tensor:
     return near / near.sum(1, keepdim=True)
 
 
-def make_pkt(pair: Pair, *, weight: float = 30000.0) -> Term:
+def make_pkt(spec: FeatureSpec, *, weight: float = 30000.0) -> Term:
     """Probabilistic knowledge transfer (`pkt`) of the embeddings."""
-    return Term(
-        Read(lambda student, teacher: (student.embedding, teacher.embedding)), Function(pkt), weight=weight
-    )
+    return Term(SelectOutputs("embedding"), StatelessLoss(pkt), weight=weight)

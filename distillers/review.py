@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contrast.checks import check_positive
+from ..contrast import check_positive
 from ..models import Outputs
-from .shapes import Shape, stage_maps
-from .tensors import check_maps, check_same, full_precision
-from .term import Function, Pair, Term
+from .ops import check_maps, check_same, full_precision
+from .spec import FeatureSpec, Shape, stage_maps
+from .term import StatelessLoss, Term
 
 __all__ = ["Fusion", "Review", "hcl", "make_reviewkd"]
 
@@ -99,10 +99,15 @@ class Review(nn.Module):
         shapes: (C, H, W) of each pair of maps, student's and teacher's, from the first stage on; the
             embeddings, (D, 1, 1), last.
         max_width: of the residual, which is as wide as the student's embedding below that.
+        preactivations: compare with the teacher's maps before their ReLU.
     """
 
-    def __init__(self, shapes: Sequence[tuple[Shape, Shape]], *, max_width: int = 512) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[Shape, Shape]], *, max_width: int = 512, preactivations: bool = False
+    ) -> None:
         super().__init__()
+        self.part = "preactivations" if preactivations else "maps"
+        self.reads = frozenset({"embedding", *(f"{self.part}.{i}" for i in range(1, len(shapes)))})
         width = min(max_width, shapes[-1][0][0])
         self.fusions = nn.ModuleList(
             Fusion(student, teacher, width, deepest=i == len(shapes) - 1)
@@ -112,32 +117,35 @@ class Review(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The student's answers and the teacher's maps, from the first stage to the embedding.
 
-        The teacher's maps are those before their ReLU, as published; those after it, where the teacher does
-        not give the others.
+        The teacher's maps are those before their ReLU, as published; those after it if it does not give the
+        others.
         """
         maps = (*student.maps[1:], student.embedding[:, :, None, None])
         residual, answers = None, []
         for fuse, feature_map in zip(reversed(self.fusions), reversed(maps), strict=True):
             answer, residual = fuse(feature_map, residual)
             answers.append(answer)
-        teacher_maps = (teacher.preactivations or teacher.maps)[1:]
+        teacher_maps = getattr(teacher, self.part)[1:]
         return tuple(reversed(answers)), (*teacher_maps, teacher.embedding[:, :, None, None])
 
 
 def make_reviewkd(
-    pair: Pair, *, weight: float = 5.0, warmup_epochs: float = 20.0, max_width: int = 512
+    spec: FeatureSpec, *, weight: float = 5.0, warmup_epochs: float = 20.0, max_width: int = 512
 ) -> Term:
     """Knowledge review (`hcl` of a `Review`) of the maps beyond the stem and the embeddings.
 
     Args:
-        pair: two networks with equally many maps.
+        spec: two networks with equally many maps.
         weight: published for five of the eight pairs; 8 for resnet32x4→ShuffleV2, 1 for resnet110→resnet32,
             0.6 for resnet56→resnet20.
         warmup_epochs: of the weight.
         max_width: of the residual that goes from stage to stage.
     """
-    embeddings: tuple[Shape, Shape] = (pair.student.embedding, 1, 1), (pair.teacher.embedding, 1, 1)
-    shapes = [*stage_maps(pair, "reviewkd", equally_many=True), embeddings]
+    embeddings: tuple[Shape, Shape] = (spec.student.embedding, 1, 1), (spec.teacher.embedding, 1, 1)
+    shapes = [*stage_maps(spec, "reviewkd", equally_many=True), embeddings]
     return Term(
-        Review(shapes, max_width=max_width), Function(hcl), weight=weight, warmup_epochs=warmup_epochs
+        Review(shapes, max_width=max_width, preactivations=spec.teacher.preactivations > 0),
+        StatelessLoss(hcl),
+        weight=weight,
+        warmup_epochs=warmup_epochs,
     )

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .tensors import check_batch, full_precision, unit
-from .term import Function, Pair, Read, Term
+from .ops import check_batch, full_precision, unit
+from .spec import FeatureSpec
+from .term import SelectOutputs, StatelessLoss, Term
 
 __all__ = ["make_rkd", "rkd"]
 
@@ -50,11 +51,11 @@ def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def make_rkd(
-    pair: Pair, *, weight: float = 1.0, distance_weight: float = 25.0, angle_weight: float = 50.0
+    spec: FeatureSpec, *, weight: float = 1.0, distance_weight: float = 25.0, angle_weight: float = 50.0
 ) -> Term:
     """Relational knowledge distillation (`rkd`) of the embeddings."""
     return Term(
-        Read(lambda student, teacher: (student.embedding, teacher.embedding)),
-        Function(partial(rkd, distance_weight=distance_weight, angle_weight=angle_weight)),
+        SelectOutputs("embedding"),
+        StatelessLoss(partial(rkd, distance_weight=distance_weight, angle_weight=angle_weight)),
         weight=weight,
     )

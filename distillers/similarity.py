@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .shapes import last_maps
-from .tensors import full_precision, unit
-from .term import Function, Pair, Read, Term
+from .ops import full_precision, unit
+from .spec import FeatureSpec, last_maps
+from .term import SelectOutputs, StatelessLoss, Term
 
 __all__ = ["make_sp", "similarity"]
 
@@ -34,11 +34,13 @@ def similarity(student: Tensor, teacher: Tensor) -> Tensor:
     return (unit(teacher @ teacher.T) - unit(student @ student.T)).square().mean()
 
 
-def make_sp(pair: Pair, *, weight: float = 3000.0) -> Term:
+def make_sp(spec: FeatureSpec, *, weight: float = 3000.0) -> Term:
     """Similarity-preserving distillation (`similarity`) of the last maps."""
-    last_maps(pair, "sp")
-    return Term(
-        Read(lambda student, teacher: (student.maps[-1], teacher.maps[-1])),
-        Function(similarity),
-        weight=weight,
-    )
+    last_maps(spec, "sp")
+    ours, theirs = len(spec.student.maps) - 1, len(spec.teacher.maps) - 1
+    projector = SelectOutputs("maps", ours, teacher=(theirs,))
+    return Term(projector, StatelessLoss(_of_maps), weight=weight)
+
+
+def _of_maps(student: tuple[Tensor], teacher: tuple[Tensor]) -> Tensor:
+    return similarity(student[0], teacher[0])

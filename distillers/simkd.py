@@ -7,18 +7,18 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ..contrast.checks import check_positive
+from ..contrast import check_positive
 from ..models import Outputs
 from .fitnet import fitnet
-from .shapes import Shape, last_maps, refusal
-from .tensors import pooled
-from .term import Function, Pair, Term
+from .ops import pooled
+from .spec import FeatureSpec, Shape, last_maps, refusal
+from .term import StatelessLoss, Term
 
 __all__ = ["Reused", "SimKDProjector", "make_simkd"]
 
 
 class SimKDProjector(nn.Module):
-    """The student's map in the teacher's channels: 1×1, 3×3 and 1×1 convolutions with batch norm and ReLU.
+    """The student's last map in the teacher's channels: three convolutions with batch norm and ReLU.
 
     The inner width is the teacher's channels divided by `reduction`. Of two maps of different H or W the
     larger is average-pooled to the smaller, along each axis. Chen et al., Knowledge Distillation with the
@@ -28,10 +28,15 @@ class SimKDProjector(nn.Module):
         student_shape: (C, H, W) of the student's map.
         teacher_shape: (C', H', W') of the teacher's map.
         reduction: of the bottleneck.
+        number: of the teacher's map, from the stem at 0.
     """
 
-    def __init__(self, student_shape: Shape, teacher_shape: Shape, *, reduction: int = 2) -> None:
+    def __init__(
+        self, student_shape: Shape, teacher_shape: Shape, *, reduction: int = 2, number: int = 0
+    ) -> None:
         super().__init__()
+        self.number = number
+        self.reads = frozenset({f"maps.{number}"})
         channels, inner = teacher_shape[0], teacher_shape[0] // reduction if reduction > 0 else 0
         if inner < 1:
             raise ValueError(
@@ -51,7 +56,7 @@ class SimKDProjector(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         """The student's projected last map and the teacher's, of one shape."""
-        return self.project(student.maps[-1]), pooled(teacher.maps[-1], self.size)
+        return self.project(student.maps[-1]), pooled(teacher.maps[self.number], self.size)
 
 
 def _convolution(before: int, after: int, kernel: int) -> tuple[nn.Module, ...]:
@@ -90,32 +95,32 @@ class Reused(nn.Module):
         return Outputs(self.classifier(embedding), (*outputs.maps, projected), embedding)
 
 
-def make_simkd(pair: Pair, *, weight: float = 1.0, reduction: int = 2) -> Term:
+def make_simkd(spec: FeatureSpec, *, weight: float = 1.0, reduction: int = 2) -> Term:
     """SimKD: the mean squared difference (`fitnet`) of the last maps through a `SimKDProjector`, alone.
 
     The cross-entropy has no part in it (task weight 0), and the student's own classifier is not used: the
     network to test is what `deploy` returns, with the teacher's classifier.
 
     Args:
-        pair: with the teacher's classifier, which must read the average of the teacher's last map.
+        spec: with the teacher's classifier, which must read the average of the teacher's last map.
         weight: published.
         reduction: of the projector's bottleneck.
 
     Raises:
         ValueError: for a teacher without a linear classifier, or one that reads something else.
     """
-    student, teacher = last_maps(pair, "simkd")
+    student, teacher = last_maps(spec, "simkd")
     check_positive(reduction=reduction)
-    classifier = pair.teacher_classifier
+    classifier = spec.teacher_classifier
     if classifier is None:
-        raise refusal(pair, "simkd", "it reuses the teacher's linear classifier, and none is known")
+        raise refusal(spec, "simkd", "it reuses the teacher's linear classifier, and none is known")
     if classifier.in_features != teacher[0]:
         mismatch = f"reads {classifier.in_features} channels and its last map has {teacher[0]}"
-        raise refusal(pair, "simkd", f"the teacher's classifier {mismatch}")
-    projector = SimKDProjector(student, teacher, reduction=reduction)
+        raise refusal(spec, "simkd", f"the teacher's classifier {mismatch}")
+    projector = SimKDProjector(student, teacher, reduction=reduction, number=len(spec.teacher.maps) - 1)
     return Term(
         projector,
-        Function(fitnet),
+        StatelessLoss(fitnet),
         weight=weight,
         task_weight=0.0,
         deploy=partial(_deploy, projector, classifier),

@@ -3,53 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..models import Dimensions, Outputs
+from ..models import Outputs, freeze
+from .spec import BatchMeta
 
-__all__ = ["Context", "Contrast", "Function", "Initialize", "Pair", "Read", "Term"]
-
-
-class Pair(NamedTuple):
-    """What a term is built for: two networks' sizes and the training set."""
-
-    student: Dimensions
-    teacher: Dimensions
-    num_samples: int
-    """Rows of the training set, M."""
-    labels: Tensor | None = None
-    """The class of every row, (M,), where there are labels."""
-    teacher_classifier: nn.Linear | None = None
-    """The teacher's last layer, where it has one: embedding -> logits."""
+__all__ = ["MemoryLoss", "PretrainStage", "SelectOutputs", "StatelessLoss", "Term"]
 
 
-@dataclass(frozen=True)
-class Context:
-    """What an objective may know of a batch beside the projected tensors."""
+class StatelessLoss(nn.Module):
+    """A pure function of the projected tensors as an objective without memory.
 
-    index: Tensor
-    """Rows of the samples, (B,)."""
-    label: Tensor | None
-    """Classes of the samples, (B,)."""
+    Args:
+        function: (*projected) -> scalar.
+        labels: whether it takes the classes of the samples, too, as the keyword `label`.
+    """
 
-
-class Function(nn.Module):
-    """A pure function of the projected tensors as an objective without memory."""
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
+    def __init__(self, function: Callable[..., Tensor], *, labels: bool = False) -> None:
         super().__init__()
-        self.function = function
+        self.function, self.labels = function, labels
 
-    def forward(self, *projected: Any, context: Context) -> Tensor:
-        return self.function(*projected)
+    def forward(self, *projected: Any, meta: BatchMeta) -> Tensor:
+        return self.function(*projected, label=meta.label) if self.labels else self.function(*projected)
 
 
-class Contrast(nn.Module):
+class MemoryLoss(nn.Module):
     """A contrast with its memory as an objective: it is asked, and written, at the rows of the batch.
 
     Args:
@@ -60,8 +43,8 @@ class Contrast(nn.Module):
         super().__init__()
         self.contrast = contrast
 
-    def forward(self, *projected: Tensor, context: Context) -> Tensor:
-        loss: Tensor = self.contrast(*projected, context.index)
+    def forward(self, *projected: Tensor, meta: BatchMeta) -> Tensor:
+        loss: Tensor = self.contrast(*projected, meta.index)
         return loss
 
     def update(self, index: Tensor, *projected: Tensor) -> None:
@@ -70,15 +53,27 @@ class Contrast(nn.Module):
         update(index, *projected)
 
 
-class Read(nn.Module):
-    """A projector without weights: it takes what the objective compares from both networks' outputs."""
+class SelectOutputs(nn.Module):
+    """A projector without weights: a part of the student's outputs and the same part of the teacher's.
 
-    def __init__(self, read: Callable[[Outputs, Outputs], tuple[Any, ...]]) -> None:
+    Args:
+        part: "logits" or "embedding": one tensor of each; or "maps": a tuple of each.
+        numbers: of the maps, from the stem at 0.
+        teacher: the numbers of the teacher's maps, if they are others.
+    """
+
+    def __init__(self, part: str, *numbers: int, teacher: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.read = read
+        self.part, self.numbers = part, numbers
+        self.teacher_numbers = numbers if teacher is None else tuple(teacher)
+        self.reads = frozenset(f"{part}.{number}" for number in self.teacher_numbers) or frozenset({part})
 
-    def forward(self, student: Outputs, teacher: Outputs) -> tuple[Any, ...]:
-        return self.read(student, teacher)
+    def forward(self, student: Outputs, teacher: Outputs) -> tuple[Any, Any]:
+        """What the objective compares, student's and teacher's."""
+        ours, theirs = getattr(student, self.part), getattr(teacher, self.part)
+        if self.part in ("logits", "embedding"):
+            return ours, theirs
+        return tuple(ours[i] for i in self.numbers), tuple(theirs[i] for i in self.teacher_numbers)
 
 
 @dataclass(frozen=True)
@@ -90,24 +85,26 @@ class Term:
     """
 
     projector: nn.Module
-    """(student's `Outputs`, teacher's `Outputs`) -> the tensors, or tuples of them, that are compared."""
+    """(student's `Outputs`, teacher's `Outputs`) -> the tensors, or tuples of them, that are compared. Its
+    attribute `reads` names the parts that it reads of the teacher: "logits", "embedding", "maps.3", … Nothing
+    else is kept in a cache, or handed to it from one."""
     objective: nn.Module
-    """(*projected, context=Context) -> scalar. All its state is buffers; one with a memory has `update`."""
+    """(*projected, meta=BatchMeta) -> scalar. All its state is buffers; one with a memory has `update`."""
     weight: float
-    """The published weight of the term, where it stands alone beside the cross-entropy. A term of weight 0
-    (a method that ends with its initialization) is not computed, and its projector is not trained."""
+    """The published weight of the term, standing alone beside the cross-entropy. A term of weight 0 (a method
+    that ends with its pretraining) is not computed, and its projector is not trained."""
     weight_in_sum: float | None = None
-    """The published weight beside other terms, where that is another."""
+    """The published weight beside other terms, if that is another."""
     task_weight: float = 1.0
-    """The published weight of the cross-entropy, where this term stands alone beside it."""
+    """The published weight of the cross-entropy, if this term stands alone beside it."""
     warmup_epochs: float = 0.0
     """Epochs over which the weight rises linearly from 0."""
-    written: tuple[int, ...] = ()
+    memory_inputs: tuple[int, ...] = ()
     """Which of the projected tensors go to the memory after the step."""
-    initialize: Initialize | None = None
-    """A training before the distillation, where the method has one."""
+    pretrain: PretrainStage | None = None
+    """A training before the transfer, if the method has one."""
     deploy: Callable[[nn.Module], nn.Module] | None = None
-    """student -> the network to test and to keep, where that is more than the student (SimKD)."""
+    """student -> the network to test and to keep, if that is more than the student (SimKD)."""
 
     def __post_init__(self) -> None:
         for name in ("weight", "weight_in_sum", "task_weight", "warmup_epochs"):
@@ -115,22 +112,26 @@ class Term:
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
 
-    def loss(self, projected: tuple[Any, ...], context: Context) -> Tensor:
+    def loss(self, projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
         """The unweighted term, a scalar."""
-        result: Tensor = self.objective(*projected, context=context)
+        result: Tensor = self.objective(*projected, meta=meta)
         return result
 
+    def to_remember(self, projected: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        """Of the projected tensors those that go to the memory, detached."""
+        return tuple(projected[i].detach() for i in self.memory_inputs)
+
     @torch.no_grad()
-    def update(self, projected: tuple[Any, ...], context: Context) -> None:
-        """Write the memory, where there is one."""
-        if self.written:
+    def update(self, remembered: tuple[Tensor, ...], meta: BatchMeta) -> None:
+        """Write the memory, if there is one, with what `to_remember` picked."""
+        if remembered:
             update: Callable[..., None] = self.objective.update  # type: ignore[assignment]
-            update(context.index, *(projected[i].detach() for i in self.written))
+            update(meta.index, *remembered)
 
 
 @dataclass(frozen=True)
-class Initialize:
-    """The training that comes before the distillation: AB and FSP train the student, FT its paraphraser.
+class PretrainStage:
+    """The training that comes before the transfer: AB and FSP train the student, FT its paraphraser.
 
     The student's classifier takes no part: no gradient reaches it.
     """
@@ -145,7 +146,7 @@ class Initialize:
     """Whether the student's weights are trained too. Else the projector's alone, which reads the teacher
     only and is frozen afterwards."""
     lr: float | None = None
-    """Where it is not the distillation's. It stays constant, as published."""
+    """If it is not the transfer's. It stays constant, as published."""
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
@@ -153,14 +154,13 @@ class Initialize:
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr must be positive, got {self.lr}")
 
-    def loss(self, projected: tuple[Any, ...], context: Context) -> Tensor:
+    def loss(self, projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
         """The loss of this training, a scalar."""
-        result: Tensor = self.objective(*projected, context=context)
+        result: Tensor = self.objective(*projected, meta=meta)
         return result
 
     def finish(self) -> None:
         """Freezes what trained alone; to be called when this training is over, and on resuming after it."""
         if not self.trains_student:
-            self.projector.requires_grad_(False)
-            # An optimizer steps on a gradient that is left over, whatever `requires_grad` says.
-            self.projector.zero_grad(set_to_none=True)
+            training = self.projector.training
+            freeze(self.projector).train(training)

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contrast.checks import check_positive
+from ..contrast import check_positive
 from ..models import Outputs
-from .shapes import Shape, stage_maps
-from .tensors import check_maps, full_precision, same_size
-from .term import Function, Pair, Term
+from .ops import check_maps, full_precision, same_size
+from .spec import FeatureSpec, Shape, stage_maps
+from .term import StatelessLoss, Term
 
 __all__ = ["VID", "make_vid", "vid"]
 
@@ -102,6 +102,7 @@ class _Predictors(nn.Module):
         self.predictors = nn.ModuleList(
             VID(student[0], teacher[0], initial_variance=initial_variance) for student, teacher in shapes
         )
+        self.reads = frozenset(f"maps.{i}" for i in range(1, len(shapes) + 1))
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[tuple[Tensor, ...], ...]:
         # The longer side's last maps have no predictor.
@@ -109,6 +110,6 @@ class _Predictors(nn.Module):
         return tuple(zip(*(predict(s, t) for predict, s, t in pairs), strict=True))
 
 
-def make_vid(pair: Pair, *, weight: float = 1.0, initial_variance: float = 5.0) -> Term:
+def make_vid(spec: FeatureSpec, *, weight: float = 1.0, initial_variance: float = 5.0) -> Term:
     """Variational information distillation (`vid`) of the maps beyond the stem."""
-    return Term(_Predictors(stage_maps(pair, "vid"), initial_variance), Function(vid), weight=weight)
+    return Term(_Predictors(stage_maps(spec, "vid"), initial_variance), StatelessLoss(vid), weight=weight)

@@ -15,18 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crdkit.experiments.pictures import error_curves, layer_curves
-from crdkit.experiments.recognition import columns as recognition_columns
-from crdkit.experiments.report import (
-    SEGMENTATION_COLUMNS,
-    Column,
-    classification_columns,
-    ensemble_columns,
-    environment_line,
-    markdown_table,
-    pool_figures,
-    teacher_figures,
-)
+from crdkit.experiments import report_classification, report_recognition
+from crdkit.experiments.charts import error_curves, layer_curves
+from crdkit.experiments.report import environment_line, listed, teacher_figures
+from crdkit.experiments.report_ensemble import columns_of, pool_figures
+from crdkit.experiments.report_segmentation import COLUMNS as SEGMENTATION_COLUMNS
+from crdkit.experiments.tables import Column, markdown_table
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -80,8 +74,7 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
         together = results["teacher"]["ensembles"]
         error_curves(path, summary, results["config"]["teachers"], ensembles=together)
     elif results["task"] == "recognition":
-        layers = [column for column in recognition_columns(summary) if column.metric.startswith("probe_")]
-        layer_curves(path, summary, layers)
+        layer_curves(path, summary, report_recognition.layers_in(summary))
     else:
         raise ValueError(f"{path}: no picture is known for the task {results['task']!r}")
 
@@ -108,25 +101,27 @@ def accuracy(results: Mapping[str, Any]) -> str:
             extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
             extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
     elif results["task"] == "compression":
-        columns += classification_columns(summary)
+        columns += report_classification.columns(None, summary)
         sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
-        pair = (results["config"]["teacher"]["architecture"], results["config"]["student"])
-        sentences.append(f"Teacher {pair[0]} ({teacher_figures(results['teacher'])}), student {pair[1]}")
+        teacher, student = architectures(results["config"]), results["config"]["student"]
+        sentences.append(f"Teacher {teacher} ({teacher_figures(results['teacher'])}), student {student}")
     elif results["task"] == "recognition":
-        columns += recognition_columns(summary)
+        columns += report_recognition.columns(None, summary)
         sentences[0] += ", percent; in brackets the difference from `none`"
         config = results["config"]
-        views = config["views"].split(":")[:: -1 if config["reverse"] else 1]
-        of = f"{config['teacher']['architecture']} of {views[0]}"
+        if "views" in config:  # of earlier releases
+            sees = config["views"].split(":")[:: -1 if config["reverse"] else 1]
+        else:
+            sees = [listed(config["teacher"]["modality"]), config["student_modality"]]
+        of = f"{architectures(config)} of {sees[0]}"
         if results.get("teacher"):
             of += f" ({teacher_figures(results['teacher'])})"
-        sentences.append(f"Teacher {of}, student {config['student']} of {views[1]}")
+        sentences.append(f"Teacher {of}, student {config['student']} of {sees[1]}")
     elif results["task"] == "ensemble":
         config, pool = results["config"], results["teacher"]
-        columns += ensemble_columns(config["teachers"])
+        columns += columns_of(config["teachers"])
         sentences[0] += ", error in percent; in brackets the difference from `none`"
-        members = " and ".join(config["members"]["architecture"])
-        sentences.append(f"Teachers {members}, student {config['student']}")
+        sentences.append(f"Teachers {architectures(config)}, student {config['student']}")
         sentences.append(pool_figures(pool).rstrip("."))
     else:
         metrics = dict.fromkeys(name for method in summary.values() for name in method)
@@ -137,6 +132,12 @@ def accuracy(results: Mapping[str, Any]) -> str:
         sentences.append(f"Labels of the segmentation stage: {fraction:.0%}")
     sentences.append(environment_line(results["environment"]))
     return f"{markdown_table(summary, columns, baseline='none', extra=extra)}\n{'. '.join(sentences)}\n"
+
+
+def architectures(config: Mapping[str, Any]) -> str:
+    """Of the teachers, in words; earlier files name one, or the pool's `members`."""
+    found = config.get("teacher", config.get("members"))["architecture"]
+    return found if isinstance(found, str) else listed(found)
 
 
 def grid(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -214,7 +215,8 @@ def ensemble(results: Mapping[str, Any]) -> str:
     steps = grid(
         ["step", "teachers", "live, ms", "kept, ms", "times faster"],
         [
-            (row["step"], row["teachers"], f"{row['live'] * 1e3:.1f}", f"{row['kept'] * 1e3:.1f}",
+            (row["step"], row["teachers"], f"{row['live'] * 1e3:.1f}",
+             f"{row.get('cached', row.get('kept')) * 1e3:.1f}",
              f"{row['speedup']:.1f}")
             for row in results["steps"]
         ],

@@ -1,36 +1,27 @@
 from .checkpoint import Checkpoint, CheckpointStore
-from .classification import (
-    ClassifyTask,
-    TaughtViews,
-    augmented,
-    behind,
-    classifier_of,
-    distil,
-    facts_of,
-    make_classifier,
-    make_pair,
-)
-from .config import DistilConfig, RunConfig, TrainConfig
+from .config import RunConfig, TrainConfig
 from .errors import (
     CheckpointError,
     CrdkitError,
     FrozenError,
     Interrupted,
+    LaunchError,
     NonFiniteError,
     OutputError,
     ResumeError,
     TaskError,
     WorkerError,
 )
-from .launch import Accelerator, make_accelerator
-from .loop import Evaluate, train
-from .optimizer import make_optimizer
+from .evaluate import Evaluate
+from .launch import Accelerator, from_main, make_accelerator
+from .loop import Schedule, train
+from .optimizer import OptimizerFactory, make_optimizer
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler, collate
 from .schedule import lr_factor
 from .stages import StageRunner, digest, last_and_best, seeded
-from .task import Task
-from .transfer import TransferModule, TransferTask
+from .supervised import SupervisedTask, augment_in_fp32, label_loss
+from .task import Task, check_task, weighted_sum
 
 __all__ = [
     "Accelerator",
@@ -38,40 +29,37 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointStore",
-    "ClassifyTask",
     "CrdkitError",
-    "DistilConfig",
     "Evaluate",
     "FrozenError",
     "Interrupted",
+    "LaunchError",
     "NonFiniteError",
+    "OptimizerFactory",
     "OutputError",
     "ResumeError",
     "RunConfig",
+    "Schedule",
     "ShardedBatchSampler",
     "StageRunner",
+    "SupervisedTask",
     "Task",
     "TaskError",
-    "TaughtViews",
     "TrainConfig",
-    "TransferModule",
-    "TransferTask",
     "WorkerError",
-    "augmented",
-    "behind",
-    "classifier_of",
+    "augment_in_fp32",
+    "check_task",
     "collate",
     "derive_seed",
     "digest",
-    "distil",
-    "facts_of",
+    "from_main",
+    "label_loss",
     "last_and_best",
     "lr_factor",
     "make_accelerator",
-    "make_classifier",
     "make_optimizer",
-    "make_pair",
     "seed_all",
     "seeded",
     "train",
+    "weighted_sum",
 ]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..common import MANIFEST, ManifestError, atomically, read_manifest, write_json, write_manifest
 from .errors import CheckpointError
-from .files import WRITE_ERRORS, flush, read_tensors, sha256, write_json, write_tensors
+from .files import WRITE_ERRORS, read_tensors, write_tensors
 
 PATTERN = re.compile(r"checkpoint-(\d{6,})")
-MANIFEST = "manifest.json"
 STATE = "state.json"
 KEPT = 2
 
@@ -36,9 +34,9 @@ class Checkpoint:
 class CheckpointStore:
     """The checkpoints in a folder, numbered in the order of saving; the two newest whole ones are kept.
 
-    A checkpoint is a folder with a safetensors file for each group of tensors, `state.json`, and
-    `manifest.json` with the size and SHA-256 of each. It is written under another name, flushed to the disk
-    and renamed; only then are older ones deleted. Nothing in it is ever unpickled.
+    A checkpoint is a folder with a safetensors file for each group of tensors, `state.json`, and a manifest.
+    It is written beside its place, flushed to the disk and renamed; only then are older ones deleted. Nothing
+    in it is ever unpickled.
 
     Args:
         folder: where they are; created by the first save.
@@ -66,22 +64,16 @@ class CheckpointStore:
             CheckpointError: it could not be written. The older ones stay, and nothing half-written does.
         """
         number = max([0, *self.numbers()]) + 1
-        temporary = self.folder / f".tmp-checkpoint-{uuid.uuid4().hex[:8]}"
         try:
-            temporary.mkdir(parents=True)
-            for name, group in tensors.items():
-                write_tensors(temporary / f"{name}.safetensors", group)
-            write_json(temporary / STATE, state)
-            files = sorted(temporary.iterdir())
-            listed = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
-            write_json(temporary / MANIFEST, {"files": listed})
-            os.rename(temporary, self.path(number))
-            flush(self.folder)
+            with atomically(self.path(number)) as made:
+                made.mkdir()
+                for name, group in tensors.items():
+                    write_tensors(made / f"{name}.safetensors", group)
+                write_json(made / STATE, state)
+                write_manifest(made, {})
         except WRITE_ERRORS as error:
             kept = f"{self.path(self.whole[-1])} is kept" if self.whole else "there is no older one"
             raise CheckpointError(f"cannot write a checkpoint to {self.folder}: {error}; {kept}") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         self.whole = [*self.whole, number][-KEPT:]
         self._delete_others()
         return self.path(number)
@@ -113,23 +105,10 @@ class CheckpointStore:
         """What is wrong with a checkpoint, naming the file; None where it is whole."""
         folder = self.path(number)
         try:
-            listed = json.loads((folder / MANIFEST).read_bytes())["files"]
-            sizes = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
-        except FileNotFoundError:
-            return f"{folder / MANIFEST} is missing"
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return f"{folder / MANIFEST} cannot be read ({error})"
-        if STATE not in sizes:
-            return f"{folder / MANIFEST} does not list {STATE}"
-        for name, (size, digest) in sizes.items():
-            path = folder / name
-            if path.parent != folder or not path.is_file():
-                return f"{path} is missing"
-            if path.stat().st_size != size:
-                return f"{path} has {path.stat().st_size} bytes instead of {size}"
-            if sha256(path) != digest:
-                return f"{path} is damaged: its SHA-256 is not the manifest's"
-        return None
+            manifest = read_manifest(folder)
+        except ManifestError as error:
+            return str(error)
+        return None if STATE in manifest.files else f"{folder / MANIFEST} does not list {STATE}"
 
     def load(self, number: int, groups: tuple[str, ...]) -> Checkpoint:
         """Read a checkpoint that `newest_whole` found: the named groups and the state, no other file."""

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..data import ImagesConfig
-
 # Fields that change neither weights nor history, so that a run may be resumed with other values.
 FREE_ON_RESUME = ("num_workers", "log_every", "checkpoint_every")
-
-SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
-"""Students that the published benchmark trains at a fifth of the others' learning rate."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,8 @@ class TrainConfig:
     """The largest norm of the whole gradient; None does not clip."""
     accumulate: int = 1
     """Batches whose gradients are averaged, by their number of samples, for one step."""
+    compile: bool = False
+    """Compile the network's training step with `torch.compile`; other bits, and often faster on a GPU."""
     num_workers: int = 0
     """Processes that load data, on each rank; 0 loads in the training process."""
     log_every: int = 50
@@ -94,7 +91,7 @@ class TrainConfig:
             warmup_epochs=warmup_epochs, evaluate_every=max(1, epochs // evaluations),
         )  # fmt: skip
 
-    def facts(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """The fields that decide the result, for the check on resume."""
         return {name: value for name, value in asdict(self).items() if name not in FREE_ON_RESUME}
 
@@ -115,43 +112,9 @@ class RunConfig:
     """Continue the run in `output`; finished stages are kept."""
     reuse: tuple[Path, ...] = ()
     """Other run folders, whose finished stages are taken over where their settings are the same."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision of the networks; contrastive scores stay in fp32."""
+    precision: Literal["no", "bf16", "fp16"] | None = None
+    """Mixed precision of the networks, instead of the launcher's choice; contrastive scores stay in fp32."""
     cpu: bool = False
     """Stay on the CPU even where there is a GPU."""
     trackers: tuple[str, ...] = ()
     """Trackers of accelerate, besides metrics.jsonl: tensorboard, wandb, …"""
-
-
-@dataclass(frozen=True)
-class DistilConfig(RunConfig):
-    """Settings of a run that distils into a classifier of labeled images."""
-
-    setting: tuple[str, ...] = ()
-    """Settings of distillers, such as `kd.temperature=2` or `crd.num_negatives=4096`."""
-    data: ImagesConfig = field(default_factory=ImagesConfig)
-    """The images."""
-    student: str = "resnet8x4"
-    """The student's architecture: any name that `crdkit.models.create` takes."""
-    student_lr: float | None = None
-    """Its learning rate; where absent train.lr, and a fifth of that for MobileNetV2, ShuffleV1
-    and ShuffleV2, as published."""
-    task_weight: float | None = None
-    """Weight of the cross-entropy; where absent the published one: 1, for `kd` alone 0.1."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """The distillation. The defaults are the published recipe of CIFAR-100."""
-
-    def __post_init__(self) -> None:
-        if not self.seed:
-            raise ValueError("name at least one seed")
-        if self.student_lr is not None and not self.student_lr > 0:
-            raise ValueError(f"student_lr must be positive, got {self.student_lr}")
-        if self.task_weight is not None and not self.task_weight >= 0:
-            raise ValueError(f"task_weight must not be negative, got {self.task_weight}")
-
-    @property
-    def lr(self) -> float:
-        """The student's."""
-        if self.student_lr is not None:
-            return self.student_lr
-        return self.train.lr / (5 if self.student in SLOW_STUDENTS else 1)

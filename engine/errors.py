@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import signal
 
+from ..common import CrdkitError, OutputError, ResumeError
 
-class CrdkitError(Exception):
-    """Base of the errors that a script prints as one message, without a stack trace."""
+__all__ = [
+    "CheckpointError",
+    "CrdkitError",
+    "FrozenError",
+    "Interrupted",
+    "LaunchError",
+    "NonFiniteError",
+    "OutputError",
+    "ResumeError",
+    "TaskError",
+    "WorkerError",
+]
 
 
 class TaskError(CrdkitError):
     """The task breaks the engine's contract: a term without a weight, a shared or frozen parameter."""
 
 
-class OutputError(CrdkitError):
-    """The run folder cannot be written: read-only, no space, not a folder."""
+class LaunchError(CrdkitError):
+    """The launcher asks for something that the engine or the device cannot do."""
 
 
 class CheckpointError(CrdkitError):
-    """A checkpoint could not be written, or none that exists is whole."""
-
-
-class ResumeError(CrdkitError):
-    """The run folder belongs to a training with another configuration."""
+    """A checkpoint or a result could not be written, or none that exists is whole."""
 
 
 class NonFiniteError(CrdkitError):
@@ -41,7 +48,7 @@ class Interrupted(SystemExit):
     """A signal ended the training after its step was finished and saved.
 
     As a `SystemExit` it ends the process with the exit code 128 + the signal's number
-    (SIGINT 130, SIGUSR1 138, SIGTERM 143) where nobody catches it.
+    (SIGINT 130, SIGUSR1 138, SIGTERM 143) if nobody catches it.
     """
 
     def __init__(self, signum: int) -> None:

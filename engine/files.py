@@ -1,73 +1,28 @@
-"""Files that are whole or absent: written beside their place, flushed to the disk, then renamed."""
+"""Tensors in files, whole or absent, and the folder that they go to."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..common import atomically
 from .errors import NonFiniteError, OutputError, TaskError
 
 WRITE_ERRORS = (OSError, SafetensorError)
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Make a file's contents, or a folder's entries, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        temporary.write_text(text)
-        flush(temporary)
-        os.replace(temporary, path)
-        flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically. `NonFiniteError` for NaN or infinity in one."""
     require_finite(tensors, path.name)
-    folder = path.parent / f".tmp-{path.name}-{uuid.uuid4().hex[:8]}"
-    try:
-        folder.mkdir()
-        safetensors.torch.save_file(_separate(tensors), folder / path.name)
-        # The library makes files that only the owner may read; have what the umask gives any other file.
-        (folder / "mode").touch()
-        (folder / path.name).chmod((folder / "mode").stat().st_mode)
-        flush(folder / path.name)
-        os.replace(folder / path.name, path)
-        flush(path.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with atomically(path) as made:
+        safetensors.torch.save_file(_separate(tensors), made)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,23 +1,72 @@
-"""The results of a finished training: the weights, what they belong to, and the history."""
+"""A training's folder: which training it belongs to, and its results when it is finished."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointError, OutputError
-from .files import WRITE_ERRORS, read_tensors, sha256, tensors_of, write_json, write_tensors
-from .fingerprint import require_same
+from ..common import MANIFEST, ManifestError, differences, plain, read_manifest, write_json, write_manifest
+from .config import TrainConfig
+from .errors import CheckpointError, OutputError, ResumeError
+from .files import WRITE_ERRORS, read_tensors, tensors_of, write_tensors
 from .task import Task
 
 CHECKPOINTS = "checkpoints"
-MODEL, FACTS, HISTORY = "model.safetensors", "training.json", "history.json"
+MODEL, HISTORY = "model.safetensors", "history.json"
+SHOWN = 12
 
 
-def write_finished(folder: Path, task: Task, facts: dict[str, Any], history: list[dict[str, Any]]) -> None:
-    """Write the weights, the fingerprint and last the history; then delete the checkpoints.
+def make_fingerprint(
+    task: Task,
+    config: TrainConfig,
+    *,
+    samples: int,
+    seed: int,
+    world_size: int,
+    precision: str,
+    extra: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Everything that decides the result, as JSON values; `extra` is the caller's own part."""
+    shapes = {
+        f"{part}.{name}": f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+        for part, module in (("module", task.module), ("memory", task.memory))
+        for name, tensor in tensors_of(module, part).items()
+    }
+    fingerprint = plain({
+        "config": config.fingerprint(),
+        "weights": {name: float(value) for name, value in task.weights.items()},
+        "samples": samples,
+        "seed": seed,
+        "processes": world_size,
+        "precision": precision,
+        "extra": extra or {},
+        "shapes": shapes,
+    })  # fmt: skip
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(fingerprint))
+        return found
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fingerprint must hold JSON values only: {error}") from error
+
+
+def require_same(saved: Mapping[str, Any], current: Mapping[str, Any], folder: object) -> None:
+    """Raise `ResumeError` listing the differences, if there are any."""
+    lines = [f"  {line}" for line in differences(saved, current)]
+    if lines:
+        more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        raise ResumeError(
+            "\n".join([f"{folder} belongs to another training:", *lines[:SHOWN], *more])
+            + "\nUse the same settings to continue it, or another folder for a training of its own."
+        )
+
+
+def write_finished(
+    folder: Path, task: Task, fingerprint: dict[str, Any], history: list[dict[str, Any]]
+) -> None:
+    """Write the weights, the history and last the manifest; then delete the checkpoints.
 
     Raises:
         NonFiniteError: a weight is NaN or infinite.
@@ -25,14 +74,14 @@ def write_finished(folder: Path, task: Task, facts: dict[str, Any], history: lis
     """
     try:
         write_tensors(folder / MODEL, tensors_of(task.module, "module"))
-        write_json(folder / FACTS, {"fingerprint": facts, "sha256": {MODEL: sha256(folder / MODEL)}})
         write_json(folder / HISTORY, history)
+        write_manifest(folder, fingerprint, (MODEL, HISTORY))
     except WRITE_ERRORS as error:
         raise OutputError(f"cannot write results to {folder}: {error}; its checkpoints stay") from error
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def read_finished(folder: Path, task: Task, facts: dict[str, Any]) -> list[dict[str, Any]] | None:
+def read_finished(folder: Path, task: Task, fingerprint: dict[str, Any]) -> list[dict[str, Any]] | None:
     """Load a finished training's weights into `task.module` and return its history; None for other folders.
 
     Raises:
@@ -41,15 +90,15 @@ def read_finished(folder: Path, task: Task, facts: dict[str, Any]) -> list[dict[
     """
     if not (folder / HISTORY).exists():
         return None
+    if (folder / CHECKPOINTS).exists() and not (folder / MANIFEST).exists():
+        return None  # killed between the history and the manifest
     try:
-        history = json.loads((folder / HISTORY).read_bytes())
-        saved = json.loads((folder / FACTS).read_bytes())
-        require_same(saved["fingerprint"], facts, folder)
-        if sha256(folder / MODEL) != saved["sha256"][MODEL]:
-            raise CheckpointError(f"{folder / MODEL} is damaged: its SHA-256 is not the one in {FACTS}")
+        manifest = read_manifest(folder)
+        require_same(manifest.fingerprint, fingerprint, folder)
         task.module.load_state_dict(read_tensors(folder / MODEL))
-    except (*WRITE_ERRORS, ValueError, KeyError, TypeError) as error:
+        history: list[dict[str, Any]] = json.loads((folder / HISTORY).read_bytes())
+        return history
+    except (ManifestError, *WRITE_ERRORS, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"cannot read the finished training in {folder}: {error}. Delete it to train again"
         ) from error
-    return history

@@ -7,6 +7,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from ..models import freeze
 from .errors import FrozenError
 
 NEVER = 2**62
@@ -65,7 +66,7 @@ class FrozenGuard:
     def __init__(self, networks: tuple[nn.Module, ...], device: torch.device) -> None:
         self.networks = networks
         for network in networks:
-            network.requires_grad_(False).to(device)
+            freeze(network).to(device)
         self.hold()
         self.digests = self._digests()
 

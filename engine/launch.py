@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
+
+from .errors import LaunchError
+from .peers import Peers
+
+UNSUPPORTED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+"""Ways to split one model over processes, which the engine's checkpoints and memories do not know."""
+
+WISH = "ACCELERATE_MIXED_PRECISION"
 
 
 def make_accelerator(
     *,
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Literal["no", "bf16", "fp16"] | None = None,
     cpu: bool = False,
     trackers: Sequence[str] = (),
     folder: Path | None = None,
@@ -21,11 +30,14 @@ def make_accelerator(
     """Device, processes, precision and trackers, as `accelerate launch` and the arguments say.
 
     Args:
-        precision: of the networks' forward passes.
-        cpu: stay on the CPU even where there is a GPU.
+        precision: of the networks' forward passes; None for what the launcher says, else fp32.
+        cpu: stay on the CPU even if there is a GPU.
         trackers: names that accelerate knows, such as "tensorboard" or "wandb".
         folder: where trackers that write files put them.
         project: the name that trackers file the run under.
+
+    Raises:
+        LaunchError: FSDP, DeepSpeed or Megatron; fp16 on a CPU, which would compute in fp32.
     """
     accelerator = Accelerator(
         mixed_precision=precision,
@@ -35,6 +47,23 @@ def make_accelerator(
         # A transfer term may leave a layer of the student without a gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+    kind = accelerator.distributed_type
+    if kind in [getattr(DistributedType, name) for name in UNSUPPORTED]:
+        raise LaunchError(
+            f"{kind.value} is not supported: start the processes without it, such as "
+            "`accelerate launch --multi_gpu`"
+        )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        source = "accelerate's --mixed_precision" if precision is None else "--precision"
+        raise LaunchError(f"fp16 needs a GPU: {source} must be no or bf16 on a CPU")
+    wish = os.environ.get(WISH)
+    if precision is not None and wish is not None and wish != precision:
+        accelerator.print(f"--precision {precision} takes the place of accelerate's --mixed_precision {wish}")
     if trackers:
         accelerator.init_trackers(project)
     return accelerator
+
+
+def from_main(accelerator: Accelerator, value: Any) -> Any:
+    """The main process's JSON value, on every process; a call that all of them make."""
+    return Peers(accelerator, patient=True).broadcast(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .config import TrainConfig
-from .errors import Interrupted, TaskError, WorkerError
+from .errors import Interrupted, WorkerError
+from .evaluate import Evaluate, measure
 from .files import prepare_folder
-from .fingerprint import make_fingerprint
-from .finished import CHECKPOINTS, read_finished
+from .finished import CHECKPOINTS, make_fingerprint, read_finished
 from .guards import FrozenGuard
-from .optimizer import make_optimizer
+from .optimizer import OptimizerFactory, make_optimizer
 from .peers import Peers
-from .rng import derive_seed, isolated_rng, seed_all
+from .rng import derive_seed, seed_all
 from .sampler import BatchSource
 from .schedule import lr_factor
 from .signals import StopSignals
@@ -30,7 +30,8 @@ from .state import TrainState, required_space
 from .task import Task, check_task, weighted_sum
 from .tracking import Reporter
 
-Evaluate = Callable[[nn.Module], dict[str, float]]
+Schedule = Callable[[int, int], float]
+"""(optimizer steps done, steps in all) -> the factor on the learning rate."""
 
 
 def train(
@@ -44,6 +45,8 @@ def train(
     evaluate: Evaluate | None = None,
     label: str = "",
     fingerprint: Mapping[str, Any] | None = None,
+    optimizer: OptimizerFactory | None = None,
+    schedule: Schedule | None = None,
 ) -> list[dict[str, Any]]:
     """Train to the end, from the beginning or from the folder's newest whole checkpoint.
 
@@ -51,8 +54,9 @@ def train(
     for bit (with the same number of threads: torch adds in another order with another one).
 
     In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then `model.safetensors`
-    (the module), `training.json` (what it belongs to) and, written last, `history.json`. A folder with that
-    is finished: the call loads the weights into `task.module` and returns the history. The memory ends with
+    (the module), `history.json` and, written last, `manifest.json` (what they belong to). A folder with that
+    is
+    finished: the call loads the weights into `task.module` and returns the history. The memory ends with
     the training; it is not in the results.
 
     A batch is cut into equal slices over the processes; the loss of a step is the mean over the samples of
@@ -72,6 +76,9 @@ def train(
         label: names this training in lines and trackers.
         fingerprint: JSON values that must be the same on resume, beside those the engine compares itself
             (configuration, weights, seed, shapes, number of samples and processes, precision).
+        optimizer: trainable parameters -> their optimizer, in the place of the configured one, whose learning
+            rate the schedule multiplies. Its state must be tensors and numbers.
+        schedule: in the place of the configured one.
 
     Returns:
         The history, a row for each epoch: `epoch` and `step` (done so far), `lr`, `loss`, the mean of each
@@ -107,18 +114,18 @@ def train(
         total_steps = config.epochs * steps_per_epoch
         save_interval = max(1, round(config.checkpoint_every * steps_per_epoch))
         check_interval = 1 if device.type == "cpu" else config.log_every
-        facts = make_fingerprint(
+        known = make_fingerprint(
             task,
             config,
             samples=source.length,
             seed=seed,
             world_size=peers.size,
             precision=accelerator.mixed_precision,
-            extra=fingerprint,
+            extra={**(fingerprint or {}), **_own(optimizer, schedule)},
         )
 
         task.module.to(device)
-        if (history := read_finished(folder, task, facts)) is not None:
+        if (history := read_finished(folder, task, known)) is not None:
             return history
         if peers.is_main:
             prepare_folder(folder, required_space(task, config, folder / CHECKPOINTS))
@@ -126,18 +133,21 @@ def train(
             task.memory.to(device)
             peers.share_state(task.memory)
         frozen = FrozenGuard(task.frozen, device)
-        optimizer = make_optimizer(config, task.module.parameters())
-        module, stepper = accelerator.prepare(task.module, optimizer)
+        own = make_optimizer(config, task.module.parameters(), optimizer)
+        rates = [group["lr"] for group in own.param_groups]
+        if config.compile:
+            task.module.compile()
+        module, stepper = accelerator.prepare(task.module, own)
         stack.callback(_release, accelerator, module, stepper)
 
         state = TrainState(
             task,
-            optimizer,
+            own,
             source,
             accelerator=accelerator,
             peers=peers,
             folder=folder / CHECKPOINTS,
-            facts=facts,
+            fingerprint=known,
         )
         seed_all(derive_seed("training", seed, peers.rank))
         state.resume()
@@ -154,6 +164,11 @@ def train(
         )
         signals = stack.enter_context(StopSignals())
 
+        def factor_at(step: int) -> float:
+            if schedule is not None:
+                return schedule(step, total_steps)
+            return lr_factor(step, config=config, steps_per_epoch=steps_per_epoch)
+
         def stop(signum: int) -> NoReturn:
             path = state.save()
             name = signal.Signals(signum).name
@@ -166,24 +181,19 @@ def train(
             while state.batch < source.batches_per_epoch:
                 numbers = range(state.batch, min(state.batch + config.accumulate, source.batches_per_epoch))
                 samples = sum(source.size(number) for number in numbers)
-                rate = config.lr * lr_factor(step, config=config, steps_per_epoch=steps_per_epoch)
+                factor = factor_at(step)
+                written = []
+                for number in numbers:
+                    # Load. All ranks learn of a failure, or a signal, on one of them: none waits in vain.
+                    batch, trouble = _load(batches, device)
+                    failed, signum = peers.largest(trouble is not None, signals.received)
+                    if signum and number == numbers[0]:
+                        stop(signum)
+                    if failed:
+                        raise trouble or WorkerError("another process could not load its batch")
 
-                # Load. All ranks learn of a failure, or a signal, on one of them: none waits in vain.
-                trouble: Exception | None = None
-                try:
-                    loaded = [_to_device(next(batches), device) for _ in numbers]
-                except Exception as error:
-                    trouble = error
-                failed, signum = peers.largest(trouble is not None, signals.received)
-                if signum:
-                    stop(signum)
-                if failed:
-                    raise trouble or WorkerError("another process could not load its batch")
-
-                # Forward, terms, backward. Each batch weighs by its samples; only the last one of the step
-                # synchronizes the gradients.
-                extras = []
-                for number, batch in zip(numbers, loaded, strict=True):
+                    # Forward, terms, backward. Each batch weighs by its samples; only the last one of the
+                    # step synchronizes the gradients.
                     synchronize = number == numbers[-1]
                     with contextlib.nullcontext() if synchronize else accelerator.no_sync(module):
                         with accelerator.autocast():
@@ -191,13 +201,14 @@ def train(
                         loss = weighted_sum(terms, task.weights_at(state.epoch))
                         state.watch(terms, loss, number)
                         accelerator.backward(loss * (source.size(number) / samples))
-                    extras.append(extra)
+                    # The memory is written by row and class: images need not wait for the step's end.
+                    written.append(({n: v for n, v in batch.items() if v.ndim == 1}, extra))
 
                 # Step.
                 if (step + 1) % check_interval == 0 or numbers[-1] + 1 == source.batches_per_epoch:
                     state.require_finite()
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                for group, rate in zip(own.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
                 if config.clip_norm is not None:
                     accelerator.unscale_gradients(stepper)
                     nn.utils.clip_grad_norm_(task.module.parameters(), config.clip_norm)
@@ -206,8 +217,8 @@ def train(
 
                 # Update the memory.
                 with torch.no_grad():
-                    for batch, extra in zip(loaded, extras, strict=True):
-                        task.update(batch, extra)
+                    for rows, extra in written:
+                        task.update(rows, extra)
 
                 step += 1
                 state.batch = numbers[-1] + 1
@@ -215,7 +226,12 @@ def train(
                 # Log.
                 reporter.advance(step, samples)
                 if step % config.log_every == 0:
-                    values = {"epoch": state.epoch + 1, "step": step, "lr": rate, **state.means()}
+                    values = {
+                        "epoch": state.epoch + 1,
+                        "step": step,
+                        "lr": rates[0] * factor,
+                        **state.means(),
+                    }
                     reporter.log_step(step, values)
 
                 # Save.
@@ -226,11 +242,13 @@ def train(
             if signum := peers.largest(signals.received)[0]:
                 stop(signum)
             epoch = state.epoch + 1
-            rate = config.lr * lr_factor(step - 1, config=config, steps_per_epoch=steps_per_epoch)
+            # Batch-norm statistics are each rank's own: what is judged and saved is what every rank holds.
+            peers.share(task.module.buffers())
+            rate = rates[0] * factor_at(step - 1)
             row: dict[str, Any] = {"epoch": epoch, "step": step, "lr": rate, **state.means()}
             if evaluate is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
                 try:
-                    row |= _evaluate(evaluate, task.module, peers, device, taken=set(row))
+                    row |= measure(evaluate, task.module, peers, device, taken=set(row))
                 except Interrupted:
                     state.save()  # a training inside the evaluation has taken the signal
                     raise
@@ -244,26 +262,21 @@ def train(
         return state.history
 
 
-def _to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: values.to(device, non_blocking=True) for name, values in batch.items()}
-
-
-def _evaluate(
-    evaluate: Evaluate, module: nn.Module, peers: Peers, device: torch.device, *, taken: set[str]
-) -> dict[str, float]:
-    """The main process's values. Modes and random number generators are afterwards as they were."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
+def _load(
+    batches: Iterator[dict[str, Tensor]], device: torch.device
+) -> tuple[dict[str, Tensor], Exception | None]:
+    """The next batch on the device, or what went wrong."""
     try:
-        with isolated_rng(device):
-            metrics = {name: float(value) for name, value in evaluate(module).items()}
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
-    if clash := sorted(taken & set(metrics)):
-        raise TaskError(f"evaluate returned {clash[0]!r}, a name that the history has already")
-    values = torch.tensor(list(metrics.values()), dtype=torch.float64)
-    return dict(zip(metrics, peers.gather({"values": values})[0]["values"].tolist(), strict=True))
+        batch = next(batches)
+        return {name: values.to(device, non_blocking=True) for name, values in batch.items()}, None
+    except Exception as error:
+        return {}, error
+
+
+def _own(optimizer: OptimizerFactory | None, schedule: Schedule | None) -> dict[str, Any]:
+    """By what an optimizer and a schedule of the caller's are known on resume: their names."""
+    named = {"optimizer": optimizer, "schedule": schedule}
+    return {name: getattr(own, "__qualname__", str(own)) for name, own in named.items() if own is not None}
 
 
 def _release(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,15 +16,19 @@ from torch import Tensor, nn
 class Peers:
     """Small messages between the ranks, over CPU tensors so that no message waits for a GPU.
 
-    With one process each call returns what it was given.
+    With one process each call returns what it was given. All ranks make and close one together.
+
+    Args:
+        patient: wait for the others as long as it takes, be it hours: for what one rank does alone.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator, *, patient: bool = False) -> None:
         self.rank, self.size = accelerator.process_index, accelerator.num_processes
         self.is_main = self.rank == 0
         self.group: Any = None
-        if self.size > 1 and dist.get_backend() != "gloo":
-            self.group = dist.new_group(backend="gloo")
+        if self.size > 1 and (patient or dist.get_backend() != "gloo"):
+            timeout = timedelta(days=7) if patient else None
+            self.group = dist.new_group(backend="gloo", timeout=timeout)
 
     def largest(self, *values: int) -> list[int]:
         """The largest of each value over the ranks."""
@@ -39,6 +46,15 @@ class Peers:
         dist.broadcast(tensor, src=0, group=self.group)
         return int(tensor.item())
 
+    def broadcast(self, value: Any) -> Any:
+        """The main process's JSON value; the group is closed."""
+        if self.size == 1:
+            return value
+        held = [json.dumps(value) if self.is_main else None]
+        dist.broadcast_object_list(held, src=0, group=self.group)
+        self.close()
+        return json.loads(held[0] or "null")
+
     def gather(self, tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """The tensors of every rank, on the CPU; names, shapes and types must be the same everywhere."""
         local = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -54,9 +70,13 @@ class Peers:
 
     def share_state(self, module: nn.Module) -> None:
         """Overwrite the module's tensors with the main process's."""
+        self.share(module.state_dict().values())
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite the tensors with the main process's; the same number and shapes everywhere."""
         if self.size == 1:
             return
-        for tensor in module.state_dict().values():
+        for tensor in tensors:
             copy = tensor.detach().cpu()
             dist.broadcast(copy, src=0, group=self.group)
             tensor.copy_(copy)

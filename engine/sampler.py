@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from ..data import device_of
 from .errors import WorkerError
 from .rng import derive_seed, isolated_rng, seed_host
 from .signals import ignore_interrupts
@@ -136,7 +137,7 @@ class BatchSource:
 
         A data set whose `device` is not the CPU has its samples there already: it is read in this process.
         """
-        if getattr(self.fetcher.dataset, "device", CPU).type != "cpu":
+        if device_of(self.fetcher.dataset).type != "cpu":
             num_workers, pin_memory = 0, False
         loader: DataLoader[Any] = DataLoader(
             self.fetcher,

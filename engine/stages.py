@@ -15,36 +15,47 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..common import ManifestError, atomically, differences, plain, read_manifest, write_json, write_manifest
 from .config import TrainConfig
-from .errors import ResumeError
-from .files import write_json
+from .errors import CheckpointError, ResumeError
+from .evaluate import Evaluate
 from .finished import HISTORY
-from .loop import Evaluate, train
+from .launch import from_main
+from .loop import Schedule, train
+from .optimizer import OptimizerFactory
 from .task import Task
+
+VALUES = "values.json"
 
 
 class StageRunner:
-    """Trains the stages of a run, or loads them where they are finished.
+    """Trains the stages of a run, or loads them if they are finished.
 
     A stage is known by its settings and by what is in the files it reads, not by where they lie.
 
     Args:
         folder: the run folder; each stage has its own folder inside.
         accelerator: device, processes and precision.
-        reuse: other run folders, whose finished stages are copied where everything agrees.
-        facts: JSON values that every stage of the run depends on, such as the data.
+        reuse: other run folders, whose finished stages are copied if everything agrees.
+        fingerprint: JSON values that every stage of the run depends on, such as the data.
+
+    Raises:
+        FileNotFoundError: a folder of `reuse` is not there.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | Path,
         accelerator: Accelerator,
         *,
         reuse: Sequence[Path] = (),
-        facts: Mapping[str, Any] | None = None,
+        fingerprint: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.accelerator, self.reuse = folder, accelerator, tuple(reuse)
-        self.facts = dict(facts or {})
+        self.folder, self.accelerator, self.reuse = Path(folder), accelerator, tuple(map(Path, reuse))
+        for other in self.reuse:
+            if not other.is_dir():
+                raise FileNotFoundError(f"there is no run folder {other} to reuse")
+        self.fingerprint: dict[str, Any] = plain(fingerprint or {})
 
     def train(
         self,
@@ -54,21 +65,24 @@ class StageRunner:
         config: TrainConfig,
         seed: int,
         *,
-        facts: Mapping[str, Any] | None = None,
+        fingerprint: Mapping[str, Any] | None = None,
         evaluate: Evaluate | None = None,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
     ) -> list[dict[str, Any]]:
         """Train the stage in `folder / stage`, or load it finished; returns its history.
 
         Args:
-            facts: JSON values that this stage depends on, beside the run's.
-            task, dataset, config, seed, evaluate: as for `crdkit.engine.train`, whose errors it raises.
+            fingerprint: JSON values that this stage depends on, beside the run's.
+            task, dataset, config, seed, evaluate, optimizer, schedule: as for `crdkit.engine.train`, whose
+                errors it raises.
         """
-        fingerprint = _plain({**self.facts, **(facts or {})})
+        known = plain({**self.fingerprint, **(fingerprint or {})})
 
         def run(folder: Path) -> list[dict[str, Any]]:
             return train(
                 task, dataset, config, folder, accelerator=self.accelerator, seed=seed, evaluate=evaluate,
-                label=stage, fingerprint=fingerprint,
+                label=stage, fingerprint=known, optimizer=optimizer, schedule=schedule,
             )  # fmt: skip
 
         own = self.folder / stage
@@ -79,32 +93,38 @@ class StageRunner:
                 except ResumeError as error:
                     self.accelerator.print(f"{stage} of {other} is not reused. {error}")
                     continue
+                # No rank looks whether the stage is there while another makes it.
+                self.accelerator.wait_for_everyone()
                 if self.accelerator.is_main_process:
-                    part = own.with_name(f".tmp-{own.name}")
-                    shutil.rmtree(part, ignore_errors=True)
-                    shutil.copytree(other / stage, part)
-                    part.replace(own)
+                    with atomically(own) as made:
+                        shutil.copytree(other / stage, made)
                 self.accelerator.wait_for_everyone()
                 return history
         return run(own)
 
     def keep(
-        self, name: str, facts: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
+        self, name: str, fingerprint: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """JSON values that are computed once, and kept in `folder / name`.json with what they depend on.
+        """JSON values that are computed once, and kept in the folder `name` with what they depend on.
 
-        A file whose facts are others is overwritten, and one of `reuse` is passed over.
+        Values of another fingerprint are computed anew, and those of `reuse` passed over.
+
+        Args:
+            compute: called on every process, if on any; the main process's values count.
+
+        Raises:
+            CheckpointError: the kept values are damaged.
         """
-        fingerprint = _plain({**self.facts, **facts})
-        own, *others = (folder / f"{name}.json" for folder in (self.folder, *self.reuse))
-        if (values := _kept(own, fingerprint)) is not None:
-            return values
-        found = (_kept(path, fingerprint) for path in others)
-        values = next((kept for kept in found if kept is not None), None)
-        values = compute() if values is None else values
+        known = plain({**self.fingerprint, **fingerprint})
+        found: dict[str, Any] | None = None
         if self.accelerator.is_main_process:
-            own.parent.mkdir(parents=True, exist_ok=True)
-            write_json(own, {"facts": fingerprint, "values": values})
+            places = (folder / name for folder in (self.folder, *self.reuse))
+            found = next((values for place in places if (values := _kept(place, known)) is not None), None)
+        found = from_main(self.accelerator, found)
+        values = from_main(self.accelerator, plain(compute())) if found is None else found
+        own = self.folder / name
+        if self.accelerator.is_main_process and (found is None or not own.exists()):
+            _keep(own, known, values)
         return values
 
 
@@ -134,16 +154,23 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def _kept(path: Path, facts: Any) -> dict[str, Any] | None:
-    """The values of a file of `StageRunner.keep`; None where it is absent or of other facts."""
-    if not path.is_file():
+def _keep(folder: Path, fingerprint: Mapping[str, Any], values: Any) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with atomically(folder) as made:
+        made.mkdir()
+        write_json(made / VALUES, values)
+        write_manifest(made, fingerprint)
+
+
+def _kept(folder: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values of a folder of `StageRunner.keep`; None if it is absent or of another fingerprint."""
+    if not folder.is_dir():
         return None
-    saved = json.loads(path.read_text())
-    return saved["values"] if saved.get("facts") == facts else None
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists and keys as strings, as JSON holds them."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    try:
+        manifest = read_manifest(folder)
+        if differences(manifest.fingerprint, fingerprint):
+            return None
+        values: dict[str, Any] = json.loads((folder / VALUES).read_bytes())
+        return values
+    except (ManifestError, OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read what is kept in {folder}: {error}; delete the folder") from error

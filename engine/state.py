@@ -14,8 +14,7 @@ from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimi
 from .config import TrainConfig
 from .errors import CheckpointError, CrdkitError, NonFiniteError, TaskError
 from .files import tensors_of
-from .fingerprint import require_same
-from .finished import write_finished
+from .finished import require_same, write_finished
 from .guards import FiniteGuard, nonfinite_samples
 from .peers import Peers
 from .rng import restore_rng, rng_state
@@ -46,7 +45,7 @@ class TrainState:
         accelerator: Accelerator,
         peers: Peers,
         folder: Path,
-        facts: dict[str, Any],
+        fingerprint: dict[str, Any],
     ) -> None:
         self.epoch, self.batch = 0, 0
         self.history: list[dict[str, Any]] = []
@@ -54,7 +53,7 @@ class TrainState:
         self._guard: FiniteGuard | None = None
         self._task, self._optimizer, self._source = task, optimizer, source
         self._device, self._scaler = accelerator.device, accelerator.scaler
-        self._peers, self._facts = peers, facts
+        self._peers, self._fingerprint = peers, fingerprint
         self._store = CheckpointStore(folder)
 
     def watch(self, terms: dict[str, Tensor], loss: Tensor, number: int) -> None:
@@ -118,7 +117,7 @@ class TrainState:
                 "ranks": {f"{r}.{name}": x for r, rank in enumerate(ranks) for name, x in rank.items()},
             }
             state = {
-                "fingerprint": self._facts,
+                "fingerprint": self._fingerprint,
                 "epoch": self.epoch,
                 "batch": self.batch,
                 "history": self.history,
@@ -162,7 +161,7 @@ class TrainState:
         trouble: CrdkitError | None = None
         if self._peers.is_main:
             try:
-                write_finished(folder, self._task, self._facts, self.history)
+                write_finished(folder, self._task, self._fingerprint, self.history)
             except CrdkitError as error:
                 trouble = error
         self._agree(trouble, "the main process could not write the results")
@@ -171,7 +170,7 @@ class TrainState:
         groups = ("model", "memory", "optimizer", "ranks")
         saved = self._store.load(number, groups)
         state = saved.state
-        require_same(state["fingerprint"], self._facts, self._store.folder.parent)
+        require_same(state["fingerprint"], self._fingerprint, self._store.folder.parent)
         self._task.module.load_state_dict(saved.tensors["model"])
         if self._task.memory is not None:
             self._task.memory.load_state_dict(saved.tensors["memory"])

@@ -49,7 +49,13 @@ class Task(ABC):
         return self.weights
 
     def update(self, batch: dict[str, Tensor], extra: Any) -> None:  # noqa: B027 - optional for a task
-        """Write the memory. Called without gradients after the optimizer's step, once for each batch."""
+        """Write the memory. Called without gradients after the optimizer's step, once for each batch.
+
+        Args:
+            batch: what each sample has one value of, (B,), such as "index" and "label". Its images are no
+                longer held: with `accumulate`, a step has several batches.
+            extra: of `terms`.
+        """
 
 
 def check_task(task: Task) -> None:

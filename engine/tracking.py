@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from ..common import write_text
 from .errors import OutputError
-from .files import write_text
 
 # Without a terminal a line for each epoch, and in long epochs one at least this often, in seconds.
 LINE_INTERVAL = 30.0

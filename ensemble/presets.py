@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from ..data import ImageAugmentConfig, ImagesConfig
 from ..engine import TrainConfig
-from .config import EnsembleConfig, MembersConfig
+from ..transfer import TeachersConfig, TransferConfig
+from .config import EnsembleConfig
 
 _RECIPE = TrainConfig(evaluate_every=5)
 
@@ -15,9 +16,9 @@ def _cifar100(member: str, student: str) -> EnsembleConfig:
     return EnsembleConfig(
         seed=(0, 1, 2),
         data=ImagesConfig.cifar100(),
-        members=MembersConfig(architecture=(member,), train=_RECIPE),
+        teacher=TeachersConfig(architecture=(member,), number=8, train=_RECIPE),
         student=student,
-        train=_RECIPE,
+        transfer=TransferConfig(train=_RECIPE),
     )
 
 
@@ -26,12 +27,11 @@ PRESETS = {
     "digits": EnsembleConfig(
         teachers=(1, 2, 4),
         data=ImagesConfig(source="digits", augment=replace(ImageAugmentConfig.cifar(), flip=0.0)),
-        members=MembersConfig(number=4, architecture=("resnet14",), train=TrainConfig.cosine(6)),
+        teacher=TeachersConfig(number=4, architecture=("resnet14",), train=TrainConfig.cosine(6)),
         student="resnet8",
         # In so few steps NCE stays with the constant critic (docs/contrast.md).
         setting=("crd.objective=infonce",),
-        train=TrainConfig.cosine(10),
-        views=4,
+        transfer=TransferConfig(train=TrainConfig.cosine(10), cached_augmentations=4),
     ),
     # The two figures of the paper, with its recipe.
     "cifar100-wrn": _cifar100("wrn_40_2", "wrn_16_2"),
@@ -44,9 +44,8 @@ PRESETS = {
         teachers=(1, 2, 4, 8),
         precision="bf16",
         data=ImagesConfig(source="packed", classes=20),
-        members=MembersConfig(architecture=("wrn_16_2",), train=TrainConfig.cosine(40)),
+        teacher=TeachersConfig(architecture=("wrn_16_2",), number=8, train=TrainConfig.cosine(40)),
         student="resnet8",
-        train=TrainConfig.cosine(30),
-        views=8,
+        transfer=TransferConfig(train=TrainConfig.cosine(30), cached_augmentations=8),
     ),
 }

@@ -1,11 +1,16 @@
 """What every judge of a network does: read the batches, run it in eval mode, add up over the ranks."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from ..data import read_in_order
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -39,42 +44,86 @@ def read_batches(
     batch_size: int,
     names: Iterable[str],
     device: torch.device | str | None,
+    *,
+    num_workers: int = 0,
+    sharded: bool = False,
 ) -> Iterator[Mapping[str, Tensor]]:
     """The batches of a loader or an iterable, or of a data set in its order, moved to `device` (None: left).
+
+    Args:
+        num_workers, sharded: of a data set, as for `crdkit.data.read_in_order`.
 
     Raises:
         KeyError: for a batch without one of `names`; what it has is listed.
         ValueError: for a batch size below 1.
     """
-    for batch in _batches(source, batch_size):
-        moved = batch if device is None else {name: value.to(device) for name, value in batch.items()}
+    batches = source
+    if is_dataset(source):
+        batches = read_in_order(source, batch_size, num_workers=num_workers, sharded=sharded)
+    for batch in batches:
+        moved = batch
+        if device is not None:
+            moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         for name in names:
             if name not in moved:
                 raise KeyError(f"a batch has no {name!r}, only {', '.join(moved)}")
         yield moved
 
 
+def is_dataset(source: Any) -> bool:
+    """Whether a source is read by rows: not a loader, an iterable, or a list of batches."""
+    return (
+        hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, list | tuple)
+    )
+
+
+def ranks() -> int:
+    """The processes of torch.distributed; 1 without a process group."""
+    dist = torch.distributed
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of every rank's CPU tensor, on every rank; without process group the tensor itself."""
-    dist = torch.distributed
-    if not (dist.is_available() and dist.is_initialized()):
+    if ranks() == 1:
         return tensor
+    dist = torch.distributed
     total = tensor.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
     dist.all_reduce(total)
     return total.cpu()
 
 
-def _batches(source: Any, batch_size: int) -> Iterator[Mapping[str, Tensor]]:
-    is_dataset = hasattr(source, "__getitem__") and hasattr(source, "__len__")
-    if not is_dataset or isinstance(source, list | tuple):
-        yield from source
-        return
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    for start in range(0, len(source), batch_size):
-        rows = list(range(start, min(start + batch_size, len(source))))
-        got = source.__getitems__(rows) if hasattr(source, "__getitems__") else [source[row] for row in rows]
-        if isinstance(got, Mapping):
-            yield got
-        else:
-            yield {key: torch.stack([sample[key] for sample in got]) for key in got[0]}
+def in_turn(batches: list[Tensor]) -> list[Tensor]:
+    """The batches of all ranks in the data's order, of which each rank has read every so-many-th."""
+    if ranks() == 1:
+        return batches
+    shares: list[list[Tensor]] = [[] for _ in range(ranks())]
+    torch.distributed.all_gather_object(shares, batches)
+    return [share[turn] for turn in range(len(shares[0])) for share in shares if turn < len(share)]
+
+
+def on_main(compute: Callable[[], T]) -> T:
+    """What the main rank computes, on every rank; the others wait for it, be it hours.
+
+    Raises:
+        RuntimeError: on the others, if the main rank failed.
+    """
+    dist = torch.distributed
+    if ranks() == 1:
+        return compute()
+    group: Any = dist.new_group(backend="gloo", timeout=timedelta(days=7))
+    held: list[Any] = [None, False]
+    trouble: Exception | None = None
+    if dist.get_rank() == 0:
+        try:
+            held = [compute(), True]
+        except Exception as error:
+            trouble = error
+    dist.broadcast_object_list(held, src=0, group=group)
+    dist.destroy_process_group(group)
+    if trouble is not None:
+        raise trouble
+    if not held[1]:
+        raise RuntimeError("the main process could not compute what this one waits for")
+    result: T = held[0]
+    return result

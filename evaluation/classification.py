@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .batches import device_of, evaluating, read_batches, sum_over_ranks
 
-__all__ = ["ClassificationMetrics", "ClassificationSums", "Correlation", "classify"]
+__all__ = ["ClassificationMetrics", "ClassificationSums", "Correlation", "evaluate_classifier"]
 
 SUMS = ("count", "top1", "top5", "cross_entropy", "agreement", "divergence")
 
@@ -179,7 +179,7 @@ class ClassificationSums:
         self.sums[name] += float(values.sum(dtype=torch.float64))
 
 
-def classify(
+def evaluate_classifier(
     network: Callable[[Any], Any],
     batches: Iterable[Mapping[str, Tensor]] | Any,
     num_classes: int,
@@ -189,6 +189,7 @@ def classify(
     teacher_modality: str | None = None,
     device: torch.device | str | None = None,
     batch_size: int = 128,
+    num_workers: int = 0,
     sharded: bool = False,
 ) -> ClassificationMetrics:
     """Judges a classifier over a data set, and how near it is to its teacher.
@@ -207,7 +208,9 @@ def classify(
         teacher_modality: the entry that the teacher takes; None for that of `network`.
         device: where batches are moved; None leaves them, or moves them to a module's parameters.
         batch_size: for a data set.
-        sharded: each rank reads its own part: sums are added up over ranks.
+        num_workers: processes that read a data set, on each rank.
+        sharded: each rank reads its own part, of a data set its share of the batches: sums are added up over
+            ranks.
 
     Raises:
         ValueError: for no samples, logits of another shape or not finite, labels out of range.
@@ -218,7 +221,9 @@ def classify(
     names = [name for name in ("label", modality, teacher is not None and teacher_modality) if name]
     device = device_of(network) if device is None else device
     with evaluating(network, teacher):
-        for batch in read_batches(batches, batch_size, names, device):
+        for batch in read_batches(
+            batches, batch_size, names, device, num_workers=num_workers, sharded=sharded
+        ):
             outputs = [
                 predict(batch if name is None else batch[name])
                 for predict, name in ((network, modality), (teacher, teacher_modality))

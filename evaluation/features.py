@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models import Outputs
-from .batches import device_of, evaluating, read_batches
+from .batches import device_of, evaluating, in_turn, is_dataset, read_batches
 
 __all__ = ["Features", "Layer", "extract", "extract_layers", "layers_of"]
 
@@ -41,6 +41,7 @@ def extract(
     grid: int | None = None,
     device: torch.device | str | None = None,
     batch_size: int = 128,
+    num_workers: int = 0,
     autocast: torch.dtype | None = None,
 ) -> Features:
     """Runs a network over a data set without changing a bit of it.
@@ -49,11 +50,11 @@ def extract(
 
     Args:
         network: returns `Outputs`.
-        batches: as for `classify`; a batch has "label" (B,).
+        batches: as for `evaluate_classifier`; a batch has "label" (B,).
         modality: name of the batch's entry that the network takes, such as "rgb".
         layer, grid: as of `Layer`; the embedding where both are absent.
         device: where batches are moved; None leaves them, or moves them to a module's parameters.
-        batch_size: for a data set.
+        batch_size, num_workers: for a data set, of which every rank reads a part; all get the whole.
         autocast: half-precision type of the forward pass; None for the network's own.
 
     Raises:
@@ -64,7 +65,7 @@ def extract(
     """
     (features,) = extract_layers(
         network, batches, [Layer(layer, grid)], modality=modality, device=device, batch_size=batch_size,
-        autocast=autocast,
+        num_workers=num_workers, autocast=autocast,
     )  # fmt: skip
     return features
 
@@ -77,6 +78,7 @@ def extract_layers(
     modality: str,
     device: torch.device | str | None = None,
     batch_size: int = 128,
+    num_workers: int = 0,
     autocast: torch.dtype | None = None,
 ) -> list[Features]:
     """The features of several layers from one pass over the data; the rest is as for `extract`."""
@@ -86,10 +88,14 @@ def extract_layers(
     if any(layer.grid is not None and layer.number is None for layer in layers):
         raise ValueError("grid belongs to a map: give its layer too, or neither for the embedding")
     device = device_of(network) if device is None else device
+    sharded = is_dataset(batches)
     vectors: list[list[Tensor]] = [[] for _ in layers]
     labels = []
     with evaluating(network):
-        for number, batch in enumerate(read_batches(batches, batch_size, ("label", modality), device)):
+        read = read_batches(
+            batches, batch_size, ("label", modality), device, num_workers=num_workers, sharded=sharded
+        )
+        for number, batch in enumerate(read):
             with torch.autocast(batch[modality].device.type, dtype=autocast, enabled=autocast is not None):
                 outputs = network(batch[modality])
             label = batch["label"]
@@ -103,6 +109,8 @@ def extract_layers(
                     raise ValueError(f"the features of batch {number} hold NaN or infinity")
                 kept.append(rows.cpu())
             labels.append(label.cpu().long())
+    if sharded:
+        labels, vectors = in_turn(labels), [in_turn(rows) for rows in vectors]
     if not labels:
         raise ValueError("there is no batch to take features of")
     label = torch.cat(labels)
@@ -157,7 +165,7 @@ def _feature(outputs: Any, chosen: Layer) -> Tensor:
     layer, grid = chosen
     if not isinstance(outputs, Outputs):
         raise TypeError(
-            f"the network returned {type(outputs).__name__}, not Outputs; wrap it with models.tap"
+            f"the network returned {type(outputs).__name__}, not Outputs; wrap it in models.FeatureExtractor"
         )
     if layer is None:
         return outputs.embedding.float()

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..engine import Accelerator, ClassifyTask, TrainConfig, seeded, train
+from ..engine import Accelerator, SupervisedTask, TrainConfig, seeded, train
 from ..models import Outputs, measure
-from .judge import Evaluator
+from .evaluator import Evaluator
 
 __all__ = ["Classified", "attach_classifier", "finetune"]
 
@@ -78,7 +78,7 @@ def finetune(
 
     judge = Evaluator(test_set, num_classes, accelerator, modality=modality)
     history = train(
-        ClassifyTask(network, augment or nn.Identity(), modality=modality), train_set, config, folder,
+        SupervisedTask(network, augment or nn.Identity(), modality=modality), train_set, config, folder,
         accelerator=accelerator, seed=seed, evaluate=judge.top1(), label="finetune",
     )  # fmt: skip
     return network.to(accelerator.device), history

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .batches import on_main
 from .features import Features, extract
 from .probe import ProbeResult, probe_logistic, probe_sgd
 
@@ -67,7 +68,7 @@ def probe_features(
     device: torch.device | str | None = None,
     **settings: Any,
 ) -> FoldedProbe:
-    """The same on features that were extracted before.
+    """The same on features that were extracted before; fitted on the main rank, told to all.
 
     Args:
         train, test: of one layer.
@@ -85,12 +86,13 @@ def probe_features(
         if len(rows) == 0 or int(rows.min()) < 0 or int(rows.max()) >= len(train.label):
             raise ValueError(f"fold {number} has rows outside of 0 … {len(train.label) - 1}, or none")
     parts = [Features(train.vectors[rows], train.label[rows]) for rows in folds] or [train]
-    results = tuple(
-        probe_sgd(part, test, device=device, **settings)
-        if fit == "sgd"
-        else probe_logistic(part, test, **settings)
-        for part in parts
-    )
+
+    def fitted() -> tuple[ProbeResult, ...]:
+        if fit == "sgd":
+            return tuple(probe_sgd(part, test, device=device, **settings) for part in parts)
+        return tuple(probe_logistic(part, test, **settings) for part in parts)
+
+    results = on_main(fitted)
     accuracies = [result.top1 for result in results]
     std = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     return FoldedProbe(statistics.fmean(accuracies), std, results)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .batches import device_of, evaluating, read_batches, sum_over_ranks
 
-__all__ = ["ConfusionMatrix", "SegmentationMetrics", "segment"]
+__all__ = ["ConfusionMatrix", "SegmentationMetrics", "evaluate_segmenter"]
 
 
 class SegmentationMetrics(TypedDict):
@@ -109,7 +109,7 @@ class ConfusionMatrix:
         }
 
 
-def segment(
+def evaluate_segmenter(
     predict: Callable[[Any], Any],
     batches: Iterable[Mapping[str, Tensor]] | Any,
     num_classes: int,
@@ -118,6 +118,7 @@ def segment(
     ignore: int = 255,
     device: torch.device | str | None = None,
     batch_size: int = 32,
+    num_workers: int = 0,
     sharded: bool = False,
 ) -> SegmentationMetrics:
     """Judges a segmentation over a data set.
@@ -133,7 +134,9 @@ def segment(
         ignore: label of pixels that do not count.
         device: where batches are moved; None leaves them, or moves them to a module's parameters.
         batch_size: for a data set.
-        sharded: each rank reads its own part: counts are added up over ranks.
+        num_workers: processes that read a data set, on each rank.
+        sharded: each rank reads its own part, of a data set its share of the batches: counts are added up
+            over ranks.
 
     Returns:
         "pixel_accuracy", "mean_iou" (see `ConfusionMatrix.mean_iou`) and "iou" of each class.
@@ -147,7 +150,9 @@ def segment(
     names = ("label",) if modality is None else ("label", modality)
     empty = True
     with evaluating(predict):
-        for batch in read_batches(batches, batch_size, names, device):
+        for batch in read_batches(
+            batches, batch_size, names, device, num_workers=num_workers, sharded=sharded
+        ):
             empty = False
             outputs = predict(batch if modality is None else batch[modality])
             logits = getattr(outputs, "logits", outputs)

@@ -1,19 +1,20 @@
-"""What the scripts of the pipelines share: the command line, the run folder, errors for a person."""
+"""What the scripts share: the command line, the run folder, errors for a person."""
 
 from __future__ import annotations
 
-import difflib
-import json
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crdkit.common import CrdkitError, nearest, plain, write_text
+
 if TYPE_CHECKING:
-    from crdkit.engine import Accelerator, RunConfig
+    from crdkit.engine import Accelerator
 
 Config = TypeVar("Config")
 
@@ -23,22 +24,28 @@ def parse(
 ) -> tuple[str, Config]:
     """Preset and configuration of a command line: `[PRESET] --options`.
 
-    Exits with the nearest names where a preset is unknown, and with a message where a value is refused.
+    The preset's own settings of distillers stay in force before those of the command line; the later one of
+    the same name wins. Exits with the nearest names if a preset is unknown, and with a message if a value is
+    refused.
     """
     import tyro
+
+    from .flags import current
 
     preset, rest = default, arguments
     if arguments and not arguments[0].startswith("-"):
         preset, *rest = arguments
     if preset not in presets:
-        near = difflib.get_close_matches(preset, presets, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "there are " + ", ".join(presets)
-        raise SystemExit(f"{script}: unknown preset {preset!r}; {hint}")
+        raise SystemExit(f"{script}: unknown preset {preset!r}; {nearest(preset, presets)}")
+    base: Any = presets[preset]
     try:
-        config = tyro.cli(
-            type(presets[preset]), default=presets[preset], args=rest, prog=f"{script} {preset}",
+        config: Any = tyro.cli(
+            type(base), default=base, args=current(script, rest), prog=f"{script} {preset}",
             description=f"{description}\nPresets: {', '.join(presets)}.",
         )  # fmt: skip
+        own = getattr(base, "setting", ())
+        if own and config.setting != own:
+            config = replace(config, setting=(*own, *config.setting))
     except ValueError as error:
         raise SystemExit(f"{script}: {error}") from None
     return preset, config
@@ -54,23 +61,40 @@ def main(
 ) -> None:
     """Parse the command line and run: what cannot be done is a message and exit code 1, no stack trace."""
     preset, config = parse(script, sys.argv[1:], presets, default=default, description=description)
-    from crdkit.data import DataError
-    from crdkit.engine import CrdkitError
-
-    try:
+    with errors_as_messages(script):
         run(config, preset)
-    except (CrdkitError, DataError, OSError, ValueError) as error:
+
+
+@contextmanager
+def errors_as_messages(script: str) -> Iterator[None]:
+    """Inside, what a person can put right ends the process with a message and exit code 1."""
+    try:
+        yield
+    except (CrdkitError, OSError, ValueError) as error:
         raise SystemExit(f"{script}: {error}") from None
 
 
 @contextmanager
-def session(config: RunConfig, name: str) -> Iterator[tuple[Path, Accelerator, dict[str, Any]]]:
-    """The run folder of a configuration, its accelerator, and what the run was made with."""
+def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[str, Any]]]:
+    """The run folder of a configuration, its accelerator, and what the run was made with.
+
+    Args:
+        config: with the fields output, resume, precision, cpu and trackers of `RunConfig`.
+        name: of the run, for the folder.
+
+    Raises:
+        FileExistsError, ValueError: as `run_folder` does; ValueError before there is a folder for a method or
+            setting that nobody knows.
+    """
+    from crdkit.distillers import check_settings, parse_method, parse_settings
     from crdkit.engine import make_accelerator
 
     from .provenance import environment
 
-    folder = run_folder(config.output, config.resume, name)
+    for method in getattr(config, "method", ()):
+        parse_method(method)
+    check_settings(parse_settings(getattr(config, "setting", ())))
+    folder = run_folder(config.output, config.resume, name, share=lambda own: _from_main(config.cpu, own))
     surroundings = environment()
     accelerator = make_accelerator(
         precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
@@ -81,8 +105,12 @@ def session(config: RunConfig, name: str) -> Iterator[tuple[Path, Accelerator, d
         accelerator.end_training()
 
 
-def run_folder(output: Path | None, resume: bool, name: str) -> Path:
-    """The run's folder: `output`, or a dated one under runs/.
+def run_folder(output: Path | None, resume: bool, name: str, *, share: Callable[[str], str]) -> Path:
+    """The run's folder: `output`, or one of its own under runs/, by date and a few random digits.
+
+    Args:
+        name: of the run, before the date.
+        share: gives every process the main one's string, so that all have one folder.
 
     Raises:
         FileExistsError: a run is in it already, and not to be resumed.
@@ -91,7 +119,7 @@ def run_folder(output: Path | None, resume: bool, name: str) -> Path:
     if output is None:
         if resume:
             raise ValueError("--resume needs --output, the folder of the run to continue")
-        return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        return Path("runs") / share(f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
     if output.exists() and any(output.iterdir()) and not resume:
         raise FileExistsError(
             f"{output} holds a run already: continue it with --resume, or name another --output"
@@ -99,10 +127,18 @@ def run_folder(output: Path | None, resume: bool, name: str) -> Path:
     return output
 
 
+def _from_main(cpu: bool, value: str) -> str:
+    # Before the accelerator is made, as its trackers want to know the folder.
+    from accelerate import PartialState
+
+    from crdkit.engine import from_main
+
+    state: Any = PartialState(cpu=cpu)
+    return from_main(state, value)
+
+
 def write_config(config: Any, folder: Path) -> None:
     """config.yaml, the resolved configuration."""
     import yaml
 
-    folder.mkdir(parents=True, exist_ok=True)
-    plain = json.loads(json.dumps(asdict(config), default=str))
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    write_text(folder / "config.yaml", yaml.safe_dump(plain(asdict(config)), sort_keys=False))

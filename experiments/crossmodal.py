@@ -12,47 +12,20 @@ for each stage. An interrupted run goes on with the same command and `--output D
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crdkit.crossmodal import CrossModalConfig
-    from crdkit.experiments.report import Run
 
 
 def run(config: CrossModalConfig, preset: str) -> Path:
     """All methods and seeds of a configuration, then the report; returns the run folder."""
-    from rich.console import Console
-
     from crdkit.crossmodal import RecognitionConfig
-    from crdkit.experiments import recognition, segmentation
-    from crdkit.experiments.command import session, write_config
-    from crdkit.experiments.report import summarize, terminal_table, write_results
+    from crdkit.experiments import report_recognition, report_segmentation, scenario
 
-    scenario: Any = recognition if isinstance(config, RecognitionConfig) else segmentation
-    with session(config, f"crossmodal-{preset}") as (folder, accelerator, provenance):
-        protocol = scenario.make_protocol(config, accelerator, folder)
-        if accelerator.is_main_process:
-            write_config(config, folder)
-        runs = []
-        for done in protocol.runs():
-            runs.append(done)
-            accelerator.print(f"{done.method}, seed {done.seed}: {scenario.in_words(done.metrics)}")
-        if accelerator.is_main_process:
-            results: list[Run] = [
-                {"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in runs
-            ]
-            write_results(
-                folder, task=scenario.TASK, preset=preset, runs=results, environment=provenance,
-                config=asdict(config), teacher=protocol.teacher_metrics(),
-            )  # fmt: skip
-            scenario.report(protocol, runs, preset, folder)
-            baseline = "none" if "none" in config.method else None
-            summary = summarize(results)
-            Console().print(terminal_table(summary, scenario.columns(summary), baseline=baseline))
-            print(f"report: {folder / 'report.md'}")
-    return folder
+    how = report_recognition if isinstance(config, RecognitionConfig) else report_segmentation
+    return scenario.run(how.SCENARIO, config, "crossmodal", preset)
 
 
 def main() -> None:

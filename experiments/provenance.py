@@ -43,7 +43,7 @@ def environment() -> dict[str, Any]:
 def revision(folder: Path) -> tuple[str | None, bool | None]:
     """Commit of the checkout whose top is ``folder``, and whether tracked files differ from it.
 
-    (None, None) where ``folder`` is not the top of a git checkout: an installed package must not
+    (None, None) if ``folder`` is not the top of a git checkout: an installed package must not
     report the commit of whatever repository its virtual environment happens to lie in.
     """
 

@@ -35,10 +35,13 @@ class TeacherRun:
     """Share of the target spread over all classes."""
     seed: int = 0
     """Seed of the weights, the order and the augmentation."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision. Some CPUs are faster in bf16 (AMX, AMD's AVX512-BF16), others slower: try both."""
+    precision: Literal["no", "bf16", "fp16"] | None = None
+    """Mixed precision; the launcher's choice if absent. Some CPUs are faster in bf16 (AMX, AMD's
+    AVX512-BF16), others slower: try both."""
     cpu: bool = False
-    """Stay on the CPU even where there is a GPU."""
+    """Stay on the CPU even if there is a GPU."""
+    trackers: tuple[str, ...] = ()
+    """Trackers of accelerate, besides metrics.jsonl: tensorboard, wandb, …"""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimization; the defaults are the published recipe of CIFAR-100."""
 
@@ -63,27 +66,33 @@ PRESETS = {
 
 def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     """Train to the end, or resume; returns the metrics: top-1 of the last and of the best epoch."""
+    import copy
+
     import torch
 
     from crdkit.data import load_splits
-    from crdkit.engine import ClassifyTask, last_and_best, make_accelerator, make_classifier, train
+    from crdkit.engine import SupervisedTask, last_and_best, seeded, train
     from crdkit.evaluation import Evaluator
-    from crdkit.experiments.command import run_folder
-    from crdkit.experiments.provenance import environment
+    from crdkit.experiments.command import session
     from crdkit.experiments.report import write_results
     from crdkit.models import save_weights
+    from crdkit.transfer import dry_step, make_network
 
-    folder = run_folder(config.output, config.resume, f"teacher-{preset}")
-    accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
-    images = load_splits(config.data, accelerator.device)
-    torch.manual_seed(config.seed)
-    network = make_classifier(config.architecture, images)
-    judge = Evaluator(images.test, images.num_classes, accelerator)
-    try:
+    with session(config, f"teacher-{preset}") as (folder, accelerator, provenance):
+        images = load_splits(config.data, accelerator.device)
+        statistics = images.statistics or images.measure_statistics(num_workers=config.train.num_workers)
+        torch.manual_seed(config.seed)
+        network = make_network(config.architecture, "rgb", statistics, num_classes=images.num_classes)
+        evaluator = Evaluator(
+            images.test, images.num_classes, accelerator, num_workers=config.train.num_workers
+        )
+        with seeded(0):
+            unused = SupervisedTask(copy.deepcopy(network), images.augment)
+            dry_step(unused, images.train, config.train.batch_size, accelerator, what=config.architecture)
         history = train(
-            ClassifyTask(network, images.augment, label_smoothing=config.label_smoothing),
+            SupervisedTask(network, images.augment, label_smoothing=config.label_smoothing),
             images.train, config.train, folder / "training", accelerator=accelerator, seed=config.seed,
-            evaluate=judge.top1(), label=config.architecture,
+            evaluate=evaluator.top1(), label=config.architecture,
         )  # fmt: skip
         metrics = last_and_best(history, "top1")
         if accelerator.is_main_process:
@@ -91,14 +100,12 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
             write_results(
                 folder, task="teacher", preset=preset,
                 runs=[{"method": config.architecture, "seed": config.seed, "metrics": metrics}],
-                environment=environment(), config=asdict(config),
+                environment=provenance, config=asdict(config),
             )  # fmt: skip
             print(
                 f"top-1 {100 * metrics['top1']:.2f} (best {100 * metrics['best_top1']:.2f}); "
                 f"{folder / 'model.safetensors'}"
             )
-    finally:
-        accelerator.end_training()
     return metrics
 
 

@@ -1,8 +1,8 @@
 """Classifiers by name, as networks that return `Outputs`."""
 
 import os
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -10,17 +10,25 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ..common import nearest
 from . import timm_networks, torchvision_networks
-from .adapters import Wrapper
 from .alexnet import AlexNetSmall
-from .checkpoint import read_weights
 from .cifar import NETWORKS
-from .fitting import Ends, find_ends, load_adapted
+from .depth_cnn import DepthCNN
+from .feature_extractor import Wrapper
+from .surgery import Ends, find_ends, load_adapted
+from .weights import read_weights
 
 __all__ = ["create"]
 
 
-OWN = {**NETWORKS, "alexnet_small": AlexNetSmall}
+DEPTH: Mapping[str, Callable[..., nn.Module]] = {
+    "depth_cnn": DepthCNN,
+    "depth_cnn_x2": partial(DepthCNN, widths=(64, 128, 256, 512, 512)),
+}
+"""The five layers of the paper's depth student, and twice as wide; encoders unless classes are asked for."""
+
+OWN: Mapping[str, Callable[..., nn.Module]] = {**NETWORKS, "alexnet_small": AlexNetSmall, **DEPTH}
 """The networks that are written here, by name; each takes `num_classes` and `in_channels`."""
 
 
@@ -40,9 +48,10 @@ def create(
     names, so that files of `save_weights` fit the bare module as well.
 
     Args:
-        name: of a CIFAR network ("resnet8x4", "wrn_40_2", "vgg8", "ShuffleV1", …); "alexnet_small"; or of
-            `torchvision.models.list_models` ("resnet18", "vgg11_bn", …), with "torchvision/" before it where
-            a CIFAR network has the same; or "timm/" and a name of `timm.list_models` (extra `timm`).
+        name: of a CIFAR network ("resnet8x4", "wrn_40_2", "vgg8", "ShuffleV1", …); "alexnet_small";
+            "depth_cnn"; or of `torchvision.models.list_models` ("resnet18", "vgg11_bn", …), with
+            "torchvision/" before it if a CIFAR network has the same; or "timm/" and a name of
+            `timm.list_models` (extra `timm`).
         num_classes: width of the logits; "published" is 100 for CIFAR networks, 1000 for torchvision's and
             timm's own for timm's. Given weights of another number of classes, or of none, the last layer is
             drawn anew and the rest kept. None builds an encoder: no classifier, logits None. Take that under
@@ -89,6 +98,10 @@ def _build(
     if library == "torchvision":
         classes = 1000 if num_classes == "published" else num_classes
         return torchvision_networks.build(name, classes, in_channels)
+    if name in DEPTH:
+        classes = None if num_classes == "published" else num_classes
+        network = DEPTH[name](num_classes=classes, in_channels=in_channels)
+        return network, Ends(("layers.0.0",), "classifier", "classifier")
     classes = 100 if num_classes == "published" else num_classes
     network = OWN[name](num_classes=classes or 1, in_channels=in_channels)
     ends = find_ends(network)
@@ -107,9 +120,8 @@ def _find(name: str) -> tuple[str, str]:
     if library == "timm" and timm_networks.import_timm().is_model(bare):
         return "timm", bare
     known = _known(last=library)
-    near = [known[n] for n in get_close_matches(bare, known, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known.values())}"
-    raise ValueError(f"no network named {name!r}: {hint}")
+    known = dict(sorted(known.items(), key=lambda item: (item[0] not in OWN, "/" in item[1])))
+    raise ValueError(f"no network named {name!r}: {nearest(bare, known, shown=known)}")
 
 
 def _known(*, last: str) -> dict[str, str]:

@@ -21,9 +21,10 @@ class DepthCNN(nn.Module):
         widths: output channels of each layer, from which the number of layers follows.
         strides: stride of each layer.
         kernel_size: odd size of every kernel, in pixels.
+        num_classes: width of the logits, from a linear classifier of the embedding; None for an encoder.
 
     Shapes:
-        input (B, in_channels, H, W); maps (B, widths[i], H_i, W_i); embedding (B, widths[-1]); no logits.
+        input (B, in_channels, H, W); maps (B, widths[i], H_i, W_i); embedding (B, widths[-1]).
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class DepthCNN(nn.Module):
         widths: Sequence[int] = (32, 64, 128, 256, 256),
         strides: Sequence[int] = (2, 2, 2, 1, 1),
         kernel_size: int = 3,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
         if in_channels < 1:
@@ -57,6 +59,7 @@ class DepthCNN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.classifier = None if num_classes is None else nn.Linear(widths[-1], num_classes)
 
     def forward(self, x: Tensor) -> Outputs:
         """Maps of all layers and the average of the last one."""
@@ -64,4 +67,6 @@ class DepthCNN(nn.Module):
         for layer in self.layers:
             x = layer(x)
             maps.append(x)
-        return Outputs(None, tuple(maps), x.mean((2, 3)))
+        embedding = x.mean((2, 3))
+        logits = None if self.classifier is None else self.classifier(embedding)
+        return Outputs(logits, tuple(maps), embedding)

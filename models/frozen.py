@@ -5,7 +5,14 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Frozen"]
+__all__ = ["Frozen", "freeze"]
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """The module itself, in eval mode and without gradients, those left over included."""
+    # An optimizer steps on a gradient that is left over, whatever `requires_grad` says.
+    module.zero_grad(set_to_none=True)
+    return module.requires_grad_(False).eval()
 
 
 class Frozen(nn.Module):
@@ -20,7 +27,7 @@ class Frozen(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module = module.requires_grad_(False)
+        self.module = freeze(module)
         self.eval()
 
     def train(self, mode: bool = True) -> "Frozen":

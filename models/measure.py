@@ -16,12 +16,14 @@ class Dimensions(NamedTuple):
     Attributes:
         maps: (C_i, H_i, W_i) of each feature map, stem first.
         embedding: D of the embedding.
-        logits: (C,) or (C, H, W), None where the network has no logits.
+        logits: (C,) or (C, H, W), None if the network has no logits.
+        preactivations: how many it gives: one for each map, or none.
     """
 
     maps: tuple[tuple[int, int, int], ...]
     embedding: int
     logits: tuple[int, ...] | None
+    preactivations: int = 0
 
 
 def measure(network: nn.Module, input_size: tuple[int, int, int]) -> Dimensions:
@@ -54,10 +56,11 @@ def measure(network: nn.Module, input_size: tuple[int, int, int]) -> Dimensions:
     if not isinstance(outputs, Outputs):
         raise TypeError(
             f"{type(network).__name__} returned {type(outputs).__name__}, not Outputs; wrap it with "
-            "crdkit.models.tap"
+            "crdkit.models.FeatureExtractor"
         )
     return Dimensions(
         maps=tuple((m.shape[1], m.shape[2], m.shape[3]) for m in outputs.maps),
         embedding=outputs.embedding.shape[1],
         logits=None if outputs.logits is None else tuple(outputs.logits.shape[1:]),
+        preactivations=len(outputs.preactivations),
     )

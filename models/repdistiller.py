@@ -7,9 +7,9 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import load_state, read_weights
 from .cifar import NETWORKS
-from .fitting import Ends, find_ends
+from .surgery import Ends, find_ends
+from .weights import load_state, read_weights
 
 __all__ = ["load_repdistiller"]
 

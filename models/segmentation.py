@@ -63,7 +63,7 @@ class Segmenter(nn.Module):
         levels: int = 1,
     ) -> None:
         super().__init__()
-        maps = measure(encoder, input_size).maps
+        maps = _maps_of(encoder, input_size)
         if not 1 <= levels <= len(maps):
             raise ValueError(f"levels must be 1 … {len(maps)}, the encoder's maps, got {levels}")
         self.encoder = encoder
@@ -117,7 +117,7 @@ class PyramidSegmenter(nn.Module):
             raise ValueError(f"width must be positive, got {width}")
         if stride < 1:
             raise ValueError(f"stride must be positive, got {stride}")
-        maps = measure(encoder, input_size).maps
+        maps = _maps_of(encoder, input_size)
         _, height, _ = input_size
         self.first = next((i for i, (_, h, _) in enumerate(maps) if h <= -(-height // stride)), -1)
         if self.first < 0:
@@ -140,6 +140,13 @@ class PyramidSegmenter(nn.Module):
         for finer in reversed(laterals[:-1]):
             top = finer + _resize(top, finer.shape[2:])
         return top
+
+
+def _maps_of(encoder: nn.Module, input_size: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
+    maps = measure(encoder, input_size).maps
+    if not maps:
+        raise ValueError(f"{type(encoder).__name__} gives no feature maps to segment from")
+    return maps
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .adapters import Wrapper
-from .fitting import Ends
+from .feature_extractor import Wrapper
 from .outputs import Outputs
+from .surgery import Ends
 
 __all__ = ["TimmNetwork", "build", "import_timm"]
 
@@ -56,8 +56,8 @@ def build(
     network = import_timm().create_model(name, pretrained=False, in_chans=in_channels, **chosen)
     if not hasattr(network, "forward_intermediates") or isinstance(network.get_classifier(), tuple):
         raise ValueError(
-            f"timm/{name} has no feature maps in common with a single classifier; use crdkit.models.tap with "
-            "layer names of your choice"
+            f"timm/{name} has no feature maps in common with a single classifier; use "
+            "crdkit.models.FeatureExtractor with layer names of your choice"
         )
     facts = network.pretrained_cfg
     stems = facts["first_conv"]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adapters import Tapped
-from .checkpoint import read_weights
-from .fitting import Ends, find_ends
+from .feature_extractor import FeatureExtractor
+from .surgery import Ends, find_ends
+from .weights import read_weights
 
 __all__ = ["build", "find_weights", "names"]
 
@@ -28,7 +28,7 @@ def names() -> list[str]:
     return models.list_models(module=models)
 
 
-def build(name: str, num_classes: int | None, in_channels: int) -> tuple[Tapped, Ends]:
+def build(name: str, num_classes: int | None, in_channels: int) -> tuple[FeatureExtractor, Ends]:
     """A network with random weights, tapped at the last layer of each resolution."""
     from torchvision.models import get_model
 
@@ -43,7 +43,7 @@ def build(name: str, num_classes: int | None, in_channels: int) -> tuple[Tapped,
     if num_classes is None:
         setattr(network, ends.classifier, nn.Identity())
     logits = None if num_classes is None else ""
-    return Tapped(network, stages, logits=logits, accept_overwritten=True), ends
+    return FeatureExtractor(network, stages, logits=logits, accept_overwritten=True), ends
 
 
 def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
@@ -139,8 +139,8 @@ def _stages(name: str, network: nn.Module, in_channels: int) -> list[str]:
     sizes = list(last_at)
     if len(sizes) < 3 or sizes != sorted(sizes, reverse=True):
         raise ValueError(
-            f"{name} gives no feature maps (B, C, H, W) of falling resolution; use crdkit.models.tap with "
-            "layer names of your choice"
+            f"{name} gives no feature maps (B, C, H, W) of falling resolution; use "
+            "crdkit.models.FeatureExtractor with layer names of your choice"
         )
     return list(last_at.values())
 

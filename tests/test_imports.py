@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ("common", "contrast", "models", "distillers", "data", "engine", "evaluation")
+CORE = ("common", "contrast", "models", "distillers", "data", "engine", "evaluation", "transfer")
 PIPELINES = ("crossmodal", "compression", "ensemble")
 MAY_IMPORT = {
     "common": (),
@@ -16,8 +16,9 @@ MAY_IMPORT = {
     "models": ("common",),
     "distillers": ("common", "contrast", "models"),
     "data": ("common",),
-    "engine": ("common", "models", "distillers", "data"),
+    "engine": ("common", "models", "data"),
     "evaluation": ("common", "models", "data", "engine"),
+    "transfer": ("common", "models", "distillers", "data", "engine", "evaluation"),
     **dict.fromkeys(PIPELINES, CORE),
     "experiments": (*CORE, *PIPELINES),
 }
@@ -27,10 +28,12 @@ ONLY_IN = {
     "h5py": {"data"},
     "cv2": {"data"},
     "kornia": {"data"},
-    "torchvision": {"models"},
+    "torchvision": {"data", "models"},
     "timm": {"models"},
     "matplotlib": {"experiments"},
 }
+BARE = {"contrast": {"torch"}, "common": set()}
+"""Rooms that know nothing beside the standard library and these."""
 SCRIPT_FOLDERS = ("experiments", "benchmarks", "docs")
 
 
@@ -59,14 +62,65 @@ def test_room_imports_only_what_it_may(room: str) -> None:
             first, *rest = module.split(".")
             if first == "crdkit":
                 allowed = bool(rest) and rest[0] in {room, *MAY_IMPORT[room]}
-            elif room == "contrast":
-                allowed = first in {"torch", *sys.stdlib_module_names}
+            elif room in BARE:
+                allowed = first in {"lazy_loader", *BARE[room], *sys.stdlib_module_names}
             else:
                 allowed = room == "experiments" or room in ONLY_IN.get(first, {room})
             if not allowed:
                 wrong.append(f"{path.relative_to(ROOT)} imports {module}")
     assert sources(room), f"{room}/ has no Python file"
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("room", [room for room in MAY_IMPORT if (ROOT / room).is_dir()])
+def test_rooms_are_entered_by_their_face(room: str) -> None:
+    wrong = []
+    for path in sources(room):
+        package = ("crdkit", *path.relative_to(ROOT).parent.parts)
+        for module in imported_modules(path.read_text(encoding="utf-8"), package):
+            _, *rest = module.split(".")
+            if module.startswith("crdkit.") and rest[0] != room and is_file(rest[:2]):
+                wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def is_file(parts: list[str]) -> bool:
+    """Whether a dotted name within the package is a file, or a folder, inside a room."""
+    place = ROOT.joinpath(*parts)
+    return len(parts) > 1 and (place.with_suffix(".py").is_file() or place.is_dir())
+
+
+@pytest.mark.parametrize("room", [*MAY_IMPORT, "benchmarks", "docs"])
+def test_files_are_a_page_or_three(room: str) -> None:
+    long = {str(p): n for p in sources(room) if (n := len(p.read_text(encoding="utf-8").splitlines())) > 300}
+    assert not long
+
+
+def test_files_of_a_room_import_each_other_in_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for room in MAY_IMPORT:
+        for path in sources(room):
+            if path.stem == "__init__":
+                continue
+            package = ("crdkit", *path.relative_to(ROOT).parent.parts)
+            own = ".".join([*package, path.stem])
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):  # what is imported for types alone runs nowhere
+                if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                    node.body = [ast.Pass()]
+            graph[own] = set(imported_modules(ast.unparse(tree), package))
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name not in done:
+            for other in graph.get(name, ()):
+                if other in graph:
+                    visit(other, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
 
 
 def test_import_reader_resolves_every_form() -> None:

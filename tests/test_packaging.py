@@ -155,7 +155,7 @@ def test_readme_loop_trains_student_and_heads() -> None:
 def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from crdkit.distillers import METHODS, Context, Pair, build_terms
+    from crdkit.distillers import METHODS, BatchMeta, FeatureSpec, build_terms
     from crdkit.models import Dimensions, Outputs
 
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
@@ -163,19 +163,20 @@ def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> 
     exec(compile(block, "CONTRIBUTING.md", "exec"), names)
     monkeypatch.setitem(METHODS, "cosine", names["make_cosine"])
     size = Dimensions(maps=((4, 2, 2),), embedding=4, logits=(3,))
-    term = build_terms("2*cosine", Pair(size, size, 10), {"cosine": {"weight": 3.0}})["cosine"]
+    spec = FeatureSpec(size, size, 10)
+    term = build_terms("2*cosine", [spec], {"cosine": {"weight": 3.0}})["cosine"]
     assert term.weight == 6.0
     student, teacher = (
         Outputs(torch.randn(5, 3), (torch.randn(5, 4, 2, 2),), torch.randn(5, 4, requires_grad=True))
         for _ in range(2)
     )
-    loss = term.loss(term.projector(student, teacher), Context(torch.arange(5), None))
+    loss = term.loss(term.projector(student, (teacher,)), BatchMeta(torch.arange(5), None))
     loss.backward()
     assert student.embedding.grad is not None and student.embedding.grad.abs().sum() > 0
-    same = term.loss(term.projector(student, student), Context(torch.arange(5), None))
+    same = term.loss(term.projector(student, (student,)), BatchMeta(torch.arange(5), None))
     torch.testing.assert_close(same, torch.zeros(()), atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="got 4 and 5"):
-        build_terms("cosine", Pair(size, size._replace(embedding=5), 10))
+        build_terms("cosine", [FeatureSpec(size, size._replace(embedding=5), 10)])
 
 
 def test_own_members_of_the_guide_teach(

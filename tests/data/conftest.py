@@ -66,7 +66,7 @@ def packed_path(tmp_path: Path, frames: dict[str, np.ndarray]) -> Path:
             rows = file.create_dataset(name, (FRAMES,), encoded)
             for row, image in enumerate(images):
                 rows[row] = cv2.imencode(".png", np.ascontiguousarray(image))[1].ravel()
-        file["depth"].attrs["metres_per_unit"] = 0.04
+        file["depth"].attrs["meters_per_unit"] = 0.04
         file["label40"].attrs["ignore"] = 39
         file["label40"].attrs["names"] = [f"forty {i}" for i in range(40)]
         file["map_40_to_13"] = frames["to_13"]

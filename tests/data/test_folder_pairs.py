@@ -36,8 +36,8 @@ def test_pairs_by_name_in_their_units(root: Path) -> None:
         bgr = cv2.imread(str(root / f"images/{name}.png"))
         expected = torch.from_numpy(bgr[..., ::-1].transpose(2, 0, 1) / 255).float()
         torch.testing.assert_close(sample["rgb"], expected)
-        metres = cv2.imread(str(root / f"depth/{name}.png"), cv2.IMREAD_UNCHANGED) / 1000
-        torch.testing.assert_close(sample["depth"][0], torch.from_numpy(metres).float())
+        meters = cv2.imread(str(root / f"depth/{name}.png"), cv2.IMREAD_UNCHANGED) / 1000
+        torch.testing.assert_close(sample["depth"][0], torch.from_numpy(meters).float())
         assert sample["index"].item() == index and sample["label"].dtype == torch.int64
 
 
@@ -78,7 +78,7 @@ def test_folders_that_are_missing_or_empty(root: Path) -> None:
 def test_ranges_are_told_with_file_and_value(root: Path) -> None:
     with pytest.raises(DataError, match=r"depth/a_1\.png holds uint16 up to \d+.*pass depth_scale"):
         FolderPairs(root, VIEWS)[0]
-    with pytest.raises(DataError, match=r"depth/a_1\.png: the median depth is \d+.*millimetres"):
+    with pytest.raises(DataError, match=r"depth/a_1\.png: the median depth is \d+.*millimeters"):
         FolderPairs(root, VIEWS, depth_scale=1.0)[0]
     _write(root / "masks/b_2.png", np.full((6, 8), 9, "u1"))
     with pytest.raises(DataError, match=r"masks/b_2\.png: label 9 at 48 pixels, expected 0 to 3"):

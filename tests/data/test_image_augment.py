@@ -8,8 +8,8 @@ from scipy.stats import chisquare
 from torchvision.transforms import functional as published
 
 from crdkit.data import ImageAugment, ImageAugmentConfig, ImagesConfig, Normalize, Statistics, augment_images
-from crdkit.data import augment as augment_module
-from crdkit.data.geometry import maps_of, warp_nearest
+from crdkit.data.transforms import augment as augment_module
+from crdkit.data.transforms.geometry import maps_of, warp_nearest
 
 CIFAR = ImageAugmentConfig.cifar()
 PADDING = 4

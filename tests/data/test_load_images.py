@@ -15,20 +15,7 @@ def make_root(source: str, folder: Path) -> Path | None:
     """Two classes of 32 × 32 in the layout of the source, three images in each split."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (3, 32, 32, 3), "u1"), [1, 0, 1]
-    planes = images.transpose(0, 3, 1, 2).reshape(3, -1)
-    if source == "cifar10":
-        (folder / "cifar-10-batches-bin").mkdir()
-        for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"):
-            records = np.c_[np.array(labels, "u1"), planes].tobytes()
-            (folder / f"cifar-10-batches-bin/{name}.bin").write_bytes(records)
-        (folder / "cifar-10-batches-bin/batches.meta.txt").write_text("a\nb\n")
-    elif source == "cifar100":
-        (folder / "cifar-100-binary").mkdir()
-        for name in ("train", "test"):
-            records = np.c_[np.zeros(3, "u1"), np.array(labels, "u1"), planes].tobytes()
-            (folder / f"cifar-100-binary/{name}.bin").write_bytes(records)
-        (folder / "cifar-100-binary/fine_label_names.txt").write_text("a\nb\n")
-    elif source == "stl10":
+    if source == "stl10":
         base = folder / "stl10_binary"
         base.mkdir()
         large = images.repeat(3, axis=1).repeat(3, axis=2).transpose(0, 3, 2, 1)  # by columns
@@ -66,7 +53,7 @@ def make_root(source: str, folder: Path) -> Path | None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", sorted(set(SOURCES) - {"cifar10", "cifar100"}))  # test_cifar.py has those
 def test_every_source_keeps_the_contract(tmp_path: Path, source: str, split: str) -> None:
     dataset = load_images(source, make_root(source, tmp_path), split, size=24, classes=2)
     assert dataset.num_classes == 2 == len(dataset.class_names)
@@ -98,7 +85,7 @@ def test_names_and_roots_that_are_not_there(tmp_path: Path) -> None:
             load_images(source)
     with pytest.raises(ValueError, match="size must be two positive numbers"):
         load_images("digits", size=0)
-    with pytest.raises(DataError, match="has no CIFAR-100"):
+    with pytest.raises(DataError, match=r"neither cifar-100-python nor .*--data\.download"):
         load_images("cifar100", tmp_path)
     assert isinstance(load_images("folder", make_root("folder", tmp_path)), ImageFolder)
 

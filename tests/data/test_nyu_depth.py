@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crdkit.data import IGNORE, DataError, NYUDepth, PackedPairs
-from crdkit.data.convert import METRES_PER_UNIT, convert_nyu, main
+from crdkit.data.io.converters import METRES_PER_UNIT, convert_nyu, main
 
 
 @pytest.mark.parametrize("classes", [13, 40])
@@ -109,7 +109,7 @@ def test_the_command_line(nyu_root: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "crdkit.data.convert",
+        "crdkit.data.io.converters",
         "nyu",
         str(nyu_root),
         str(out),

@@ -47,10 +47,10 @@ def test_users_own_arrays_and_names(tmp_path: Path) -> None:
     mask[:, 3] = 7
     with h5py.File(path, "w") as file:
         file["images"] = np.arange(4 * 6 * 8 * 3, dtype="u1").reshape(4, 6, 8, 3)
-        file["millimetres"] = np.full((4, 6, 8), 1500, "u2")
+        file["millimeters"] = np.full((4, 6, 8), 1500, "u2")
         file["thermal"], file["mask"] = thermal, mask
         file["mask"].attrs["ignore"] = -1
-    names = {"rgb": "images", "depth": "millimetres", "thermal": "thermal", "label": "mask"}
+    names = {"rgb": "images", "depth": "millimeters", "thermal": "thermal", "label": "mask"}
     dataset = PackedPairs(path, modalities=names, depth_scale=0.001)
     sample = dataset[2]
     assert torch.equal(sample["thermal"][0], torch.from_numpy(thermal[2]))
@@ -153,7 +153,7 @@ def _with_depth(path: Path, depth: np.ndarray) -> PackedPairs:
         (np.nan, r"depth\[0\]: depth is not finite at 48 pixels"),
         (0.0, r"depth\[0\]: depth is zero everywhere"),
         (-1.0, r"depth\[0\]: depth goes down to -1 m"),
-        (1500.0, r"depth\[0\]: the median depth is 1500 m; .*millimetres.*depth_scale=0.001"),
+        (1500.0, r"depth\[0\]: the median depth is 1500 m; .*millimeters.*depth_scale=0.001"),
     ],
 )
 def test_depth_out_of_range_is_told_with_file_and_value(tmp_path: Path, value: float, message: str) -> None:
@@ -162,7 +162,7 @@ def test_depth_out_of_range_is_told_with_file_and_value(tmp_path: Path, value: f
         dataset[0]
 
 
-def test_a_few_far_readings_are_no_millimetres(tmp_path: Path) -> None:
+def test_a_few_far_readings_are_no_millimeters(tmp_path: Path) -> None:
     depth = np.full((6, 8), 3.0, "f4")
     depth[0, 0] = 200
     assert _with_depth(tmp_path / "depth.h5", depth)[0]["depth"].max() == 200

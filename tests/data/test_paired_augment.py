@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from crdkit.data import IGNORE, AugmentConfig, Batch, ImageAugment, ImageAugmentConfig, PairedAugment
-from crdkit.data.photometry import random_color
+from crdkit.data.transforms.color import random_color
 
 STILL = AugmentConfig.none()
 MOVING = replace(STILL, crop_scale=(0.3, 0.9), crop_ratio=(0.7, 1.4), flip=0.5)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crdkit.data import DataError, Normalize, PackedPairs, PairedTensors, Statistics, collate
+from crdkit.data import DataError, FolderPairs, Normalize, PackedPairs, PairedTensors, Statistics, collate
 
 
 @pytest.fixture
@@ -113,3 +113,27 @@ def test_normalize_keeps_holes_at_the_mean_and_travels_with_the_model(memory: Pa
         Normalize(statistics, "thermal")
     with pytest.raises(DataError, match="standard deviation must be positive"):
         Normalize(Statistics({"rgb": (0.0,)}, {"rgb": (0.0,)}), "rgb")
+
+
+@pytest.mark.parametrize("wrong", [299, 256, -1])
+def test_label_maps_never_wrap(wrong: int) -> None:
+    class Maps:
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+            return {"rgb": torch.zeros(3, 2, 2), "label": torch.tensor([[0, 1], [wrong, 255]])}
+
+    with pytest.raises(DataError, match=str(wrong)):
+        PairedTensors.from_dataset(Maps())
+
+
+def test_more_classes_than_a_label_map_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="300"):
+        FolderPairs(tmp_path, {"rgb": "rgb"}, num_classes=300)
+
+
+def test_the_former_name_goes_on_working() -> None:
+    data = PairedTensors(rgb=torch.zeros(1, 3, 2, 2, dtype=torch.uint8))
+    with pytest.warns(DeprecationWarning, match="tensors"):
+        assert data.views is data.tensors

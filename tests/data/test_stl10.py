@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from crdkit.data import STL10, DataError, ImagesConfig, PairedTensors, load_images, load_splits, stl10
-from crdkit.data.images import resize_color
+from crdkit.data import STL10, DataError, ImagesConfig, PairedTensors, load_images, load_splits
+from crdkit.data.datasets import stl10
+from crdkit.data.io.decode import resize_color
 from crdkit.engine.sampler import BatchSource
 
 CLASSES = ("airplane", "bird", "car")
@@ -221,7 +222,7 @@ def test_it_is_a_source_of_the_pipelines(folder: Path) -> None:
     assert splits.train.labels.tolist() == LABELS["train"] and splits.test.labels.tolist() == LABELS["test"]
     assert splits.train[0]["rgb"].shape == (3, 32, 32)
     blue = np.float64([30 * row for row in range(8)]).mean() / 255
-    assert splits.statistics.mean["rgb"][2] == pytest.approx(blue, abs=1e-3)
+    assert splits.measure_statistics().mean["rgb"][2] == pytest.approx(blue, abs=1e-3)
     for split in ("unlabeled", "unlabeled"):
         dataset = load_images("stl10", folder.parent, split, size=48)
         assert isinstance(dataset, STL10) and dataset[4]["rgb"].shape == (3, 48, 48)
@@ -424,6 +425,7 @@ def test_many_images_are_read_in_little_memory(tmp_path: Path) -> None:
     code = """
 import sys, torch, cv2
 from crdkit.data import STL10
+from crdkit.data.datasets import stl10
 
 def peak():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))

@@ -7,8 +7,18 @@ import pytest
 import torch
 
 from crdkit.data import Statistics, SyntheticRooms
-from crdkit.data.render import _rays, render
-from crdkit.data.scenes import BOX, CEILING, CLASS_NAMES, DOOR, FLOOR, PICTURE, SPHERE, TABLE, draw_scene
+from crdkit.data.datasets.synthetic_rooms.render import _rays, render
+from crdkit.data.datasets.synthetic_rooms.scenes import (
+    BOX,
+    CEILING,
+    CLASS_NAMES,
+    DOOR,
+    FLOOR,
+    PICTURE,
+    SPHERE,
+    TABLE,
+    draw_scene,
+)
 
 SIZE = (24, 32)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crdkit.distillers import Pair
+from crdkit.distillers import FeatureSpec
 from crdkit.models import Dimensions, Outputs
 
 RESNET = ((16, 32), (16, 32), (32, 16), (64, 8), 64)
@@ -51,18 +51,19 @@ class Zoo:
 
     def dimensions(self, name: str) -> Dimensions:
         *maps, embedding = SIZES[name]
-        return Dimensions(tuple((c, size, size) for c, size in maps), embedding, (CLASSES,))
+        shapes = tuple((c, size, size) for c, size in maps)
+        return Dimensions(shapes, embedding, (CLASSES,), preactivations=len(shapes))
 
-    def pair(self, student: str, teacher: str, **changes: object) -> Pair:
+    def spec(self, student: str, teacher: str, **changes: object) -> FeatureSpec:
         embedding = self.dimensions(teacher).embedding
-        pair = Pair(
+        spec = FeatureSpec(
             self.dimensions(student),
             self.dimensions(teacher),
             num_samples=20,
             labels=torch.arange(20) % CLASSES,
             teacher_classifier=nn.Linear(embedding, CLASSES),
         )
-        return pair._replace(**changes)
+        return spec._replace(**changes)
 
     def outputs(self, dimensions: Dimensions, batch: int = 4, *, grad: bool = False) -> Outputs:
         """Random outputs of these sizes, each tensor a leaf."""

@@ -168,7 +168,7 @@ def gaussian(mean: list[Map], target: list[Map], variance: Vector) -> float:
     return sum(terms) / len(terms)
 
 
-def context(student: list[Map], teacher: list[Map], sizes: Sequence[int]) -> float:
+def meta(student: list[Map], teacher: list[Map], sizes: Sequence[int]) -> float:
     """Square maps whose side each of the sizes divides."""
 
     def coarse(channel: Matrix, size: int) -> Vector:

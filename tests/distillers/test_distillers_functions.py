@@ -53,9 +53,9 @@ def test_losses_of_maps_are_their_formulas(naive: ModuleType) -> None:
     assert close(D.nst([large], [larger]), naive.nst(large.tolist(), larger.tolist()))
     flows = list(zip(*lists, strict=True)), list(zip(teacher.tolist(), lists[1], strict=True))
     assert close(D.fsp([student, other], [teacher, other]), naive.fsp(*flows))
-    assert close(D.hcl([student], [teacher]), naive.context(lists[0], teacher.tolist(), (2, 1)))
+    assert close(D.hcl([student], [teacher]), naive.meta(lists[0], teacher.tolist(), (2, 1)))
     tall, taller = wide(2, 3, 8, 8), wide(2, 3, 8, 8)
-    assert close(D.hcl([tall], [taller]), naive.context(tall.tolist(), taller.tolist(), (4, 2, 1)))
+    assert close(D.hcl([tall], [taller]), naive.meta(tall.tolist(), taller.tolist(), (4, 2, 1)))
     variance = torch.tensor([0.5, 1.0, 4.0], dtype=torch.float64)
     assert close(
         D.vid([student], [teacher], [variance]),

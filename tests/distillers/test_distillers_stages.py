@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crdkit.distillers import METHODS, Connectors, Context, Fusion, Pair, Paraphraser, Reused, Translator
+from crdkit.distillers import (
+    METHODS,
+    BatchMeta,
+    Connectors,
+    FeatureSpec,
+    Fusion,
+    Paraphraser,
+    Reused,
+    Translator,
+)
 from crdkit.distillers import functional as D
 from crdkit.models import Outputs, measure
 
@@ -31,31 +40,31 @@ class Tiny(nn.Module):
         return Outputs(self.classifier(embedding), maps, embedding, tuple(before))
 
 
-def networks(*teacher_widths: int) -> tuple[Tiny, Tiny, Pair]:
+def networks(*teacher_widths: int) -> tuple[Tiny, Tiny, FeatureSpec]:
     student, teacher = Tiny(4, 6, 8), Tiny(*teacher_widths).requires_grad_(False)
     sizes = [measure(network, (3, 16, 16)) for network in (student, teacher)]
-    return student, teacher, Pair(*sizes, num_samples=8, teacher_classifier=teacher.classifier)
+    return student, teacher, FeatureSpec(*sizes, num_samples=8, teacher_classifier=teacher.classifier)
 
 
 @pytest.mark.parametrize(("method", "widths"), [("ab", (5, 7, 9)), ("ab", (4, 6, 8)), ("fsp", (4, 6, 8))])
 def test_an_initialization_of_the_student_lowers_its_loss(method: str, widths: tuple[int, ...]) -> None:
-    student, teacher, pair = networks(*widths)
-    term = METHODS[method](pair, epochs=7)
-    assert term.initialize is not None and term.initialize.epochs == 7 and term.initialize.trains_student
-    assert term.initialize.projector is term.projector and term.weight == 0
+    student, teacher, spec = networks(*widths)
+    term = METHODS[method](spec, epochs=7)
+    assert term.pretrain is not None and term.pretrain.epochs == 7 and term.pretrain.trains_student
+    assert term.pretrain.projector is term.projector and term.weight == 0
     before = copy.deepcopy(student.state_dict())
-    images, context = torch.randn(8, 3, 16, 16), Context(torch.arange(8), None)
-    trained = [*student.parameters(), *term.initialize.projector.parameters()]
+    images, meta = torch.randn(8, 3, 16, 16), BatchMeta(torch.arange(8), None)
+    trained = [*student.parameters(), *term.pretrain.projector.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=0.01, weight_decay=0.1)
     losses = []
     for _ in range(20):
         optimizer.zero_grad()
-        projected = term.initialize.projector(student(images), teacher(images))
-        loss = term.initialize.loss(projected, context)
+        projected = term.pretrain.projector(student(images), teacher(images))
+        loss = term.pretrain.loss(projected, meta)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    term.initialize.finish()
+    term.pretrain.finish()
     assert losses[-1] < 0.8 * losses[0]
     assert all(p.requires_grad for p in term.projector.parameters())
     for name, value in student.state_dict().items():
@@ -69,17 +78,17 @@ def test_connectors_leave_equal_shapes_alone() -> None:
 
 
 def test_the_paraphraser_trains_alone_and_is_then_frozen() -> None:
-    student, teacher, pair = networks(5, 7, 10)
-    term = METHODS["ft"](pair, paraphraser_lr=0.02)
-    first = term.initialize
+    student, teacher, spec = networks(5, 7, 10)
+    term = METHODS["ft"](spec, paraphraser_lr=0.02)
+    first = term.pretrain
     assert first is not None and not first.trains_student and first.lr == 0.02
     assert isinstance(first.projector, Paraphraser) and first.epochs == 30
-    images, context = torch.randn(8, 3, 16, 16), Context(torch.arange(8), None)
+    images, meta = torch.randn(8, 3, 16, 16), BatchMeta(torch.arange(8), None)
     optimizer = torch.optim.SGD(first.projector.parameters(), lr=0.2, momentum=0.9)
     losses = []
     for _ in range(20):
         optimizer.zero_grad()
-        loss = first.loss(first.projector(student(images), teacher(images)), context)
+        loss = first.loss(first.projector(student(images), teacher(images)), meta)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -94,7 +103,7 @@ def test_the_paraphraser_trains_alone_and_is_then_frozen() -> None:
     factor_s, factor_t = term.projector(student(images), teacher(images))
     assert factor_s.shape == factor_t.shape == (8, 5, 4, 4)
     torch.testing.assert_close(factor_t, first.projector.encoder(teacher(images).maps[-1]))
-    term.loss((factor_s, factor_t), context).backward()
+    term.loss((factor_s, factor_t), meta).backward()
     torch.optim.SGD(term.projector.parameters(), lr=0.2, weight_decay=0.1).step()
     for name, value in first.projector.state_dict().items():
         assert torch.equal(value, kept[name]), name
@@ -111,8 +120,8 @@ def test_published_shape_of_paraphraser_and_translator() -> None:
 
 
 def test_simkd_leaves_a_network_with_the_teachers_classifier() -> None:
-    student, teacher, pair = networks(5, 7, 10)
-    term = METHODS["simkd"](pair)
+    student, teacher, spec = networks(5, 7, 10)
+    term = METHODS["simkd"](spec)
     assert term.deploy is not None and term.task_weight == 0
     network = term.deploy(student)
     assert isinstance(network, Reused)
@@ -165,10 +174,10 @@ def test_a_fusion_mixes_by_its_attention() -> None:
 
 
 def test_review_goes_from_the_embedding_to_the_first_stage(zoo) -> None:
-    pair = zoo.pair("ShuffleV2", "resnet32x4")
-    term = METHODS["reviewkd"](pair)
+    spec = zoo.spec("ShuffleV2", "resnet32x4")
+    term = METHODS["reviewkd"](spec)
     assert {fuse.narrow[0].out_channels for fuse in term.projector.fusions} == {512}
-    student, teacher = zoo.outputs(pair.student, grad=True), zoo.outputs(pair.teacher)
+    student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
     answers, targets = term.projector(student, teacher)
     assert [a.shape for a in answers] == [t.shape for t in targets]
     assert [t.shape[2] for t in targets] == [32, 16, 8, 1]
@@ -176,7 +185,8 @@ def test_review_goes_from_the_embedding_to_the_first_stage(zoo) -> None:
     # the deepest answer knows only the embedding; the shallowest knows everything
     grads = torch.autograd.grad(answers[-1].sum(), [*student.maps[1:], student.embedding], allow_unused=True)
     assert [g is not None for g in grads] == [False, False, False, True]
-    loss = term.loss((answers, targets), Context(torch.arange(4), None))
+    loss = term.loss((answers, targets), BatchMeta(torch.arange(4), None))
     torch.testing.assert_close(loss, D.hcl(answers, targets))
-    after = term.projector(student, teacher._replace(preactivations=()))[1]
+    without = spec._replace(teacher=spec.teacher._replace(preactivations=0))
+    after = METHODS["reviewkd"](without).projector(student, teacher._replace(preactivations=()))[1]
     assert all(t is x for t, x in zip(after, teacher.maps[1:], strict=False))

@@ -1,4 +1,4 @@
-"""Every method on every pair of the published benchmark: what it reads, trains and refuses."""
+"""Every method on every spec of the published benchmark: what it reads, trains and refuses."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from crdkit.distillers import METHODS, Context, Term, build_terms
+from crdkit.distillers import METHODS, BatchMeta, Term, attention, build_terms
 from crdkit.models import Dimensions, Outputs
 
 # Student and teacher; resnet56→20, 110→20 and 110→32 have the same shapes.
@@ -35,6 +35,8 @@ READS = {
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
     **dict.fromkeys(("cc", "rkd", "pkt", "crd"), "embedding"),
+    "crd-dense": "maps[-1]",
+    "crd-local": "maps[-1] + embedding",
     "fsp": "maps",
     "ab": "preactivations[1:]",
     "reviewkd": "maps[1:] + embedding",
@@ -53,6 +55,8 @@ WEIGHTS = {
     "fsp": 0,
     "nst": 50,
     "crd": 0.8,
+    "crd-local": 1,
+    "crd-dense": 1,
     "dkd": 1,
     "dist": 1,
     "simkd": 1,
@@ -82,11 +86,11 @@ def read_names(method: str, count: int) -> set[str]:
 
 def test_the_published_weights(zoo) -> None:
     for name, weight in WEIGHTS.items():
-        term = METHODS[name](zoo.pair("resnet20", "resnet56"))
+        term = METHODS[name](zoo.spec("resnet20", "resnet56"))
         assert term.weight == weight, name
         assert term.task_weight == {"kd": 0.1, "simkd": 0}.get(name, 1), name
         assert term.warmup_epochs == (20 if name in ("dkd", "reviewkd") else 0), name
-        assert (term.initialize is not None) == (name in ("ab", "ft", "fsp")), name
+        assert (term.pretrain is not None) == (name in ("ab", "ft", "fsp")), name
         assert (term.deploy is not None) == (name == "simkd"), name
     assert set(WEIGHTS) == set(METHODS) == set(READS)
 
@@ -94,26 +98,30 @@ def test_the_published_weights(zoo) -> None:
 @pytest.mark.parametrize("number", [n for n in range(len(PAIRS)) if n not in SAME_AS_BEFORE])
 @pytest.mark.parametrize("method", METHODS)
 def test_one_step_of_every_method_on_every_pair(method: str, number: int, zoo) -> None:
-    pair = zoo.pair(*PAIRS[number])
-    settings = {"crd": {"num_negatives": 8, "embed_dim": 16}}
+    spec = zoo.spec(*PAIRS[number])
+    settings = {
+        "crd": {"num_negatives": 8, "embed_dim": 16},
+        "crd-local": {"embed_dim": 16},
+        "crd-dense": {"embed_dim": 16},
+    }
     if method == "fsp" and number not in FSP:
         with pytest.raises(ValueError, match=r"fsp cannot compare .* channels.*Student: maps \d+x\d+x\d+"):
-            build_terms(method, pair)
+            build_terms(method, [spec])
         return
-    term = build_terms(method, pair, settings)[method]
-    student, teacher = zoo.outputs(pair.student, grad=True), zoo.outputs(pair.teacher)
-    context = Context(index=torch.tensor([3, 1, 7, 12]), label=torch.tensor([0, 2, 2, 5]))
-    projected = term.projector(student, teacher)
-    loss = term.loss(projected, context)
+    term = build_terms(method, [spec], settings)[method]
+    student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
+    meta = BatchMeta(index=torch.tensor([3, 1, 7, 12]), label=torch.tensor([0, 2, 2, 5]))
+    projected = term.projector(student, (teacher,))
+    loss = term.loss(projected, meta)
     assert loss.shape == () and loss.dtype == torch.float32 and torch.isfinite(loss)
     loss.backward()
     reached = {name for name, x in named(student).items() if x.grad is not None and x.grad.any()}
-    assert reached == read_names(method, len(pair.student.maps))
-    frozen = "encoder." if method == "ft" else "nothing"
+    assert reached == read_names(method, len(spec.student.maps))
+    frozen = "each.0.encoder." if method == "ft" else "nothing"
     for name, weight in term.projector.named_parameters():
         assert (weight.grad is None) == name.startswith(frozen), name
     assert not list(term.objective.parameters())
-    term.update(projected, context)
+    term.update(term.to_remember(projected), meta)
 
 
 def state(term: Term) -> dict[str, torch.Tensor]:
@@ -121,13 +129,13 @@ def state(term: Term) -> dict[str, torch.Tensor]:
 
 
 def test_crd_remembers_the_rows_of_the_batch(zoo) -> None:
-    pair = zoo.pair("resnet20", "resnet56")
-    term = METHODS["crd"](pair, num_negatives=8)
-    context = Context(torch.tensor([3, 1, 7, 12]), None)
-    projected = term.projector(zoo.outputs(pair.student), zoo.outputs(pair.teacher))
-    term.loss(projected, context)
+    spec = zoo.spec("resnet20", "resnet56")
+    term = METHODS["crd"](spec, num_negatives=8)
+    meta = BatchMeta(torch.tensor([3, 1, 7, 12]), None)
+    projected = term.projector(zoo.outputs(spec.student), zoo.outputs(spec.teacher))
+    term.loss(projected, meta)
     before = state(term)
-    term.update(projected, context)
+    term.update(term.to_remember(projected), meta)
     for side in ("student", "teacher"):
         key = f"contrast.bank_{side}.rows"
         changed = (state(term)[key] != before[key]).any(dim=1).nonzero().flatten()
@@ -135,14 +143,14 @@ def test_crd_remembers_the_rows_of_the_batch(zoo) -> None:
 
 
 def test_crd_takes_negatives_of_other_classes_where_there_are_labels(zoo) -> None:
-    pair = zoo.pair("resnet20", "resnet56")
-    assert METHODS["crd"](pair).objective.contrast.negatives == "other_class"
-    assert METHODS["crd"](pair._replace(labels=None)).objective.contrast.negatives == "uniform"
-    assert METHODS["crd"](pair, negatives="all").objective.contrast.negatives == "all"
+    spec = zoo.spec("resnet20", "resnet56")
+    assert METHODS["crd"](spec).objective.contrast.negatives == "other_class"
+    assert METHODS["crd"](spec._replace(labels=None)).objective.contrast.negatives == "uniform"
+    assert METHODS["crd"](spec, negatives="all").objective.contrast.negatives == "all"
 
 
 def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
-    fewer, more = zoo.pair("resnet20", "vgg13"), zoo.pair("resnet20", "resnet56")
+    fewer, more = zoo.spec("resnet20", "vgg13"), zoo.spec("resnet20", "resnet56")
     for method in ("ab", "reviewkd"):
         with pytest.raises(
             ValueError, match=rf"{method} .* equally many maps, got 4 and 5\. Student: maps 16x32"
@@ -154,31 +162,47 @@ def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
     for method in ("sp", "ft", "simkd", "at", "vid", "nst", "fsp"):
         with pytest.raises(ValueError, match=rf"{method} cannot compare.*Student: maps none, embedding 64"):
             METHODS[method](bare)
-    for logits in (None, (7,)):
-        other = more._replace(student=Dimensions(more.student.maps, 64, logits))
-        for method in ("kd", "dkd", "dist"):
-            wanted = re.escape(f"got a student with {logits} and a teacher with (10,)")
-            with pytest.raises(ValueError, match=f"{method} compares the logits.*{wanted}"):
-                METHODS[method](other)
+    other = more._replace(student=Dimensions(more.student.maps, 64, (7,)))
+    blind = more._replace(teacher=Dimensions(more.teacher.maps, 64, None))
+    for method in ("kd", "dkd", "dist"):
+        for spec, wanted in (
+            (other, "(7,) and a teacher with (10,)"),
+            (blind, "(10,) and a teacher with None"),
+        ):
+            with pytest.raises(ValueError, match=re.escape(f"got a student with {wanted}")):
+                METHODS[method](spec)
     with pytest.raises(ValueError, match="teacher's linear classifier, and none is known"):
         METHODS["simkd"](more._replace(teacher_classifier=None))
     with pytest.raises(ValueError, match="reads 1280 channels and its last map has 160"):
-        METHODS["simkd"](zoo.pair("resnet20", "MobileNetV2"))
+        METHODS["simkd"](zoo.spec("resnet20", "MobileNetV2"))
 
 
 def test_lists_of_different_length_are_paired_from_the_first_stage_on(zoo) -> None:
-    pair = zoo.pair("resnet8x4", "vgg13")
-    student, teacher = zoo.outputs(pair.student), zoo.outputs(pair.teacher)
-    context = Context(torch.arange(4), None)
+    spec = zoo.spec("resnet8x4", "vgg13")
+    student, teacher = zoo.outputs(spec.student), zoo.outputs(spec.teacher)
+    meta = BatchMeta(torch.arange(4), None)
     for method in ("at", "nst", "vid"):
-        term = METHODS[method](pair)
-        whole = term.loss(term.projector(student, teacher), context)
+        term = METHODS[method](spec)
+        whole = term.loss(term.projector(student, teacher), meta)
         cut = teacher._replace(maps=teacher.maps[:4])
-        torch.testing.assert_close(term.loss(term.projector(student, cut), context), whole)
+        torch.testing.assert_close(term.loss(term.projector(student, cut), meta), whole)
+
+
+def test_attention_by_resolution_pools_the_teachers_attention_not_its_features(zoo) -> None:
+    spec = zoo.spec("vgg8", "resnet56")  # the last maps are 4 x 4 and 8 x 8
+    student, teacher = zoo.outputs(spec.student), zoo.outputs(spec.teacher)
+    term = METHODS["at"](spec, pairing="resolution")
+    loss = term.loss(term.projector(student, teacher), BatchMeta(torch.arange(4), None))
+    pairs = [(0, 1), (1, 2), (2, 3), (5 - 1, 3)]
+    maps = [x.square().mean(1, keepdim=True).sqrt() for x in teacher.maps]
+    expected = attention([student.maps[i] for i, _ in pairs], [maps[i] for _, i in pairs])
+    torch.testing.assert_close(loss, expected)
+    plain = attention([student.maps[i] for i, _ in pairs], [teacher.maps[i] for _, i in pairs])
+    assert abs(float(loss - plain)) > 1e-3
 
 
 def test_bad_settings_are_named_at_construction(zoo) -> None:
-    pair = zoo.pair("resnet20", "resnet56")
+    spec = zoo.spec("resnet20", "resnet56")
     for method, settings, message in [
         ("kd", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("dkd", {"temperature": -1.0}, "temperature must be positive, got -1"),
@@ -190,7 +214,7 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("vid", {"initial_variance": 0.0}, "initial_variance must be above eps, 1e-05, got 0"),
         ("ab", {"margin": 0.0}, "margin must be positive, got 0"),
         ("ab", {"epochs": -1}, "epochs must not be negative, got -1"),
-        ("ft", {"rate": 0.001}, "rate must leave at least one of 64 channels, got 0.001"),
+        ("ft", {"fraction": 0.001}, "fraction must leave at least one of 64 channels, got 0.001"),
         ("ft", {"paraphraser_lr": 0.0}, "lr must be positive, got 0"),
         ("crd", {"negatives": "most"}, "negatives must be one of .*, got 'most'"),
         ("simkd", {"reduction": 0}, "reduction must be positive, got 0"),
@@ -198,31 +222,31 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("reviewkd", {"max_width": 0}, "width must be positive, got 0"),
     ]:
         with pytest.raises(ValueError, match=message):
-            METHODS[method](pair, **settings)
+            METHODS[method](spec, **settings)
 
 
 def test_data_without_labels_or_networks_without_preactivations(zoo) -> None:
-    pair = zoo.pair("resnet20", "resnet56")
-    student, teacher = zoo.outputs(pair.student), zoo.outputs(pair.teacher)
-    term = METHODS["dkd"](pair)
-    with pytest.raises(ValueError, match="dkd needs the class of every sample"):
-        term.loss(term.projector(student, teacher), Context(torch.arange(4), None))
-    with pytest.raises(ValueError, match=r"ab .* the teacher gives none"):
-        METHODS["ab"](pair).projector(student, teacher._replace(preactivations=()))
+    spec = zoo.spec("resnet20", "resnet56")
+    with pytest.raises(ValueError, match="dkd needs the label of every sample"):
+        METHODS["dkd"](spec._replace(labels=None))
+    for side in ("student", "teacher"):
+        blind = getattr(spec, side)._replace(preactivations=0)
+        with pytest.raises(ValueError, match=f"the {side} has no preactivations"):
+            METHODS["ab"](spec._replace(**{side: blind}))
 
 
 def test_standardization_brings_its_own_temperature_and_weight(zoo) -> None:
-    pair = zoo.pair("resnet20", "resnet56")
-    student, teacher = zoo.outputs(pair.student), zoo.outputs(pair.teacher)
-    context = Context(torch.arange(4), torch.tensor([0, 1, 2, 3]))
+    spec = zoo.spec("resnet20", "resnet56")
+    student, teacher = zoo.outputs(spec.student), zoo.outputs(spec.teacher)
+    meta = BatchMeta(torch.arange(4), torch.tensor([0, 1, 2, 3]))
     for name in ("kd", "dkd"):
-        term = METHODS[name](pair, standardize=True)
+        term = METHODS[name](spec, standardize=True)
         assert term.weight == 9
-        same = METHODS[name](pair, standardize=True, temperature=2.0)
-        plain = METHODS[name](pair, temperature=2.0)
-        values = [t.loss(t.projector(student, teacher), context) for t in (term, same, plain)]
+        same = METHODS[name](spec, standardize=True, temperature=2.0)
+        plain = METHODS[name](spec, temperature=2.0)
+        values = [t.loss(t.projector(student, teacher), meta) for t in (term, same, plain)]
         assert values[0] == values[1] != values[2]
-        assert METHODS[name](pair, standardize=True, weight=3.0).weight == 3
+        assert METHODS[name](spec, standardize=True, weight=3.0).weight == 3
 
 
 def test_function_names_survive_the_files_of_the_same_name() -> None:

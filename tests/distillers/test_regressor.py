@@ -1,4 +1,4 @@
-"""The hint regressor for every pair of sizes."""
+"""The hint regressor for every spec of sizes."""
 
 import pytest
 import torch

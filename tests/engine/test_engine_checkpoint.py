@@ -17,6 +17,7 @@ import torch
 from dying_saves import die_at_every_operation, filled, tensors
 from torch import nn
 
+from crdkit.common import sha256
 from crdkit.engine import CheckpointError, CheckpointStore, NonFiniteError, files
 from crdkit.engine.checkpoint import flatten_optimizer, restore_optimizer
 from crdkit.engine.rng import isolated_rng, restore_rng, rng_state
@@ -86,6 +87,10 @@ BREAK: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "manifest cut": (
         lambda folder: (folder / "manifest.json").write_text('{"files": {}}'),
+        "manifest.json cannot be read",
+    ),
+    "manifest of other files": (
+        lambda folder: (folder / "manifest.json").write_text('{"files": {}, "fingerprint": {}}'),
         "manifest.json does not list state.json",
     ),
 }
@@ -134,7 +139,7 @@ def test_a_planted_pickle_is_never_executed(tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     for name in ("model.safetensors", "random_states_0.pkl", "optimizer.bin"):
         (folder / name).write_bytes(poison)
-        manifest["files"][name] = {"bytes": len(poison), "sha256": files.sha256(folder / name)}
+        manifest["files"][name] = {"bytes": len(poison), "sha256": sha256(folder / name)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     store = CheckpointStore(tmp_path / "store")
     assert store.newest_whole() == 1, "an attacker can write a manifest too"

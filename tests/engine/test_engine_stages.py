@@ -8,7 +8,7 @@ import pytest
 from crdkit.engine import StageRunner, last_and_best, make_accelerator
 
 
-def test_values_are_computed_once_for_the_same_facts(tmp_path: Path) -> None:
+def test_values_are_computed_once_for_the_same_fingerprint(tmp_path: Path) -> None:
     calls: list[int] = []
 
     def compute() -> dict[str, Any]:
@@ -17,14 +17,18 @@ def test_values_are_computed_once_for_the_same_facts(tmp_path: Path) -> None:
 
     def stages(folder: str, *reuse: str, data: int = 1) -> StageRunner:
         others = [tmp_path / name for name in reuse]
-        return StageRunner(tmp_path / folder, make_accelerator(cpu=True), reuse=others, facts={"data": data})
+        return StageRunner(
+            tmp_path / folder, make_accelerator(cpu=True), reuse=others, fingerprint={"data": data}
+        )
 
     first = stages("a").keep("runs/crd/probe", {"layer": (1, 2)}, compute)
     assert stages("a").keep("runs/crd/probe", {"layer": (1, 2)}, compute) == first and calls == [0]
-    assert stages("b", "none", "a").keep("runs/crd/probe", {"layer": (1, 2)}, compute) == first
-    assert (tmp_path / "b/runs/crd/probe.json").is_file() and calls == [0]
+    assert stages("b", "a").keep("runs/crd/probe", {"layer": (1, 2)}, compute) == first
+    assert (tmp_path / "b/runs/crd/probe/values.json").is_file() and calls == [0]
     other = stages("a").keep("runs/crd/probe", {"layer": (1, 3)}, compute)
     assert other != first and calls == [0, 1]
+    with pytest.raises(FileNotFoundError, match=r"no run folder .*none"):
+        stages("b", "none")
     assert stages("a", data=2).keep("runs/crd/probe", {"layer": (1, 3)}, compute) != other
 
 

@@ -106,9 +106,9 @@ def test_the_folder_of_a_finished_training(tmp_path: Path) -> None:
     result = run(tmp_path, config=replace(CONFIG, evaluate_every=2))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "history.json",
+        "manifest.json",
         "metrics.jsonl",
         "model.safetensors",
-        "training.json",
     ]
     history = json.loads((tmp_path / "history.json").read_text())
     assert history == result["history"]
@@ -153,8 +153,9 @@ def test_frozen_networks_are_frozen_whatever_the_task_does(tmp_path: Path) -> No
     assert all(torch.equal(value, before[name]) for name, value in task.frozen[0].state_dict().items())
 
     class Meddling(TinyTask):
-        def update(self, batch: dict[str, Tensor], extra: Tensor) -> None:
+        def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
             self.frozen[0].train()(batch["x"])  # moves the statistics of batch norm
+            return super().terms(module, batch)
 
     with pytest.raises(FrozenError, match=r"frozen\[0\].1.running_mean"):
         run(tmp_path / "meddling", task=Meddling())

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crdkit.evaluation import ConfusionMatrix, classify
+from crdkit.evaluation import ConfusionMatrix, evaluate_classifier
 
 
 def scene(seed: int = 0, classes: int = 5) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ def judged(shares: list[slice]) -> dict[str, Any]:
     """The metrics of all ranks' samples, this rank having those of `shares`, a batch each."""
     given = answers()
     batches = [{name: value[rows] for name, value in given.items()} for rows in shares]
-    metrics = classify(
+    metrics = evaluate_classifier(
         lambda logits: logits, batches, 7,
         teacher=lambda logits: logits, modality="student", teacher_modality="teacher", sharded=True,
     )  # fmt: skip

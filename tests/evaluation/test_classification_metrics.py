@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from crdkit.evaluation import ClassificationSums, Correlation, classify
-from crdkit.models import Frozen, Outputs
+from crdkit.evaluation import ClassificationSums, Correlation, evaluate_classifier
+from crdkit.models import Outputs, freeze
 
 
 def same(logits: Tensor) -> Tensor:
@@ -129,50 +129,54 @@ def test_classify_reads_loaders_lists_and_data_sets_alike() -> None:
     expected = sums(answers(), (16, 16, 5)).compute()
     loader = DataLoader(Rows(), batch_size=16)
     for batches in (loader, list(loader), iter(loader), Rows()):
-        found = classify(
+        found = evaluate_classifier(
             same, batches, 7, teacher=same, modality="student", teacher_modality="teacher", batch_size=16
         )
         assert found.keys() == expected.keys()
         for name in expected:
             torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
-    alone = classify(lambda batch: Outputs(batch["student"], (), batch["student"]), Rows(), 7)
+    alone = evaluate_classifier(lambda batch: Outputs(batch["student"], (), batch["student"]), Rows(), 7)
     assert set(alone) == {"top1", "top5", "cross_entropy"} and alone["top1"] == expected["top1"]
 
 
 def test_classify_runs_modules_in_eval_without_a_trace() -> None:
     student = nn.Sequential(nn.BatchNorm1d(7), nn.Dropout(0.5), nn.Linear(7, 7))
-    teacher = Frozen(nn.Sequential(nn.BatchNorm1d(7), nn.Linear(7, 7)))
+    teacher = freeze(nn.Sequential(nn.BatchNorm1d(7), nn.Linear(7, 7)))
     student.train()
     student[2].eval()
     networks = nn.ModuleList([student, teacher])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
-    first = classify(student, Rows(), 7, teacher=teacher, modality="student", batch_size=5)
-    again = classify(student, Rows(), 7, teacher=teacher, modality="student", batch_size=37)
+    first = evaluate_classifier(student, Rows(), 7, teacher=teacher, modality="student", batch_size=5)
+    again = evaluate_classifier(student, Rows(), 7, teacher=teacher, modality="student", batch_size=37)
     assert first["top1"] == again["top1"] and first["divergence"] == pytest.approx(again["divergence"])
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
     assert student.training and student[1].training and not student[2].training
     with pytest.raises(ValueError, match="logits must be"):
-        classify(student, Rows(), 8, modality="student")
+        evaluate_classifier(student, Rows(), 8, modality="student")
     assert student.training and not student[2].training
 
 
 def test_classify_says_what_is_wrong() -> None:
     batch = answers()
     with pytest.raises(ValueError, match="no sample"):
-        classify(same, [], 7, modality="student")
+        evaluate_classifier(same, [], 7, modality="student")
     with pytest.raises(KeyError, match="no 'rgb', only student, teacher, label"):
-        classify(same, [batch], 7, teacher=same, modality="student", teacher_modality="rgb")
+        evaluate_classifier(same, [batch], 7, teacher=same, modality="student", teacher_modality="rgb")
     with pytest.raises(ValueError, match=r"logits must be \(B, 6\), got \(37, 7\)"):
-        classify(same, [batch], 6, modality="student")
+        evaluate_classifier(same, [batch], 6, modality="student")
     with pytest.raises(ValueError, match=r"logits must be \(B, 7\), got NoneType"):
-        classify(lambda x: Outputs(None, (), x), [batch], 7, modality="student")
+        evaluate_classifier(lambda x: Outputs(None, (), x), [batch], 7, modality="student")
     with pytest.raises(ValueError, match="label must be 0 … 6, got 0 … 7"):
-        classify(same, [batch | {"label": batch["label"] + (batch["label"] == 6)}], 7, modality="student")
+        evaluate_classifier(
+            same, [batch | {"label": batch["label"] + (batch["label"] == 6)}], 7, modality="student"
+        )
     with pytest.raises(ValueError, match=r"label must be \(37,\), got \(36,\)"):
-        classify(same, [batch | {"label": batch["label"][1:]}], 7, modality="student")
+        evaluate_classifier(same, [batch | {"label": batch["label"][1:]}], 7, modality="student")
     broken = batch | {"teacher": batch["teacher"] / 0}
     with pytest.raises(ValueError, match="teacher_logits hold NaN or infinity, after 37 samples"):
-        classify(same, [batch, broken], 7, teacher=same, modality="student", teacher_modality="teacher")
+        evaluate_classifier(
+            same, [batch, broken], 7, teacher=same, modality="student", teacher_modality="teacher"
+        )
     with pytest.raises(ValueError, match="must come with every update"):
         ClassificationSums(7, teacher=True).update(batch["student"], batch["label"])
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):

@@ -9,7 +9,7 @@ from counting import scene
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from crdkit.evaluation import ConfusionMatrix, segment
+from crdkit.evaluation import ConfusionMatrix, evaluate_segmenter
 from crdkit.models import DepthCNN, Outputs, Segmenter
 
 
@@ -125,8 +125,10 @@ def test_segment_reads_loaders_lists_and_data_sets_alike() -> None:
     expected = matrix.compute()
     loader = DataLoader(Scenes(), batch_size=4)
     for batches in (loader, list(loader), iter(loader), Scenes(), WholeBatches()):
-        assert segment(by_value, batches, 5, modality="depth", batch_size=4) == expected
-    whole = segment(lambda batch: Outputs(by_value(batch["depth"]), (), batch["depth"]), Scenes(), 5)
+        assert evaluate_segmenter(by_value, batches, 5, modality="depth", batch_size=4) == expected
+    whole = evaluate_segmenter(
+        lambda batch: Outputs(by_value(batch["depth"]), (), batch["depth"]), Scenes(), 5
+    )
     assert whole == expected
     assert set(expected) == {"pixel_accuracy", "mean_iou", "iou"} and len(expected["iou"]) == 5
 
@@ -135,7 +137,7 @@ def test_segment_resizes_coarse_logits_to_the_labels() -> None:
     label = torch.zeros(1, 4, 8, dtype=torch.int64)
     label[..., 4:] = 1
     coarse = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
-    assert segment(lambda _: coarse, [{"label": label}], 2)["pixel_accuracy"] == 1.0
+    assert evaluate_segmenter(lambda _: coarse, [{"label": label}], 2)["pixel_accuracy"] == 1.0
 
 
 def test_segment_runs_a_module_in_eval_without_a_trace() -> None:
@@ -143,18 +145,18 @@ def test_segment_runs_a_module_in_eval_without_a_trace() -> None:
     network.train()
     network.head.eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    first = segment(network, Scenes(), 5, modality="depth", batch_size=2)
-    assert first == segment(network, Scenes(), 5, modality="depth", batch_size=6)
+    first = evaluate_segmenter(network, Scenes(), 5, modality="depth", batch_size=2)
+    assert first == evaluate_segmenter(network, Scenes(), 5, modality="depth", batch_size=6)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert network.training and network.encoder.training and not network.head.training
 
 
 def test_segment_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="no batch"):
-        segment(by_value, [], 5, modality="depth")
+        evaluate_segmenter(by_value, [], 5, modality="depth")
     with pytest.raises(KeyError, match="no 'rgb', only depth, label"):
-        segment(by_value, Scenes(), 5, modality="rgb")
+        evaluate_segmenter(by_value, Scenes(), 5, modality="rgb")
     with pytest.raises(ValueError, match=r"logits \(B, 4, h, w\), got \(6, 5, 8, 9\)"):
-        segment(by_value, Scenes(), 4, modality="depth")
+        evaluate_segmenter(by_value, Scenes(), 4, modality="depth")
     with pytest.raises(ValueError, match=r"got NoneType"):
-        segment(DepthCNN(widths=(4,), strides=(2,)), Scenes(), 5, modality="depth")
+        evaluate_segmenter(DepthCNN(widths=(4,), strides=(2,)), Scenes(), 5, modality="depth")

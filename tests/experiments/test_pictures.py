@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from crdkit.experiments.pictures import (
-    embedding_picture,
-    error_curves,
-    layer_curves,
-    matrix_picture,
-    palette,
-    retrieval_picture,
-)
-from crdkit.experiments.report import Column, Summary
+from crdkit.experiments.canvas import palette
+from crdkit.experiments.charts import error_curves, layer_curves
+from crdkit.experiments.pictures import embedding_picture, matrix_picture, retrieval_picture
+from crdkit.experiments.tables import Column, Summary
 
 
 def pixels(path: Path) -> set[tuple[int, ...]]:
@@ -31,7 +26,7 @@ def test_matrices_share_a_scale_about_zero_and_nan_is_gray(tmp_path: Path) -> No
     assert pixels(matrix_picture(tmp_path / "zero.png", {"self": torch.zeros(3, 3)}))
     matrix_picture(tmp_path / "nothing.png", {"none": torch.full((2, 2), torch.nan)})
     assert (tmp_path / "nothing.png").stat().st_size > 1000
-    with pytest.raises(ValueError, match=r"matrix 'kd' must be \(C, C\), got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"'kd'.*\(2, 3\)"):
         matrix_picture(tmp_path / "x.png", {"kd": torch.zeros(2, 3)})
     with pytest.raises(ValueError, match="at least one matrix"):
         matrix_picture(tmp_path / "x.png", {})
@@ -42,7 +37,7 @@ def test_points_have_the_colors_of_their_classes(tmp_path: Path) -> None:
     drawn = pixels(embedding_picture(tmp_path / "points.png", points, label, class_names=list("abcd")))
     colors = [tuple(color) for color in palette(4).tolist()]
     assert colors[0] in drawn and colors[3] in drawn and colors[1] not in drawn
-    with pytest.raises(ValueError, match=r"points must be \(N, 2\) and label .*\(60, 2\) and \(59,\)"):
+    with pytest.raises(ValueError, match=r"\(60, 2\).*\(59,\)"):
         embedding_picture(tmp_path / "x.png", points, label[1:])
 
 

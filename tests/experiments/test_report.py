@@ -13,17 +13,10 @@ import torch
 from rich.console import Console
 
 from crdkit.experiments import pictures, provenance
-from crdkit.experiments.report import (
-    SEGMENTATION_COLUMNS,
-    Column,
-    Run,
-    environment_line,
-    markdown_table,
-    summarize,
-    terminal_table,
-    write_report,
-    write_results,
-)
+from crdkit.experiments.canvas import IGNORE_COLOR, colorize
+from crdkit.experiments.report import environment_line, write_report, write_results
+from crdkit.experiments.report_segmentation import COLUMNS
+from crdkit.experiments.tables import Column, Run, markdown_table, summarize, terminal_table
 
 ROOT = Path(provenance.ROOT)
 ENVIRONMENT = {
@@ -65,9 +58,9 @@ def test_one_run_has_no_deviation() -> None:
 
 
 def test_summary_refuses_what_would_mislead() -> None:
-    with pytest.raises(ValueError, match="'crd' has two runs with seed 0"):
+    with pytest.raises(ValueError, match=r"'crd'.* 0$"):
         summarize([run("crd", 0, 0.5), run("crd", 0, 0.6)])
-    with pytest.raises(ValueError, match=r"pixel_accuracy of method 'crd', seed 3, is nan"):
+    with pytest.raises(ValueError, match=r"pixel_accuracy.*'crd'.*3.*nan"):
         summarize([run("crd", 3, math.nan)])
 
 
@@ -128,13 +121,13 @@ def test_markdown_table_shows_deviation_gain_and_the_best() -> None:
 
 def test_a_method_without_the_metric_has_a_dash() -> None:
     summary = summarize([run("none", 0, 0.5), run("crd", 0, 0.6, mean_iou=0.3)])
-    rows = markdown_table(summary, SEGMENTATION_COLUMNS).splitlines()
+    rows = markdown_table(summary, COLUMNS).splitlines()
     assert rows[2:] == ["| none | 50.0 | – | 1 |", "| crd | **60.0** | 30.0 | 1 |"]
 
 
 def test_terminal_table_has_the_same_cells() -> None:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(terminal_table(summarize(RUNS), SEGMENTATION_COLUMNS, baseline="none", title="A title"))
+    console.print(terminal_table(summarize(RUNS), COLUMNS, baseline="none", title="A title"))
     text = console.export_text()
     for cell in ("A title", "52.0 ± 2.0", "60.5 ± 0.7 (+8.5)", "24.5 ± 0.7 (+3.5)"):
         assert cell in text
@@ -166,7 +159,7 @@ def test_report_shows_table_pictures_configuration_and_environment(tmp_path: Pat
     write_results(tmp_path, task="t", preset="p", runs=runs, environment=ENVIRONMENT, config=config)
     report = write_report(
         tmp_path,
-        SEGMENTATION_COLUMNS,
+        COLUMNS,
         title="RGB to depth",
         baseline="method-0",
         histories={"method-0": [history, history], "method-1": []},
@@ -191,16 +184,16 @@ def test_report_shows_table_pictures_configuration_and_environment(tmp_path: Pat
 
 def test_panel_refuses_rows_of_different_methods(tmp_path: Path) -> None:
     rows = [panel_row(("none", "crd")), panel_row(("none",))]
-    with pytest.raises(ValueError, match=r"row 1 has predictions of \['none'\]"):
+    with pytest.raises(ValueError, match=r"1.*\['none'\].*\['none', 'crd'\]"):
         pictures.segmentation_panel(tmp_path / "panel.png", rows)
 
 
 @pytest.mark.parametrize("num_classes", [13, 40])
 def test_colors_differ_and_ignored_pixels_are_gray(num_classes: int) -> None:
-    image = pictures.colorise(torch.tensor([[*range(num_classes), 255]]))
+    image = colorize(torch.tensor([[*range(num_classes), 255]]))
     assert image.shape == (1, num_classes + 1, 3)
     assert len({tuple(color) for color in image[0].tolist()}) == num_classes + 1
-    assert tuple(image[0, -1]) == pictures.IGNORE_COLOR
+    assert tuple(image[0, -1]) == IGNORE_COLOR
 
 
 def test_environment_names_versions_and_hardware() -> None:
@@ -268,7 +261,7 @@ def test_documentation_shows_every_metric_of_another_task(docs: ModuleType, tmp_
 def test_documentation_markers_must_be_whole(docs: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'gone'"):
         docs.fill("<!-- begin results gone -->\n<!-- end results gone -->", tmp_path)
-    with pytest.raises(ValueError, match="without its partner: <!-- begin results half -->"):
+    with pytest.raises(ValueError, match="<!-- begin results half -->"):
         docs.fill("<!-- begin results half -->\n", tmp_path)
 
 
@@ -293,5 +286,5 @@ def test_documentation_pictures_are_drawn_from_the_figures(docs: ModuleType, tmp
     )
     docs.draw(tmp_path / "errors.png", ensemble)
     assert (tmp_path / "errors.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="no picture is known for the task 'compression'"):
+    with pytest.raises(ValueError, match="'compression'"):
         docs.draw(tmp_path / "none.png", compression)

@@ -42,18 +42,8 @@ def test_weights_are_those_of_the_architecture_and_a_run_is_not_overwritten(
     packed: Path, tmp_path: Path
 ) -> None:
     short = (
-        "--data.source",
-        "packed",
-        "--data.root",
-        packed.name,
-        "--architecture",
-        "resnet18",
-        "--output",
-        "out",
-        "--train.epochs",
-        "2",
-        "--train.warmup-epochs",
-        "0",
+        *("--data.source", "packed", "--data.root", packed.name, "--architecture", "resnet18"),
+        *("--output", "out", "--train.epochs", "2", "--train.warmup-epochs", "0"),
     )
     done = run(*short, folder=tmp_path)
     assert done.returncode == 0, done.stderr

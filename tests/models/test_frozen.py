@@ -61,7 +61,7 @@ def test_measuring_leaves_statistics_generator_and_modes_alone() -> None:
     network.norm.eval()
     before, generator = bits(network), torch.get_rng_state()
     dimensions = measure(network, (3, 4, 5))
-    assert dimensions == (((3, 4, 5),), 3, None)
+    assert dimensions == (((3, 4, 5),), 3, None, 0)
     assert bits(network) == before
     assert torch.equal(torch.get_rng_state(), generator)
     assert network.training and network.batch_norm.training and not network.norm.training
@@ -71,6 +71,6 @@ def test_measuring_asks_for_a_size_and_for_outputs() -> None:
     with pytest.raises(ValueError, match=r"all positive, got \(3, 0, 5\)"):
         measure(Noisy(), (3, 0, 5))
     with pytest.raises(
-        TypeError, match=r"Conv2d returned Tensor, not Outputs; wrap it with crdkit\.models\.tap"
+        TypeError, match=r"Conv2d returned Tensor, not Outputs; wrap it with crdkit\.models\.FeatureExtractor"
     ):
         measure(nn.Conv2d(3, 4, 1), (3, 4, 5))

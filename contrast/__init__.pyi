@@ -1,0 +1,21 @@
+from .checks import check_positive
+from .crd import CRDLoss
+from .heads import CriticHeads, normalize
+from .instance import InstanceContrast
+from .memory import FeatureQueue, MemoryBank
+from .objectives import infonce, nce
+from .spatial import DenseContrast, LocalGlobalContrast
+
+__all__ = [
+    "CRDLoss",
+    "CriticHeads",
+    "DenseContrast",
+    "FeatureQueue",
+    "InstanceContrast",
+    "LocalGlobalContrast",
+    "MemoryBank",
+    "check_positive",
+    "infonce",
+    "nce",
+    "normalize",
+]

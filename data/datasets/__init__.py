@@ -1,0 +1,1 @@
+"""Sources of samples, a file each."""

@@ -1,0 +1,172 @@
+"""Paired modalities in one HDF5 file: the compact form of NYU-Depth-v2, and users' own."""
+
+import os
+from collections.abc import Mapping
+
+import cv2
+import h5py
+import numpy as np
+
+from ..base import PairedDataset
+from ..batch import IGNORE, DataError
+from ..io.decode import Array, Size, check_label, decode
+from ..io.hdf5 import LazyHDF5, contents, open_hdf5, require
+
+
+class PackedPairs(PairedDataset):
+    """Paired modalities from an HDF5 file with one data set a modality.
+
+    A data set is either encoded images (N,) of variable-length uint8 (PNG, JPEG) or an array (N, H, W) or
+    (N, H, W, C). `depth` of an integer type has the attribute `meters_per_unit`; 0 is no reading. A label
+    data set is 0-based and may have the attributes `ignore` (the value that does not count) and `names`.
+    Splits are data sets of 0-based row numbers, such as `train` and `test`.
+
+    Args:
+        path: the file.
+        split: the name of a data set of row numbers; None for all rows in their order.
+        classes: 40 or 13 for NYU-Depth-v2's labels (13 through `map_40_to_13`, 1-based, in the file); None
+            leaves labels as they are stored.
+        size: (height, width) to resize to; None for the stored size.
+        modalities: names in the batch to names in the file; None for those of `rgb`, `depth`, `label` (in
+            the file `label` or `label40`) that there are.
+        depth_scale: meters a unit of `depth`; None for the attribute `meters_per_unit`, or 1 for floats.
+
+    Raises:
+        DataError: a file that does not open, a name that is missing (those found are listed), modalities that
+            differ in number, rows outside the file; on reading, a damaged sample or a value out of range.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        split: str | None = None,
+        *,
+        classes: int | None = None,
+        size: Size | None = None,
+        modalities: Mapping[str, str] | None = None,
+        depth_scale: float | None = None,
+    ) -> None:
+        if classes not in (None, 13, 40):
+            raise ValueError(f"classes must be 13, 40 or None, got {classes}")
+        super().__init__(size=size, num_classes=classes)
+        self._source = LazyHDF5(path)
+        with open_hdf5(self._source.path) as file:
+            self.modalities = dict(modalities) if modalities is not None else _discover(file)
+            stored = {name: require(file, key) for name, key in self.modalities.items()}
+            self.rows = _rows(file, split, _count(file, stored))
+            self.class_names: tuple[str, ...] = ()
+            self._label_map: Array = np.arange(256, dtype=np.uint8)
+            self._ignore = IGNORE
+            if "label" in stored:
+                self._read_labels(file, stored["label"], classes)
+            self._depth_scale = _depth_scale(stored["depth"], depth_scale) if "depth" in stored else 1.0
+
+    def _read_labels(self, file: h5py.File, stored: h5py.Dataset, classes: int | None) -> None:
+        """Compose the stored ignore value and the map to 13 classes into one table of 256 entries."""
+        names_of: h5py.Dataset = stored
+        if classes == 13:
+            names_of = require(file, "map_40_to_13")
+            to_13 = names_of[:].astype(np.int64) - 1
+            if to_13.shape != (40,) or to_13.min() < -1 or to_13.max() > 12:
+                raise DataError(f"{file.filename}: map_40_to_13 must be 40 numbers from 0 to 13")
+            self._label_map[:40] = np.where(to_13 < 0, IGNORE, to_13)
+            self._label_map[40:IGNORE] = IGNORE - 1  # refused as out of range when a label is read
+        self._ignore = int(stored.attrs.get("ignore", IGNORE))
+        if 0 <= self._ignore <= IGNORE:
+            self._label_map[self._ignore] = IGNORE
+        stored_names = stored.attrs.get("names", ())
+        if classes is not None and len(stored_names) not in (0, 40):
+            raise DataError(
+                f"{file.filename}: {stored.name.lstrip('/')} names {len(stored_names)} classes; "
+                f"classes={classes} needs NYU-Depth-v2's 40, pass classes=None"
+            )
+        self.class_names = tuple(str(name) for name in names_of.attrs.get("names", ()))
+        if classes is None and self.class_names:
+            self.num_classes = len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _where(self, index: int, modality: str) -> str:
+        return f"{self._source.path}: {self.modalities[modality]}[{self.rows[index]}]"
+
+    def _read(self, index: int) -> dict[str, Array]:
+        row = int(self.rows[index])
+        arrays = {}
+        for name, key in self.modalities.items():
+            array = self._source.read(key, row)
+            if array.ndim == 1:
+                array = decode(array, self._where(index, name))
+            if name == "depth":
+                array = np.multiply(array, np.float32(self._depth_scale), dtype=np.float32)
+            elif name == "label":
+                array = self._mapped(array, self._where(index, name))
+            arrays[name] = array
+        return arrays
+
+    def _mapped(self, label: Array, where: str) -> Array:
+        """Stored labels to the classes served, with `IGNORE` for the stored value that does not count."""
+        if label.dtype != np.uint8:
+            label = np.where(label == self._ignore, IGNORE, label)
+            check_label(label, None, where)
+            label = label.astype(np.uint8)
+        mapped = np.asarray(cv2.LUT(label, self._label_map))
+        if self.num_classes == 13 and (mapped == IGNORE - 1).any():
+            check_label(np.where(label == self._ignore, IGNORE, label), 40, where)
+        return mapped
+
+
+def _discover(file: h5py.File) -> dict[str, str]:
+    candidates = {"rgb": ("rgb",), "depth": ("depth",), "label": ("label", "label40")}
+    found = {name: key for name, keys in candidates.items() for key in reversed(keys) if key in file}
+    if not found:
+        raise DataError(
+            f"{file.filename}: none of rgb, depth, label; found {contents(file)}; name the data sets, for "
+            "instance modalities={'rgb': 'images', 'depth': 'depths'}"
+        )
+    return found
+
+
+def _count(file: h5py.File, stored: Mapping[str, h5py.Dataset]) -> int:
+    """The number of rows, the same in every modality: encoded images, or arrays of 3 or 4 axes."""
+    for name, dataset in stored.items():
+        encoded = h5py.check_vlen_dtype(dataset.dtype) == np.uint8 and dataset.ndim == 1
+        if not encoded and dataset.ndim not in (3, 4):
+            raise DataError(
+                f"{file.filename}: {dataset.name.lstrip('/')} (for {name}) has shape {dataset.shape} of "
+                f"{dataset.dtype}; expected (N, H, W), (N, H, W, C), or (N,) of encoded images"
+            )
+    counts = {dataset.name.lstrip("/"): len(dataset) for dataset in stored.values()}
+    if len(set(counts.values())) != 1:
+        raise DataError(f"{file.filename}: the modalities differ in number: {counts}")
+    return next(iter(counts.values()))
+
+
+def _rows(file: h5py.File, split: str | None, count: int) -> Array:
+    if split is None:
+        return np.arange(count)
+    rows = require(file, split)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise DataError(f"{file.filename}: {split} must be a list of row numbers, has shape {rows.shape}")
+    values = rows[:].astype(np.int64)
+    wrong = values[(values < 0) | (values >= count)]
+    if wrong.size:
+        raise DataError(f"{file.filename}: {split} names row {wrong[0]}, but there are {count} rows")
+    if not values.size:
+        raise DataError(f"{file.filename}: the split {split} is empty")
+    return np.asarray(values)
+
+
+def _depth_scale(stored: h5py.Dataset, given: float | None) -> float:
+    if given is not None:
+        if not given > 0:
+            raise ValueError(f"depth_scale must be positive, got {given}")
+        return given
+    if "meters_per_unit" in stored.attrs:
+        return float(stored.attrs["meters_per_unit"])
+    if stored.dtype.kind == "f":
+        return 1.0
+    raise DataError(
+        f"{stored.file.filename}: {stored.name.lstrip('/')} has no attribute meters_per_unit; pass "
+        "depth_scale (0.001 for millimeters)"
+    )

@@ -1,0 +1,232 @@
+"""STL-10 from the binary files that its authors publish, read where they lie."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from ..batch import Batch, DataError, Sample
+from ..in_memory import PairedTensors
+from ..io.archives import check_no_page, fetch, unpack_tar
+from ..io.decode import Array, Size, check_size, stack_color
+from ..labels import Classes, choose_classes, names_in_lines, rows_of
+
+URL = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
+ARCHIVE = "stl10_binary.tar.gz"
+MD5 = "91f7769df0f17e558f3565bffb0c7dfb"
+FOLDER = "stl10_binary"
+NAMES = "class_names.txt"
+FOLDS = "fold_indices.txt"
+FILES = {
+    "train": ("train_X.bin", "train_y.bin", NAMES),
+    "test": ("test_X.bin", "test_y.bin", NAMES),
+    "unlabeled": ("unlabeled_X.bin",),
+}
+ALL = (*dict.fromkeys(name for names in FILES.values() for name in names), FOLDS)
+SIDE = 96
+PIXELS = 3 * SIDE * SIDE
+BLOCK = 256
+"""Images read at a time into memory."""
+AGAIN = f"extract {ARCHIVE} again, or get it from {URL}"
+
+
+class STL10(Dataset[Sample]):
+    """STL-10 on disk (Coates, Ng & Lee, 2011): 5,000 images for `train`, 8,000 `test`, 100,000 `unlabeled`.
+
+    Samples are `{"index", "rgb", "label"}`, without `label` where `unlabeled`: `rgb` (3, 96, 96) float32 in
+    [0, 1], `label` 0-based. `__getitems__` makes a whole batch, reading its images and no others from the
+    mapped file. A labeled split fits on the device: `in_memory`.
+
+    Where there is the archive alone, it is unpacked beside itself once: 2.6 GB become 3.1 GB, and nothing is
+    written before its MD5 has been found right.
+
+    Args:
+        root: the folder of `stl10_binary` or of `stl10_binary.tar.gz`, or either itself.
+        split: `train`, `test` or `unlabeled` (also `unlabelled`).
+        size: (height, width) to resize to, by area where it shrinks; None for 96 × 96.
+        classes: the first n classes, or a list of names or numbers; label i is the i-th of them, and `index`
+            counts the images that remain. None for all.
+        download: fetch the archive if nothing is there.
+
+    Attributes:
+        folds: the ten published parts of `train`, each the rows of its images, (1000,) int64 in the official
+            files, fewer where `classes` leaves some out. Empty in other splits and without the file.
+        class_names: by label; in `unlabeled` too, where the file is there.
+
+    Raises:
+        DataError: nothing there, a file that is missing, cut or a web page, a label or a fold out of range,
+            a checksum that differs, no room to unpack; `classes` in `unlabeled`. On reading, a file that
+            has gone or has been cut since.
+        ValueError: an unknown split or class.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split: str = "train",
+        *,
+        size: Size | None = None,
+        classes: Classes = None,
+        download: bool = False,
+    ) -> None:
+        self.size = check_size(size)
+        self.split = "unlabeled" if split == "unlabelled" else split
+        if self.split not in FILES:
+            raise ValueError(f"STL-10 has the splits train, test and unlabeled, got {split!r}")
+        folder = _find(Path(root), FILES[self.split], download=download)
+        self.path = folder / FILES[self.split][0]
+        self.class_names = _names(folder / NAMES)
+        self._labels: Tensor | None = None
+        self.folds: tuple[Tensor, ...] = ()
+        if self.split == "unlabeled":
+            if classes is not None:
+                raise DataError(f"{self.path}: unlabeled images have no labels to choose classes by")
+            self._stored = _count(self.path, None)
+            self._rows: Array = np.arange(self._stored)
+        else:
+            labels = _labels(folder / FILES[self.split][1], len(self.class_names))
+            self._stored = _count(self.path, len(labels))
+            chosen = choose_classes(classes, self.class_names, "STL-10")
+            self.class_names = tuple(self.class_names[number] for number in chosen)
+            self._rows, labels = rows_of(labels, chosen, str(self.path))
+            self._labels = torch.from_numpy(labels)
+        if self.split == "train":
+            self.folds = _folds(folder / FOLDS, self._stored, self._rows)
+        self.num_classes = len(self.class_names) or None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        return {name: value[0] for name, value in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these rows, in their order."""
+        index = torch.as_tensor(indices, dtype=torch.int64, device="cpu")
+        wrong = index[(index < 0) | (index >= len(self))]
+        if wrong.numel():
+            raise IndexError(f"index {int(wrong[0])} of a data set of {len(self)} samples")
+        batch = {"index": index, "rgb": torch.from_numpy(self._read(index.numpy())).float().div_(255)}
+        if self._labels is not None:
+            batch["label"] = self._labels[index]
+        return batch
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every image, (N,) int64. Raises `DataError` where the split has none."""
+        if self._labels is None:
+            raise DataError(f"{self.path}: unlabeled images have no labels; train and test have")
+        return self._labels
+
+    def in_memory(self) -> PairedTensors:
+        """All images as uint8 in memory, 27,648 bytes each at the stored size, to be moved to a device."""
+        blocks = (np.arange(row, min(row + BLOCK, len(self))) for row in range(0, len(self), BLOCK))
+        rgb = torch.empty((len(self), 3, *(self.size or (SIDE, SIDE))), dtype=torch.uint8)
+        for block in blocks:
+            rgb[block[0] : block[-1] + 1] = torch.from_numpy(self._read(block))
+        result = PairedTensors(rgb=rgb, **({} if self._labels is None else {"label": self._labels}))
+        result.class_names, result.num_classes = self.class_names, self.num_classes
+        result.folds = self.folds
+        return result
+
+    def _read(self, index: Array) -> Array:
+        """(B, 3, H, W) uint8 of the images of these rows."""
+        rows = self._rows[index]
+        try:
+            # Mapped anew for each batch, which costs a tenth of a millisecond: a mapping that is kept counts
+            # every page ever read as memory in use, pickles as all the images, and ends the process by a
+            # signal, not an error, where the file has been cut.
+            planes = np.memmap(self.path, np.uint8, "r", shape=(self._stored, 3, SIDE, SIDE))[rows]
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path} cannot be read ({error}); {AGAIN}") from error
+        if self.size is None:
+            return np.ascontiguousarray(planes.transpose(0, 1, 3, 2))  # stored column by column
+        if get_worker_info() is not None:
+            cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
+        images = ((f"{self.path}[{row}]", p.transpose(2, 1, 0)) for row, p in zip(rows, planes, strict=True))
+        return stack_color(images, len(rows), self.size)
+
+
+def _find(root: Path, wanted: Sequence[str], *, download: bool) -> Path:
+    """The folder of the files, unpacked where there is an archive instead. `DataError` without `wanted`."""
+    found = [name for name in ALL if (root / name).is_file()]
+    folder = root if found else root / FOLDER
+    found = found or [name for name in ALL if (folder / name).is_file()]
+    if not found:
+        archive = root if root.is_file() else root / ARCHIVE
+        if not archive.is_file() and download:
+            fetch(URL, archive, MD5)
+        if not archive.is_file():
+            raise DataError(
+                f"{root} has no STL-10: expected a folder {FOLDER} with {', '.join(wanted)}, or "
+                f"{ARCHIVE}; get it from {URL}, or let --data.download do so"
+            )
+        return unpack_tar(archive, FOLDER, ALL, md5=MD5, url=URL)
+    if missing := [name for name in wanted if name not in found]:
+        raise DataError(f"{folder} lacks {', '.join(missing)}; found {', '.join(found)}; {AGAIN}")
+    return folder
+
+
+def _count(path: Path, labels: int | None) -> int:
+    """The number of images in a file, by its size. `DataError` where it is not as many as labels."""
+    check_no_page(path, AGAIN, expected="images")
+    size = path.stat().st_size
+    if labels is not None and size != labels * PIXELS:
+        raise DataError(
+            f"{path}: {size} bytes, expected {labels * PIXELS}, {PIXELS} for each of {labels} labels; one of "
+            f"the two files is cut short or another, {AGAIN}"
+        )
+    if not size or size % PIXELS:
+        raise DataError(
+            f"{path}: {size} bytes, expected a multiple of {PIXELS} (officially {100_000 * PIXELS}); it may "
+            f"be cut short, {AGAIN}"
+        )
+    return size // PIXELS
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """The names of the classes; none where an unlabeled split comes without the file."""
+    if not path.is_file():
+        return ()
+    check_no_page(path, AGAIN, expected="a list of names")
+    return names_in_lines(path.read_bytes(), str(path))
+
+
+def _labels(path: Path, num_classes: int) -> Array:
+    """0-based, (N,) int64, from the 1-based bytes of the file."""
+    check_no_page(path, AGAIN, expected="labels")
+    labels = np.fromfile(path, np.uint8).astype(np.int64)
+    if not labels.size:
+        raise DataError(f"{path} is empty; {AGAIN}")
+    wrong = np.flatnonzero((labels < 1) | (labels > num_classes))
+    if wrong.size:
+        raise DataError(
+            f"{path}: label {labels[wrong[0]]} of image {wrong[0]}, expected 1 to {num_classes}, the number "
+            f"of lines in {NAMES}"
+        )
+    return labels - 1
+
+
+def _folds(path: Path, count: int, rows: Array) -> tuple[Tensor, ...]:
+    """Ten lines of 0-based numbers of images, as the places that these have among `rows`."""
+    if not path.is_file():
+        return ()
+    check_no_page(path, AGAIN, expected="a list of numbers")
+    place = np.full(count, -1)
+    place[rows] = np.arange(len(rows))
+    folds = []
+    lines = [line.split() for line in path.read_text("latin1").splitlines() if line.strip()]
+    for number, line in enumerate(lines, 1):
+        wrong = [word for word in line if not (word.isdecimal() and int(word) < count)]
+        if wrong:
+            raise DataError(f"{path}, line {number}: {wrong[0]!r}, expected image numbers 0 to {count - 1}")
+        folds.append(place[[int(word) for word in line]])
+    lengths = [len(fold) for fold in folds]
+    if len(folds) != 10 or len(set(lengths)) != 1:
+        raise DataError(f"{path}: lines of {lengths} numbers, expected ten of one length; {AGAIN}")
+    return tuple(torch.from_numpy(fold[fold >= 0]) for fold in folds)

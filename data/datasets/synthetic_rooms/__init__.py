@@ -1,0 +1,1 @@
+"""Rendered RGB-D rooms with exact labels."""

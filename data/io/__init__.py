@@ -1,0 +1,1 @@
+"""Files: decoding, archives, HDF5, conversion."""

@@ -1,0 +1,184 @@
+"""Arrays as files hold them (height, width[, channels]) to tensors as batches hold them."""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..batch import IGNORE, DataError
+
+Array: TypeAlias = NDArray[Any]
+Size: TypeAlias = tuple[int, int]
+
+MAX_INDOOR_METRES = 80.0
+"""A median depth beyond this is taken for a wrong unit: no depth camera that we know reads so far."""
+
+
+def check_size(size: Size | None) -> Size | None:
+    """`size` as two positive integers (height, width), or None for the stored size."""
+    if size is None:
+        return None
+    height, width = (int(side) for side in size)
+    if height < 1 or width < 1:
+        raise ValueError(f"size must be two positive numbers (height, width), got {tuple(size)}")
+    return height, width
+
+
+def decode(buffer: Array, where: str) -> Array:
+    """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth.
+
+    Pixels stay where they are stored: the orientation that a camera notes beside them is not applied, as no
+    published pipeline applies it, and modalities that pair pixel for pixel must not turn apart.
+    """
+    try:
+        image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    if _is_cut_jpeg(buffer):
+        image = None  # some versions of OpenCV fill what is missing with gray
+    if image is None:
+        raise DataError(f"{where}: {buffer.size} bytes that do not decode as an image; the file is damaged")
+    if image.ndim == 3:
+        code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        image = cv2.cvtColor(image, code)
+    return np.asarray(image)
+
+
+def _is_cut_jpeg(buffer: Array) -> bool:
+    """Whether a JPEG has no end marker after its header (an embedded thumbnail has one of its own)."""
+    data = buffer.tobytes()
+    if not data.startswith(b"\xff\xd8\xff"):
+        return False
+    place = 2
+    while data[place : place + 1] == b"\xff" and (marker := data[place + 1 : place + 2]) != b"\xda":
+        # Before a marker there may be any number of fill bytes; after it is the segment's length.
+        place += 1 if marker == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4])
+    return data.find(b"\xff\xd9", place) < 0
+
+
+def decode_color(buffer: Array, where: str) -> Array:
+    """Encoded bytes to (H, W, 3) uint8 in RGB order; gray is repeated, 16 bits keep their upper 8."""
+    image = decode(buffer, where)
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise DataError(f"{where}: pixels of {image.dtype}, expected 8 or 16 bits")
+    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
+
+
+def stack_color(images: Iterable[tuple[str, Array]], count: int, size: Size | None) -> Array:
+    """(N, 3, H, W) uint8 of `count` images (H, W, 3), each with where it is from, resized to `size`.
+
+    Raises:
+        DataError: images that differ in size where `size` is None.
+    """
+    result: Array = np.empty((0, 3, 0, 0), np.uint8)
+    for row, (where, image) in enumerate(images):
+        image = image if size is None else resize_color(image, size)
+        if row == 0:
+            result = np.empty((count, 3, *image.shape[:2]), np.uint8)
+        if image.shape[:2] != result.shape[2:]:
+            (h, w), (h_0, w_0) = image.shape[:2], result.shape[2:]
+            raise DataError(f"{where} is {h}×{w}, the first is {h_0}×{w_0}; pass size=(height, width)")
+        result[row] = image.transpose(2, 0, 1)
+    return result
+
+
+def resize_color(image: Array, size: Size) -> Array:
+    """Area average where it shrinks, bilinear where it grows; (H, W[, C]) of any type cv2 takes."""
+    if image.shape[:2] == size:
+        return image
+    shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
+    return np.asarray(
+        cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    )
+
+
+def resize_depth(depth: Array, size: Size) -> Array:
+    """Average the readings only; 0 (no reading) where fewer than half of the area has one.
+
+    Grows by the nearest pixel, so that no reading is invented at an object's edge.
+    """
+    if depth.shape == size:
+        return depth
+    if depth.shape[0] < size[0] or depth.shape[1] < size[1]:
+        return resize_label(depth, size)
+    total = cv2.resize(depth, size[::-1], interpolation=cv2.INTER_AREA)
+    share = cv2.resize((depth > 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    return np.where(share >= 0.5, total / np.maximum(share, 0.5), 0).astype(np.float32)
+
+
+def resize_label(label: Array, size: Size) -> Array:
+    """The nearest pixel's value: no class appears that was not there."""
+    if label.shape == size:
+        return label
+    rows, columns = (
+        ((2 * np.arange(new) + 1) * old // (2 * new)) for new, old in zip(size, label.shape, strict=True)
+    )
+    return np.asarray(label[rows][:, columns])
+
+
+def check_color(image: Array, where: str) -> None:
+    """Raise `DataError` unless unsigned integers, or floats in [0, 1]: 0–255 as floats, NaN."""
+    if image.dtype.kind == "u":
+        return
+    low, high = image.min(), image.max()
+    if not (low >= 0 and high <= 1):  # also for NaN
+        raise DataError(
+            f"{where}: {image.dtype} values from {low:g} to {high:g}, expected [0, 1]; store 0–255 as uint8"
+        )
+
+
+def check_depth(depth: Array, where: str) -> None:
+    """Raise `DataError` for depth (H, W) that cannot be meters with 0 for no reading.
+
+    That is NaN or infinity, negative values, no reading at all, and millimeters taken for meters.
+    """
+    low, high = float(depth.min()), float(depth.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int((~np.isfinite(depth)).sum())
+        raise DataError(f"{where}: depth is not finite at {bad} pixels; mark missing readings with 0")
+    if low < 0:
+        raise DataError(f"{where}: depth goes down to {low:g} m; mark missing readings with 0")
+    if high == 0:
+        raise DataError(f"{where}: depth is zero everywhere, so no pixel has a reading")
+    if high > MAX_INDOOR_METRES and (median := float(np.median(depth[depth > 0]))) > MAX_INDOOR_METRES:
+        raise DataError(
+            f"{where}: the median depth is {median:g} m; this looks like millimeters, pass depth_scale=0.001"
+        )
+
+
+def check_label(label: Array, num_classes: int | None, where: str) -> None:
+    """Raise `DataError` for a label that is no integer in [0, num_classes) and not `IGNORE`."""
+    if label.dtype.kind not in "iu":
+        raise DataError(f"{where}: labels of type {label.dtype}, expected integers")
+    limit = IGNORE if num_classes is None else num_classes
+    wrong = (label < 0) | ((label >= limit) & (label != IGNORE))
+    if wrong.any():
+        raise DataError(
+            f"{where}: label {label[wrong].flat[0]} at {wrong.sum()} pixels, expected 0 to {limit - 1}, or "
+            f"{IGNORE} for pixels to ignore"
+        )
+
+
+def color_tensor(image: Array) -> Tensor:
+    """(H, W[, C]) to (C, H, W) float32; integers are divided by their type's largest value."""
+    planes = cv2.split(image)  # several times as fast as a transpose
+    tensor = torch.empty((len(planes), *image.shape[:2]))
+    for plane, target in zip(planes, tensor, strict=True):
+        target.copy_(torch.from_numpy(plane))
+    return tensor.div_(float(np.iinfo(image.dtype).max)) if image.dtype.kind == "u" else tensor
+
+
+def depth_tensor(depth: Array) -> Tensor:
+    """(H, W) meters to (1, H, W) float32."""
+    return torch.from_numpy(np.ascontiguousarray(depth, dtype=np.float32))[None]
+
+
+def label_tensor(label: Array) -> Tensor:
+    """(H, W) integers to int64."""
+    return torch.from_numpy(np.ascontiguousarray(label)).to(torch.int64)

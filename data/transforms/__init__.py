@@ -1,0 +1,1 @@
+"""What is done to a whole batch on its device: augmentation, geometry, color, channels."""

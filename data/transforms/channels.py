@@ -1,0 +1,129 @@
+"""Views made of an image's own channels, by name: lightness, color, gray."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from kornia.color import rgb_to_grayscale, rgb_to_lab
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ..batch import Batch, DataError, Sample, collate
+
+CHANNELS: Mapping[str, int] = {"rgb": 3, "gray": 1, "l": 1, "ab": 2}
+"""The modalities that an RGB image has in itself, and their channels."""
+
+
+def lab_modalities(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Lightness and color of images, in CIE Lab (D65): L/50 − 1 and ab/110.
+
+    L is 0 … 100, a −86.2 … 98.2 and b −107.9 … 94.5 over all of RGB, so both are in [-1, 1]. In fp32 under
+    any autocast, as bf16 errs by half a unit of L.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 1, H, W) and (B, 2, H, W), fp32.
+
+    Raises:
+        DataError: values outside [0, 1], such as 0–255, which would give an L of thousands without a word.
+    """
+    _check_unit(rgb)
+    with torch.autocast(rgb.device.type, enabled=False):
+        lab = rgb_to_lab(rgb.float())
+    return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
+
+
+def lab_image(light: Tensor, color: Tensor) -> Tensor:
+    """Lab from what `lab_modalities` gives, (B, 3, H, W) in Lab's own units: L 0 … 100."""
+    return torch.cat([(light + 1) * 50, color * 110], dim=1)
+
+
+def split_modalities(modalities: str) -> tuple[str, str]:
+    """`l:ab` -> ("l", "ab"): the teacher's modality and the student's.
+
+    Raises:
+        ValueError: for another form, or one modality twice.
+    """
+    teacher, colon, student = modalities.partition(":")
+    if not (colon and teacher and student) or teacher == student:
+        raise ValueError(
+            f"modalities are TEACHER:STUDENT, two different ones, such as l:ab; got {modalities!r}"
+        )
+    return teacher, student
+
+
+class ChannelModalities(nn.Module):
+    """Puts the named modalities of a batch's `rgb` in its place; modalities that the batch has already pass.
+
+    Args:
+        names: of `CHANNELS`, or names that the batch has, such as `depth`.
+    """
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Batch:
+        """A batch without `rgb` unless that is one of the names; (B, C, H, W) for each."""
+        result = {name: value for name, value in batch.items() if name != "rgb"}
+        makers: dict[str, Callable[[], Tensor]] = {
+            "rgb": lambda: batch["rgb"],
+            "gray": lambda: rgb_to_grayscale(batch["rgb"]),
+            "l": lambda: lab_modalities(batch["rgb"])[0],
+            "ab": lambda: lab_modalities(batch["rgb"])[1],
+        }
+        if "rgb" in batch and {"l", "ab"} <= set(self.names):  # one conversion for both
+            result["l"], result["ab"] = lab_modalities(batch["rgb"])
+        for name in self.names:
+            if name in result:
+                continue
+            if name not in makers or "rgb" not in batch:
+                raise DataError(f"no modality {name!r}: the batch has {', '.join(batch)}; {_known()}")
+            result[name] = makers[name]()
+        return result
+
+
+class ChannelDataset(Dataset[Sample]):
+    """A data set of `rgb` served as its named modalities; the rest of a sample passes.
+
+    Args:
+        dataset: `__len__` and `__getitem__` or `__getitems__`.
+        names: as for `ChannelModalities`.
+    """
+
+    def __init__(self, dataset: Any, names: Sequence[str]) -> None:
+        self.dataset = dataset
+        self.select = ChannelModalities(*names)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a data set of {len(self)} samples")
+        return {name: value[0] for name, value in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these rows, in their order."""
+        if callable(getattr(self.dataset, "__getitems__", None)):
+            batch = self.dataset.__getitems__(list(indices))
+        else:
+            batch = collate([self.dataset[index] for index in indices])
+        served: Batch = self.select(batch)
+        return served
+
+
+def _check_unit(rgb: Tensor) -> None:
+    # On a GPU a look at the values would make every step wait; bytes, which most sets store, cannot be wrong.
+    if rgb.device.type != "cpu":
+        return
+    low, high = float(rgb.min()), float(rgb.max())
+    if not (low >= 0 and high <= 1 + 1e-6):  # also for NaN
+        raise DataError(f"rgb values from {low:g} to {high:g}, expected [0, 1]; divide 0–255 by 255")
+
+
+def _known() -> str:
+    return f"of rgb there are {', '.join(CHANNELS)}"

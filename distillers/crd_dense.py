@@ -1,0 +1,68 @@
+"""Contrast of positions with positions: the same place of both maps against places of other images."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..contrast import CriticHeads, DenseContrast
+from ..models import Outputs
+from .dense import DenseTarget
+from .spec import FeatureSpec, last_maps
+from .term import MemoryLoss, Term
+
+__all__ = ["DenseHeads", "make_crd_dense"]
+
+
+class DenseHeads(nn.Module):
+    """Last maps of both sides in the critic's space on the student's grid: (B, d, H, W) each."""
+
+    def __init__(self, spec: FeatureSpec, embed_dim: int, method: str, *, hypercolumn: bool) -> None:
+        super().__init__()
+        student, _ = last_maps(spec, method)
+        self.target = DenseTarget(spec, -1, method, hypercolumn=hypercolumn)
+        self.reads = self.target.reads
+        self.heads = CriticHeads(student[0], self.target.shape[0], embed_dim)
+
+    def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
+        ours, theirs = student.maps[-1], self.target(teacher)
+        if theirs.shape[-2:] != ours.shape[-2:]:
+            theirs = F.interpolate(theirs, ours.shape[-2:], mode="bilinear", align_corners=False)
+        z_s, z_t = self.heads(ours, theirs)
+        return z_s, z_t
+
+
+def make_crd_dense(
+    spec: FeatureSpec,
+    *,
+    weight: float = 1.0,
+    embed_dim: int = 128,
+    temperature: float = 0.1,
+    objective: str = "nce",
+    queue_size: int = 512,
+    num_positions: int = 24,
+    hypercolumn: bool = True,
+) -> Term:
+    """Contrast of every position of the last maps (`crdkit.contrast.DenseContrast`).
+
+    Not published: the settings are those of the measured tables on NYU-Depth-v2 (docs/results.md).
+
+    Args:
+        spec: two networks with maps.
+        weight: of the term.
+        embed_dim: d of the shared space.
+        temperature: τ.
+        objective: "nce" or "infonce".
+        queue_size: positions of earlier batches kept as negatives.
+        num_positions: positions of each image that serve as negatives; every position is an anchor.
+        hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
+    """
+    contrast = DenseContrast(
+        embed_dim,
+        queue_size=queue_size,
+        num_positions=num_positions,
+        temperature=temperature,
+        objective=objective,
+    )
+    heads = DenseHeads(spec, embed_dim, "crd-dense", hypercolumn=hypercolumn)
+    return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

@@ -1,0 +1,58 @@
+"""Contrast of positions with global vectors, after Deep InfoMax: the paper's choice for NYU-Depth-v2."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..contrast import LocalGlobalContrast
+from ..models import Outputs
+from .crd import GlobalHeads
+from .crd_dense import DenseHeads
+from .spec import FeatureSpec
+from .term import MemoryLoss, Term
+
+__all__ = ["make_crd_local"]
+
+
+class _LocalGlobalHeads(nn.Module):
+    """Local maps and global vectors of both sides, in the order of `LocalGlobalContrast`."""
+
+    def __init__(self, spec: FeatureSpec, embed_dim: int, *, hypercolumn: bool) -> None:
+        super().__init__()
+        self.local = DenseHeads(spec, embed_dim, "crd-local", hypercolumn=hypercolumn)
+        self.glob = GlobalHeads(spec, embed_dim)
+        self.reads = self.local.reads | self.glob.reads
+
+    def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        student_map, teacher_map = self.local(student, teacher)
+        student_global, teacher_global = self.glob(student, teacher)
+        return student_map, student_global, teacher_map, teacher_global
+
+
+def make_crd_local(
+    spec: FeatureSpec,
+    *,
+    weight: float = 1.0,
+    embed_dim: int = 128,
+    temperature: float = 0.1,
+    objective: str = "nce",
+    queue_size: int = 0,
+    hypercolumn: bool = True,
+) -> Term:
+    """Contrast of local features of one side with global vectors of the other, both ways (Tian et al., 2020,
+    section 4.2; `crdkit.contrast.LocalGlobalContrast`).
+
+    Args:
+        spec: two networks with maps.
+        weight: of the term.
+        embed_dim: d of the shared space.
+        temperature: τ.
+        objective: "nce" or "infonce".
+        queue_size: global vectors of earlier batches kept as negatives; 0 for the batch alone.
+        hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
+    """
+    contrast = LocalGlobalContrast(
+        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective
+    )
+    heads = _LocalGlobalHeads(spec, embed_dim, hypercolumn=hypercolumn)
+    return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(1, 3))

@@ -1,0 +1,50 @@
+"""The map of a teacher that positions are compared with."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models import Outputs
+from .spec import FeatureSpec, Shape, map_at
+
+__all__ = ["DenseTarget"]
+
+
+class DenseTarget(nn.Module):
+    """One of a teacher's maps, or its hypercolumn if that map is coarser than the student's.
+
+    The hypercolumn (Hariharan et al., 2015) is the maps from the student's number of rows down, resized to
+    the finest of them and stacked: a classifier's last map alone has hardly any positions. A segmenter's last
+        map
+    is a fused one already.
+
+    Args:
+        spec: of both networks.
+        number: of the map, negative from the last.
+        method: for the message.
+        hypercolumn: whether a coarser map is replaced.
+    """
+
+    def __init__(self, spec: FeatureSpec, number: int, method: str, *, hypercolumn: bool) -> None:
+        super().__init__()
+        student, teacher = map_at(spec, method, number)
+        maps = spec.teacher.maps
+        own = range(len(maps))[number]
+        self.numbers: tuple[int, ...] = (own,)
+        if hypercolumn and teacher[1] < student[1]:
+            self.numbers = tuple(i for i, (_, rows, _) in enumerate(maps) if rows <= student[1])
+        _, height, width = maps[self.numbers[0]]
+        self.shape: Shape = (sum(maps[i][0] for i in self.numbers), height, width)
+        self.reads = frozenset(f"maps.{i}" for i in self.numbers)
+
+    def forward(self, teacher: Outputs) -> Tensor:
+        """(B, *shape)."""
+        if len(self.numbers) == 1:
+            return teacher.maps[self.numbers[0]]
+        size = self.shape[1:]
+        columns = (
+            F.interpolate(teacher.maps[i], size, mode="bilinear", align_corners=False) for i in self.numbers
+        )
+        return torch.cat(list(columns), dim=1)

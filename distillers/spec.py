@@ -1,0 +1,102 @@
+"""What a term is built for, what is known of a batch, and errors that name what networks do not have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ..models import Dimensions
+
+__all__ = ["BatchMeta", "FeatureSpec", "Shape", "classes", "last_maps", "map_at", "refusal", "stage_maps"]
+
+Shape = tuple[int, int, int]
+"""(C, H, W) of a map."""
+
+
+class FeatureSpec(NamedTuple):
+    """What a term is built for: the sizes of a student and of one teacher, and the training set."""
+
+    student: Dimensions
+    teacher: Dimensions
+    num_samples: int
+    """Rows of the training set, M."""
+    labels: Tensor | None = None
+    """The class of every row, (M,), if there are labels."""
+    teacher_classifier: nn.Linear | None = None
+    """The teacher's last layer, if it has one: embedding -> logits."""
+
+
+@dataclass(frozen=True)
+class BatchMeta:
+    """What an objective may know of a batch beside the projected tensors."""
+
+    index: Tensor
+    """Rows of the samples, (B,)."""
+    label: Tensor | None
+    """Classes of the samples, (B,)."""
+
+
+def last_maps(spec: FeatureSpec, method: str) -> tuple[Shape, Shape]:
+    """The last map of the student and of the teacher."""
+    return map_at(spec, method, -1)
+
+
+def map_at(spec: FeatureSpec, method: str, index: int) -> tuple[Shape, Shape]:
+    """The map of this number, stem 0, of the student and of the teacher.
+
+    Raises:
+        ValueError: one of them has no such map.
+    """
+    try:
+        return spec.student.maps[index], spec.teacher.maps[index]
+    except IndexError:
+        raise refusal(spec, method, f"it reads map {index}, which one of them does not have") from None
+
+
+def stage_maps(spec: FeatureSpec, method: str, *, equally_many: bool = False) -> list[tuple[Shape, Shape]]:
+    """The maps beyond the stem, paired from the first stage on; if one network has more, the rest of its maps
+    goes without a partner, as in the published benchmark.
+
+    Raises:
+        ValueError: for no pair, or different counts if `equally_many` is asked for.
+    """
+    student, teacher = spec.student.maps[1:], spec.teacher.maps[1:]
+    if not student or not teacher:
+        raise refusal(spec, method, "it reads the maps beyond the stem, and there are none")
+    if equally_many and len(student) != len(teacher):
+        raise refusal(
+            spec, method, f"it needs equally many maps, got {len(student) + 1} and {len(teacher) + 1}"
+        )
+    return list(zip(student, teacher, strict=False))
+
+
+def classes(spec: FeatureSpec, method: str) -> tuple[int, ...]:
+    """(C,) of the teacher's logits, or (C, H, W) of a segmenter's.
+
+    A student without logits is given a classifier of its own (`Classified`).
+
+    Raises:
+        ValueError: the teacher gives no logits, or the student gives those of other classes.
+    """
+    student, teacher = spec.student.logits, spec.teacher.logits
+    if teacher is None or (student is not None and student != teacher):
+        raise ValueError(
+            f"{method} compares the logits of two networks over the same classes, got a student with "
+            f"{student} and a teacher with {teacher}"
+        )
+    return teacher
+
+
+def refusal(spec: FeatureSpec, method: str, why: str) -> ValueError:
+    """The error of a method that cannot run on these networks."""
+    return ValueError(
+        f"{method} cannot compare these networks: {why}. Student: {_listed(spec.student)}; teacher: "
+        f"{_listed(spec.teacher)}"
+    )
+
+
+def _listed(dimensions: Dimensions) -> str:
+    maps = ", ".join("x".join(map(str, shape)) for shape in dimensions.maps)
+    return f"maps {maps or 'none'}, embedding {dimensions.embedding}"

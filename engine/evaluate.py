@@ -1,0 +1,33 @@
+"""What is measured of the module while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from .errors import TaskError
+from .peers import Peers
+from .rng import isolated_rng
+
+Evaluate = Callable[[nn.Module], dict[str, float]]
+"""The trained module, in eval mode -> values for the history; called on every process."""
+
+
+def measure(
+    evaluate: Evaluate, module: nn.Module, peers: Peers, device: torch.device, *, taken: set[str]
+) -> dict[str, float]:
+    """The main process's values. Modes and random number generators are afterwards as they were."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with isolated_rng(device):
+            metrics = {name: float(value) for name, value in evaluate(module).items()}
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    if clash := sorted(taken & set(metrics)):
+        raise TaskError(f"evaluate returned {clash[0]!r}, a name that the history has already")
+    values = torch.tensor(list(metrics.values()), dtype=torch.float64)
+    return dict(zip(metrics, peers.gather({"values": values})[0]["values"].tolist(), strict=True))

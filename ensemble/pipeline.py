@@ -1,0 +1,72 @@
+"""Ensembles: a pool of teachers, then every method with ensembles of every size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..distillers import METHODS, parse_method, settings_of
+from ..transfer import ClassificationPipeline, RunResult, Transferred
+from .config import EnsembleConfig
+from .pool import EnsembleMean, describe, draw_subset
+
+
+class EnsemblePipeline(ClassificationPipeline):
+    """All stages of a configuration over one set of images; arguments as of `ClassificationPipeline`."""
+
+    config: EnsembleConfig
+
+    def runs(self) -> Iterator[RunResult]:
+        """Every seed, subset of the pool, method and number of teachers, as each is done; the pool first."""
+        self.check()
+        pool = len(self.teachers)
+        for seed in self.config.seed if self.config.teachers else ():
+            if "none" in self.config.method:
+                yield self.judge("none", seed, self.transfer("none", seed))
+            for subset_seed in self.config.subset_seed or (seed,):
+                for number in self.config.teachers:
+                    teachers = draw_subset(pool, number, subset_seed)
+                    for method in self.config.method:
+                        if method != "none":
+                            yield self.distil(method, teachers, subset_seed, seed)
+
+    def distil(self, method: str, teachers: tuple[int, ...], subset_seed: int, seed: int) -> RunResult:
+        """The student, taught by some of the pool, beside what they predict together."""
+        folder = f"runs/{method}/teachers-{len(teachers)}/draw-{subset_seed}/seed-{seed}"
+        transferred = self.transfer(method, seed, teachers, folder=folder)
+        together = EnsembleMean([self.teachers[number] for number in teachers])
+        return self.result(method, seed, transferred, together, teachers=teachers, subset_seed=subset_seed)
+
+    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
+        """A student that nobody taught."""
+        return self.result(method, seed, transferred, None, subset_seed=seed)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Of every teacher for the test split, (N, M, C) float32 on the CPU."""
+        return torch.stack([self.evaluator.logits(teacher.network).vectors for teacher in self.teachers])
+
+    def describe(self) -> dict[str, Any]:
+        """Accuracy, calibration and diversity of the pool; see `describe`."""
+        return describe(self.teachers, self.logits, self.images.test.labels.cpu())
+
+    def memory(self) -> str | None:
+        """What the memories of `crd` take on the device with the most teachers, in a sentence."""
+        named = (parse_method(method) for method in self.config.method)
+        settings = self.settings.get("crd", {})
+        if not self.config.teachers or not any("crd" in terms for terms in named):
+            return None
+        if settings.get("negatives") == "batch":
+            return None
+        width = settings.get("embed_dim", settings_of(METHODS["crd"])["embed_dim"].default)
+        number, rows = max(self.config.teachers), len(self.images.train)
+        own, shared, one = 2 * number, number + 1, rows * width * 4 / 2**20
+        banks = shared if self.config.transfer.share_student else own
+        line = f"crd with {number} teachers keeps {banks} memories of {rows} × {width}: {banks * one:.0f} MiB"
+        if banks == shared:
+            return line
+        return f"{line}; --transfer.share-student would keep {shared}: {shared * one:.0f} MiB"

@@ -1,0 +1,72 @@
+"""The pool of teachers: judged before anything is distilled, and drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..engine import derive_seed
+from ..evaluation import calibration_error, disagreement, divergence
+from ..models import Outputs
+from ..transfer import Teacher, TeacherTargets
+
+
+class EnsembleMean(nn.Module):
+    """What several classifiers predict together: logits are the logarithm of their mean probability.
+
+    Args:
+        teachers: of one modality.
+    """
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        super().__init__()
+        self.targets = TeacherTargets(teachers)
+        self.modality = teachers[0].modality
+
+    def forward(self, images: Tensor) -> Outputs:
+        """The mean's logits (B, C) and the first teacher's embedding."""
+        outputs = self.targets({self.modality: images})
+        return Outputs(mean_logits(torch.stack([o.logits for o in outputs])), (), outputs[0].embedding)
+
+
+def mean_logits(logits: Tensor) -> Tensor:
+    """Logarithm of the mean probability, (B, C), of logits (N, B, C); in fp32 or wider."""
+    log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(2)
+    return log_p.logsumexp(0) - torch.tensor(float(len(logits))).log()
+
+
+def describe(teachers: Sequence[Teacher], logits: Tensor, label: Tensor) -> dict[str, Any]:
+    """What a person wants to know of a pool before it teaches.
+
+    Args:
+        teachers: N of them.
+        logits: theirs for the test split, (N, M, C).
+        label: (M,).
+
+    Returns:
+        `members`: name, top1, calibration_error of each · `ensemble`: both of the mean of their probabilities
+        · `disagreement` and `divergence`: (N, N) as lists.
+    """
+
+    def judged(name: str, rows: Tensor) -> dict[str, Any]:
+        return {
+            "name": name,
+            "top1": float((rows.argmax(1) == label).double().mean()),
+            "calibration_error": calibration_error(rows.double().softmax(1), label),
+        }
+
+    return {
+        "members": [judged(teacher.name, rows) for teacher, rows in zip(teachers, logits, strict=True)],
+        "ensemble": judged("ensemble", mean_logits(logits)),
+        "disagreement": disagreement(logits).tolist(),
+        "divergence": divergence(logits).tolist(),
+    }
+
+
+def draw_subset(size: int, number: int, subset_seed: int) -> tuple[int, ...]:
+    """`number` of `size` teachers, in the order of a permutation that `subset_seed` decides."""
+    generator = torch.Generator().manual_seed(derive_seed("draw", subset_seed))
+    return tuple(torch.randperm(size, generator=generator)[:number].tolist())

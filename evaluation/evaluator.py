@@ -1,0 +1,105 @@
+"""Networks on the test split of a run, on its device, in its precision, shared out over its ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..engine import Accelerator, Evaluate
+from ..models import Outputs
+from .batches import evaluating
+from .classification import ClassificationMetrics, evaluate_classifier
+from .features import Features, extract
+from .segmentation import SegmentationMetrics, evaluate_segmenter
+
+__all__ = ["Evaluator", "SegmentationEvaluator"]
+
+
+class _OnTestSplit:
+    """A test split and how it is read.
+
+    Args:
+        test: the split, with `label` and the modality.
+        num_classes: C.
+        accelerator: device, precision and ranks.
+        modality: name of the entry that the networks take.
+        num_workers: processes that read the split, on each rank.
+    """
+
+    def __init__(
+        self,
+        test: Any,
+        num_classes: int,
+        accelerator: Accelerator,
+        *,
+        modality: str = "rgb",
+        num_workers: int = 0,
+    ) -> None:
+        self.test, self.num_classes, self.accelerator = test, num_classes, accelerator
+        self.modality, self.num_workers = modality, num_workers
+
+    @property
+    def _reading(self) -> dict[str, Any]:
+        device = self.accelerator.device
+        return {"modality": self.modality, "device": device, "num_workers": self.num_workers}
+
+
+class Evaluator(_OnTestSplit):
+    """Judges classifiers of one modality on a test split; every rank calls it, and has the same figures."""
+
+    def __call__(
+        self, network: Callable[[Any], Any], *, teacher: Callable[[Any], Any] | None = None
+    ) -> ClassificationMetrics:
+        """All metrics of `evaluate_classifier`, those beside a teacher if there is one."""
+        with self.accelerator.autocast():
+            return evaluate_classifier(
+                network, self.test, self.num_classes, teacher=teacher, sharded=True, **self._reading
+            )
+
+    def top1(self, deployed: Callable[[Any], nn.Module] = lambda module: module) -> Evaluate:
+        """What a training calls at the end of an epoch: the trained module -> {"top1"}.
+
+        Args:
+            deployed: the trained module -> the network that is judged.
+        """
+        return lambda module: {"top1": self(deployed(module))["top1"]}
+
+    def logits(self, network: nn.Module) -> Features:
+        """A network's logits for every image, with the labels."""
+        with self.accelerator.autocast():
+            return extract(_LogitsAsFeatures(network), self.test, **self._reading)
+
+
+class SegmentationEvaluator(_OnTestSplit):
+    """Judges segmenters of one modality on a test split; every rank calls it, and has the same figures."""
+
+    def __call__(self, network: nn.Module) -> SegmentationMetrics:
+        """All metrics of `evaluate_segmenter`."""
+
+        def predict(images: Tensor) -> Tensor:
+            with self.accelerator.autocast():
+                logits: Tensor = network(images).logits.float()
+            return logits
+
+        with evaluating(network):
+            return evaluate_segmenter(predict, self.test, self.num_classes, sharded=True, **self._reading)
+
+    def summary(self) -> Evaluate:
+        """What a training calls at the end of an epoch: the module -> pixel_accuracy and mean_iou."""
+
+        def evaluate(module: nn.Module) -> dict[str, float]:
+            found = self(module)
+            return {"pixel_accuracy": found["pixel_accuracy"], "mean_iou": found["mean_iou"]}
+
+        return evaluate
+
+
+class _LogitsAsFeatures(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Outputs:
+        return Outputs(None, (), self.network(images).logits)

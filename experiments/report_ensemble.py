@@ -1,0 +1,166 @@
+"""The report of an ensemble run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .report import Page
+from .scenario import Outcome, Scenario
+from .tables import Column, Run, Summary
+
+if TYPE_CHECKING:
+    from crdkit.engine import Accelerator
+    from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
+    from crdkit.transfer import RunResult
+
+
+def make_pipeline(config: EnsembleConfig, accelerator: Accelerator, folder: Path) -> EnsemblePipeline:
+    """The pipeline over the configuration's images."""
+    from crdkit.data import load_splits
+    from crdkit.ensemble import EnsemblePipeline
+
+    return EnsemblePipeline(config, load_splits(config.data, accelerator.device), accelerator, folder)
+
+
+def begin(pipeline: EnsemblePipeline, folder: Path) -> None:
+    """What the memories will take, then the pool: trained or read, judged, and told in pool.json."""
+    from rich.console import Console
+
+    from crdkit.common import write_json
+
+    pipeline.check()
+    if memory := pipeline.memory():
+        pipeline.accelerator.print(memory)
+    pool = pipeline.describe()
+    if pipeline.accelerator.is_main_process:
+        write_json(folder / "pool.json", pool)
+        Console().print(pool_table(pool))
+        if not pipeline.config.teachers:
+            print(f"the pool alone: {folder / 'pool.json'}")
+
+
+def name_of(done: RunResult) -> str:
+    """Method and number of teachers."""
+    return f"{done.method}, {teachers_in_words(len(done.teachers))}" if done.teachers else done.method
+
+
+def in_words(done: RunResult) -> str:
+    """A run's error, for a line of the terminal."""
+    return f"error {100 * (1 - done.metrics['top1']):.2f}"
+
+
+def columns(config: EnsembleConfig, summary: Summary) -> list[Column]:
+    """The table's."""
+    return columns_of(config.teachers)
+
+
+def columns_of(teachers: Sequence[int]) -> list[Column]:
+    """The error of the last epoch for each number of teachers, then that of the best."""
+    return [
+        Column(f"{kind}error_{n}", f"{kind.rstrip('_')} {teachers_in_words(n)}".strip(), digits=2, lower=True)
+        for kind in ("", "best_")
+        for n in teachers
+    ]
+
+
+def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
+    """A row of results.json for each method, seed and subset: `error_N` and `best_error_N` of N teachers.
+
+    The student alone has the same error whatever the number.
+    """
+    found: dict[tuple[str, int, int | None], Run] = {}
+    for done in runs:
+        key = done.method, done.seed, done.subset_seed
+        row = found.setdefault(key, {"method": done.method, "seed": done.seed, "metrics": {}})
+        if done.subset_seed is not None:
+            row["subset_seed"] = done.subset_seed
+        for number in (len(done.teachers),) if done.teachers else config.teachers:
+            row["metrics"][f"error_{number}"] = 1 - done.metrics["top1"]
+            row["metrics"][f"best_error_{number}"] = 1 - done.metrics["best_top1"]
+            row["metrics"][f"agreement_{number}"] = done.metrics.get("agreement")
+    return list(found.values())
+
+
+def pool_and_ensembles(pipeline: EnsemblePipeline, runs: Sequence[RunResult]) -> dict[str, Any]:
+    """The pool as `describe` gives it, and `ensembles`: by size the error of each ensemble that taught."""
+    from crdkit.ensemble import mean_logits
+
+    label = pipeline.images.test.labels.cpu()
+    drawn = dict.fromkeys(tuple(sorted(done.teachers)) for done in runs if done.teachers)
+    errors: dict[str, list[float]] = {}
+    for teachers in sorted(drawn, key=len):
+        named = mean_logits(pipeline.logits[list(teachers)]).argmax(1)
+        errors.setdefault(str(len(teachers)), []).append(float((named != label).double().mean()))
+    return {**pipeline.describe(), "ensembles": errors}
+
+
+def pool_figures(pool: Mapping[str, Any]) -> str:
+    """A pool of teachers in words: its members, and the errors of the ensembles that taught, percent."""
+    accuracies = [100 * member["top1"] for member in pool["members"]]
+    errors = [100 * member["calibration_error"] for member in pool["members"]]
+    count, together = len(accuracies), pool["ensemble"]
+    apart = 100 * sum(map(sum, pool["disagreement"])) / max(count * (count - 1), 1)
+    taught = ", ".join(
+        f"{n}: {100 * statistics.fmean(values):.2f}" for n, values in pool["ensembles"].items()
+    )
+    return (
+        f"{count} members: top-1 {statistics.fmean(accuracies):.2f} on average ({min(accuracies):.2f} to "
+        f"{max(accuracies):.2f}), calibration error {statistics.fmean(errors):.1f}; two of them disagree on "
+        f"{apart:.1f} % of the images. All together: top-1 {100 * together['top1']:.2f}, calibration error "
+        f"{100 * together['calibration_error']:.1f}. Error of the ensembles that taught, by size: {taught}."
+    )
+
+
+def pool_table(pool: Mapping[str, Any]) -> Any:
+    """Accuracy, calibration and diversity of the members, for a terminal."""
+    from rich.table import Table
+
+    table = Table(title="the pool")
+    for heading in ("member", "top-1", "calibration error", "disagreement", "KL"):
+        table.add_column(heading, justify="left" if heading == "member" else "right")
+    count = len(pool["members"])
+    for number, member in enumerate([*pool["members"], {**pool["ensemble"], "name": "all together"}]):
+        cells = [f"{100 * member['top1']:.2f}", f"{100 * member['calibration_error']:.1f}"]
+        if 1 < count > number:  # means over the other members
+            cells.append(f"{100 * sum(pool['disagreement'][number]) / (count - 1):.1f}")
+            cells.append(f"{sum(pool['divergence'][number]) / (count - 1):.3f}")
+        table.add_row(member["name"], *cells)
+    return table
+
+
+def page(outcome: Outcome) -> Page:
+    """Error against the number of teachers, diversity of the pool, learning curves."""
+    from .charts import error_curves
+    from .pictures import matrix_picture
+
+    config, pool = outcome.pipeline.config, outcome.teachers
+    error_curves(
+        outcome.pictures / "errors.png", outcome.summary, config.teachers, ensembles=pool["ensembles"]
+    )
+    matrix_picture(
+        outcome.pictures / "diversity.png",
+        {"disagreement": pool["disagreement"], "KL(row ‖ column)": pool["divergence"]},
+    )
+    return {
+        "title": f"Ensembles into {config.student}",
+        "notes": pool_figures(pool),
+        "curves": [Column("top1", "top-1")],
+        "drawn": {
+            "Error against the number of teachers": "errors.png",
+            "How the members differ": "diversity.png",
+        },
+    }
+
+
+def teachers_in_words(number: int) -> str:
+    """`1 teacher`, `2 teachers`."""
+    return f"{number} teacher{'s' * (number > 1)}"
+
+
+SCENARIO = Scenario(
+    "ensemble", make_pipeline, in_words, columns, page, name=name_of, rows=rows, begin=begin,
+    teachers=pool_and_ensembles, shown=lambda columns: columns[: len(columns) // 2], heading="error, percent",
+)  # fmt: skip

@@ -1,0 +1,94 @@
+"""The report of frozen networks judged by a linear probe and by nearest neighbors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .tables import Column, Run, summarize, terminal_table
+
+if TYPE_CHECKING:
+    from crdkit.evaluation import Features, ProbeResult
+
+
+class Row(NamedTuple):
+    """One of the weights: its name in the table, its number among those of that name, where it is."""
+
+    name: str
+    number: int
+    network: str
+    weights: str
+
+
+class Judged(NamedTuple):
+    """A row with its figures, and its test features in the plane if wanted."""
+
+    row: Row
+    top1: float
+    knn: float
+    probe: ProbeResult
+    statistics: str
+    points: Features | None
+
+    def as_run(self) -> Run:
+        """The row of results.json."""
+        details = self.probe._asdict() | {"network": self.row.network, "statistics": self.statistics}
+        del details["top1"]
+        metrics = {"top1": self.top1, "knn": self.knn, "probe": details}
+        return {"method": self.row.name, "seed": self.row.number, "metrics": metrics}
+
+
+def report(config: Any, judged: Sequence[Judged], class_names: Sequence[str]) -> None:
+    """config.yaml, results.json, report.md with its pictures, and the table on the terminal."""
+    from rich.console import Console
+
+    from .command import write_config
+    from .pictures import embedding_picture
+    from .provenance import environment
+    from .report import write_report, write_results
+
+    runs = [one.as_run() for one in judged]
+    columns = (Column("top1", "linear probe"), Column("knn", f"{config.neighbors}-NN"))
+    data, folder = config.data, config.output
+    preset = data.source if data.root is None else data.root.stem
+    named = replace(config, weights=tuple(one.row.name for one in judged))  # without places on this machine
+    write_results(
+        folder, task="probe", preset=preset, runs=runs, environment=environment(), config=asdict(named)
+    )
+    write_config(config, folder)
+    drawn = {}
+    for one in judged:
+        if one.points is not None:
+            name = "tsne-" + re.sub(r"[^\w.-]+", "-", f"{one.row.name}-{one.row.number}") + ".png"
+            embedding_picture(folder / "pictures" / name, *one.points, class_names=class_names or None)
+            drawn[f"t-SNE of {one.row.name}, {one.row.number}"] = name
+    title = f"Frozen features on {preset}"
+    write_report(folder, columns, title=title, notes=method(config, judged), drawn=drawn)
+    Console().print(terminal_table(summarize(runs), columns))
+    print(f"report: {folder / 'report.md'}")
+
+
+def method(config: Any, judged: Sequence[Judged]) -> str:
+    """How the figures came about, as Markdown: a paragraph, and a line for each of the weights."""
+    first = judged[0].probe
+    layer = "the embedding" if config.layer is None else f"map {config.layer}"
+    if config.grid is not None:
+        layer += f" averaged to {config.grid}×{config.grid}"
+    setting = {"logistic": "C of a logistic regression", "sgd": "the learning rate of SGD"}[config.probe]
+    lines = [
+        f"Top-1 on {first.n_test:,} test images, percent. Features: {layer}, networks frozen. The linear "
+        f"probe is fitted on {first.n_train:,} training images; {setting} is the best on a fifth of them, "
+        f"held out. k-NN: cosine similarity, {config.neighbors} neighbors, temperature 0.07.\n",
+        "| method | number | network | dimensions | chosen | held-out accuracy | normalized with figures |",
+        "|---|---:|---|---:|---:|---:|---|",
+    ]
+    for one in judged:
+        probe = one.probe
+        cells = (
+            one.row.name, one.row.number, one.row.network, probe.dimension, f"{probe.chosen:g}",
+            f"{100 * max(probe.validation):.1f}", one.statistics,
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"

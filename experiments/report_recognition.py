@@ -1,0 +1,100 @@
+"""The report of a cross-modal run whose students are probed and fine-tuned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .report import Page, listed
+from .scenario import Outcome, Scenario
+from .tables import Column, Summary
+
+if TYPE_CHECKING:
+    from crdkit.crossmodal import RecognitionConfig, RecognitionPipeline
+    from crdkit.engine import Accelerator
+    from crdkit.transfer import RunResult
+
+QUERIES, NEIGHBORS = 6, 5
+
+
+def make_pipeline(config: RecognitionConfig, accelerator: Accelerator, folder: Path) -> RecognitionPipeline:
+    """The pipeline over the configuration's images."""
+    from crdkit.crossmodal import RecognitionPipeline, load_recognition
+
+    return RecognitionPipeline(config, load_recognition(config.data, accelerator.device), accelerator, folder)
+
+
+def in_words(done: RunResult) -> str:
+    """A run's figures, for a line of the terminal."""
+    metrics = done.metrics
+    probes = [f"{100 * value:.1f}" for name, value in metrics.items() if name.startswith("probe_")]
+    tuned = 100 * metrics["finetune_top1"]
+    return f"probes {' '.join(probes)}, k-NN {100 * metrics['knn']:.1f}, fine-tuned {tuned:.1f}"
+
+
+def layers_in(summary: Summary) -> list[Column]:
+    """A column for the linear probe of each layer, from the stem on."""
+    probes = dict.fromkeys(n for method in summary.values() for n in method if n.startswith("probe_"))
+    return [Column(name, f"layer {name.removeprefix('probe_')}") for name in probes]
+
+
+def columns(config: RecognitionConfig | None, summary: Summary) -> list[Column]:
+    """A probe for each layer, neighbors, fine-tuning."""
+    return [
+        *layers_in(summary),
+        Column("knn", "k-NN"),
+        Column("finetune_top1", "fine-tuned"),
+        Column("finetune_best_top1", "best fine-tuned"),
+    ]
+
+
+def page(outcome: Outcome) -> Page:
+    """Accuracy by layer, retrieved neighbors, learning curves of the fine-tuning."""
+    from .charts import layer_curves
+
+    pipeline, config = outcome.pipeline, outcome.pipeline.config
+    layer_curves(outcome.pictures / "layers.png", outcome.summary, layers_in(outcome.summary))
+    _draw_neighbors(outcome)
+    found = [f"{100 * teacher['top1']:.1f}" for teacher in outcome.teachers]
+    accuracy = f", top-1 {' and '.join(found)}" if found else ""
+    sees = listed(config.teacher.modality)
+    return {
+        "title": f"{sees} to {config.student_modality}",
+        "notes": (
+            f"The teacher ({listed(config.teacher.architecture)}) sees {sees}{accuracy}; "
+            f"the student ({config.student}) sees {config.student_modality}. "
+            f"{len(pipeline.data.dataset)} images without labels."
+        ),
+        "curves": [Column("top1", "fine-tuning, top-1")],
+        "drawn": {
+            "Linear probes by layer": "layers.png",
+            "Nearest test images of the embedding: query, then its neighbors": "neighbors.png",
+        },
+    }
+
+
+def _draw_neighbors(outcome: Outcome) -> None:
+    import torch
+
+    from crdkit.evaluation import nearest
+
+    from .pictures import retrieval_picture
+
+    pipeline, first = outcome.pipeline, outcome.pipeline.config.seed[0]
+    test = pipeline.images.test
+    queries = torch.linspace(0, len(test) - 1, QUERIES).round().long()
+    found = {}
+    for done in outcome.runs:
+        if done.seed == first:
+            vectors = pipeline.embeddings[done.method, first].vectors
+            # The first neighbor of a test image among the test images is itself.
+            found[done.method] = nearest(vectors[queries], vectors, neighbors=NEIGHBORS + 1)[:, 1:].tolist()
+    retrieval_picture(
+        outcome.pictures / "neighbors.png",
+        lambda row: test[row]["rgb"].cpu().numpy(),
+        queries.tolist(),
+        found,
+    )
+
+
+SCENARIO = Scenario("recognition", make_pipeline, in_words, columns, page)

@@ -1,0 +1,96 @@
+"""The report of a cross-modal run whose students segment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .report import Page, listed
+from .scenario import Outcome, Scenario
+from .tables import Column, Summary
+
+if TYPE_CHECKING:
+    from crdkit.crossmodal import SegmentationConfig, SegmentationPipeline
+    from crdkit.engine import Accelerator
+    from crdkit.transfer import RunResult
+
+    from .pictures import PanelRow
+
+COLUMNS = (
+    Column("pixel_accuracy", "pixel accuracy"),
+    Column("mean_iou", "mean IoU"),
+    Column("best_pixel_accuracy", "best pixel accuracy"),
+    Column("best_mean_iou", "best mean IoU"),
+)
+ROWS = 4
+"""Samples in the picture of predictions."""
+
+
+def make_pipeline(config: SegmentationConfig, accelerator: Accelerator, folder: Path) -> SegmentationPipeline:
+    """The pipeline over the configuration's samples."""
+    from crdkit.crossmodal import SegmentationPipeline, load_samples
+
+    modalities = tuple(dict.fromkeys((*config.teacher.modality, config.student_modality)))
+    return SegmentationPipeline(config, load_samples(config.data, modalities), accelerator, folder)
+
+
+def in_words(done: RunResult) -> str:
+    """A run's figures, for a line of the terminal."""
+    return _figures(done.metrics)
+
+
+def columns(config: SegmentationConfig, summary: Summary) -> list[Column]:
+    """The table's."""
+    return list(COLUMNS)
+
+
+def page(outcome: Outcome) -> Page:
+    """Predictions of the first seed side by side, if the samples are RGB and depth, and learning curves."""
+    config, samples = outcome.pipeline.config, outcome.pipeline.samples
+    sees = listed(config.teacher.modality)
+    return {
+        "title": f"{sees} to {config.student_modality}",
+        "notes": f"The teacher sees {sees} and {_teachers_in_words(outcome.teachers)}",
+        "curves": COLUMNS[:2],
+        "panel": _panel(outcome),
+        "class_names": samples.class_names,
+    }
+
+
+def _figures(metrics: Mapping[str, Any]) -> str:
+    accuracy, iou = (100 * metrics[name] for name in ("pixel_accuracy", "mean_iou"))
+    return f"pixel accuracy {accuracy:.1f}, mean IoU {iou:.1f}"
+
+
+def _teachers_in_words(teachers: Sequence[Mapping[str, float]]) -> str:
+    if not teachers:
+        return "never saw the labels."
+    return f"reaches {'; '.join(map(_figures, teachers))} on the test split."
+
+
+def _panel(outcome: Outcome) -> list[PanelRow]:
+    import torch
+
+    from .pictures import PanelRow
+
+    config, test = outcome.pipeline.config, outcome.pipeline.samples.test
+    if set(config.teacher.modality) != {"rgb"} or config.student_modality != "depth":
+        return []
+    batch = test.__getitems__([round(i * (len(test) - 1) / (ROWS - 1)) for i in range(ROWS)])
+    depth = batch["depth"].to(outcome.pipeline.accelerator.device)
+    predictions = {}
+    with torch.no_grad():
+        for done in outcome.runs:
+            if done.seed == config.seed[0]:
+                predictions[done.method] = done.network.eval()(depth).logits.argmax(1).cpu()
+    return [
+        PanelRow(
+            batch["rgb"][i], batch["depth"][i], batch["label"][i],
+            {method: maps[i] for method, maps in predictions.items()},
+        )
+        for i in range(ROWS)
+    ]  # fmt: skip
+
+
+SCENARIO = Scenario("crossmodal", make_pipeline, in_words, columns, page)

@@ -1,0 +1,127 @@
+"""A run of a pipeline from its configuration to its report: the same for every pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .command import session, write_config
+from .report import Page, write_report, write_results
+from .tables import Column, Run, Summary, summarize, terminal_table
+
+if TYPE_CHECKING:
+    from crdkit.engine import Accelerator
+    from crdkit.transfer import RunResult
+
+
+class Outcome(NamedTuple):
+    """What a report is made of."""
+
+    pipeline: Any
+    runs: Sequence[RunResult]
+    summary: Summary
+    columns: Sequence[Column]
+    teachers: Any
+    """As `Scenario.teachers` gave it."""
+    extra: Any
+    """As `Scenario.collect` gave it."""
+    pictures: Path
+    """The folder for pictures."""
+
+
+def method_of(done: RunResult) -> str:
+    """The name of a run in lines and legends: its method."""
+    return done.method
+
+
+def row_for_each(config: Any, runs: Sequence[RunResult]) -> list[Run]:
+    """A row of results.json for each run."""
+    return [{"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in runs]
+
+
+def teacher_metrics(pipeline: Any, runs: Sequence[RunResult]) -> list[dict[str, float]]:
+    """The metrics of each teacher that has some; no teacher is made for them if no method has one."""
+    if all(method == "none" for method in pipeline.config.method):
+        return []
+    return [metrics for metrics in pipeline.teacher_metrics() if metrics]
+
+
+def nothing(pipeline: Any, *given: Any) -> Any:
+    """For what a pipeline does not need."""
+    return None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How a pipeline is made and reported. Functions get the pipeline; `run` calls the rest."""
+
+    task: str
+    """As results.json calls it."""
+    make_pipeline: Callable[[Any, Accelerator, Path], Any]
+    """(configuration, accelerator, run folder) -> pipeline."""
+    in_words: Callable[[RunResult], str]
+    """What one run reached, for a line of the terminal."""
+    columns: Callable[[Any, Summary], list[Column]]
+    """(configuration, summary) -> the report's table."""
+    page: Callable[[Outcome], Page]
+    """Draws the task's own pictures, on the main process, and says what the report says besides the table."""
+    name: Callable[[RunResult], str] = method_of
+    """A run's name in lines and legends."""
+    rows: Callable[[Any, Sequence[RunResult]], list[Run]] = row_for_each
+    """(configuration, runs) -> the rows of results.json."""
+    begin: Callable[[Any, Path], Any] = nothing
+    """(pipeline, run folder) on every process, before the first run."""
+    teachers: Callable[[Any, Sequence[RunResult]], Any] = teacher_metrics
+    """(pipeline, runs) on every process -> `teacher` of results.json: a mapping, or a list of them."""
+    collect: Callable[[Any, Sequence[RunResult]], Any] = nothing
+    """(pipeline, runs) on every process -> what `page` needs that all of them must compute together."""
+    shown: Callable[[list[Column]], list[Column]] = list
+    """The report's columns -> those of the terminal's table."""
+    heading: str | None = None
+    """Of the terminal's table."""
+
+
+def run(scenario: Scenario, config: Any, name: str, preset: str) -> Path:
+    """Every run of a configuration, then results.json, report.md and the table; returns the run folder.
+
+    Args:
+        name: of the script, for the run folder.
+        preset: the configuration's name, for the folder and the title.
+    """
+    from rich.console import Console
+
+    with session(config, f"{name}-{preset}") as (folder, accelerator, provenance):
+        pipeline = scenario.make_pipeline(config, accelerator, folder)
+        if accelerator.is_main_process:
+            write_config(config, folder)
+        scenario.begin(pipeline, folder)
+        runs = []
+        for done in pipeline.runs():
+            runs.append(done)
+            accelerator.print(f"{scenario.name(done)}, seed {done.seed}: {scenario.in_words(done)}")
+        if not runs:
+            return folder
+        teachers, extra = scenario.teachers(pipeline, runs), scenario.collect(pipeline, runs)
+        if accelerator.is_main_process:
+            rows = scenario.rows(config, runs)
+            write_results(
+                folder, task=scenario.task, preset=preset, runs=rows, environment=provenance,
+                config=asdict(config), teacher=teachers,
+            )  # fmt: skip
+            summary = summarize(rows)
+            columns = scenario.columns(config, summary)
+            page = scenario.page(
+                Outcome(pipeline, runs, summary, columns, teachers, extra, folder / "pictures")
+            )
+            histories: dict[str, list[list[dict[str, Any]]]] = {}
+            for done in runs:
+                histories.setdefault(scenario.name(done), []).append(done.history)
+            baseline = "none" if "none" in config.method else None
+            page["title"] += f": {preset}"
+            write_report(folder, columns, baseline=baseline, histories=histories, **page)
+            shown = scenario.shown(columns)
+            Console().print(terminal_table(summary, shown, baseline=baseline, title=scenario.heading))
+            print(f"report: {folder / 'report.md'}")
+    return folder

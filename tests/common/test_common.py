@@ -1,0 +1,99 @@
+"""Whole files, manifests, and the nearest names."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from crdkit.common import (
+    ManifestError,
+    atomically,
+    differences,
+    nearest,
+    plain,
+    read_manifest,
+    write_json,
+    write_manifest,
+    write_text,
+)
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    write_text(path, "one")
+    with pytest.raises(RuntimeError), atomically(path) as made:
+        made.write_text("half of tw")
+        raise RuntimeError
+    assert path.read_text() == "one" and [p.name for p in path.parent.iterdir()] == ["file.txt"]
+    write_text(path, "two")
+    assert path.read_text() == "two"
+
+
+def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    with atomically(tmp_path / "a.bin") as made:
+        os.close(os.open(made, os.O_CREAT | os.O_WRONLY, 0o600))
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.bin").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path: Path) -> None:
+    with atomically(tmp_path / "folder") as made:
+        made.mkdir()
+        (made / "a").write_text("a")
+        assert not (tmp_path / "folder").exists() and made.suffix == ""
+        write_manifest(made, {"lr": 0.1})
+    assert read_manifest(tmp_path / "folder").fingerprint == {"lr": 0.1}
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+    with pytest.raises(OSError), atomically(tmp_path / "folder") as made:
+        made.mkdir()
+        (made / "b").write_text("b")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["missing", "cut", "flipped", "elsewhere", "no manifest", "no json", "no size"]
+)
+def test_what_is_not_as_the_manifest_says_is_named(fault: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "weights.bin").write_bytes(b"abcd")
+    write_manifest(folder, {"seed": 1})
+    assert read_manifest(folder).files["weights.bin"]["bytes"] == 4
+    named = "weights.bin"
+    if fault == "missing":
+        (folder / "weights.bin").unlink()
+    elif fault in ("cut", "flipped"):
+        (folder / "weights.bin").write_bytes(b"abc" if fault == "cut" else b"abce")
+    elif fault == "elsewhere":
+        (tmp_path / "other").write_bytes(b"abcd")
+        text = (folder / "manifest.json").read_text().replace("weights.bin", "../other")
+        (folder / "manifest.json").write_text(text)
+        named = "other"
+    else:
+        named = "manifest.json"
+        if fault == "no manifest":
+            (folder / named).unlink()
+        elif fault == "no json":
+            (folder / named).write_text("{")
+        else:
+            write_json(folder / named, {"fingerprint": {}, "files": {"weights.bin": {}}})
+    with pytest.raises(ManifestError, match=named):
+        read_manifest(folder)
+    if fault == "flipped":
+        assert read_manifest(folder, verify=False).fingerprint == {"seed": 1}
+
+
+def test_differences_are_told_by_their_path() -> None:
+    saved = {"data": {"size": 32, "root": Path("a")}, "seeds": (0, 1), "old": 1}
+    assert differences(plain(saved), saved) == []
+    found = differences(saved, {"data": {"size": 64, "root": "a"}, "seeds": [0, 1], "new": {"x": 2}})
+    assert [line.split(":")[0] for line in found] == ["data.size", "old", "new.x"]
+    assert "32" in found[0] and "64" in found[0]
+
+
+def test_near_names_come_before_all_names() -> None:
+    assert "resnet20" in nearest("resnet2", ["vgg8", "resnet20"]) and "vgg8" not in nearest(
+        "resnet2", ["vgg8", "resnet20"]
+    )
+    assert "vgg8, wrn" in nearest("zzz", ["vgg8", "wrn"])
+    assert "(100 in all)" in nearest("zzz", [f"name-{i}" for i in range(100)])

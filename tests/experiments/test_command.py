@@ -1,0 +1,192 @@
+"""Command line, run folder and the course of a run, without a pipeline."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from crdkit.experiments import report_ensemble, scenario
+from crdkit.experiments.command import parse, run_folder, write_config
+from crdkit.experiments.report import Page
+from crdkit.experiments.tables import Column
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration as those of the pipelines."""
+
+    method: tuple[str, ...] = ("none", "kd")
+    setting: tuple[str, ...] = ()
+    output: Path | None = None
+    resume: bool = False
+    precision: str | None = None
+    cpu: bool = True
+    trackers: tuple[str, ...] = ()
+
+
+PRESETS = {"digits": Config(), "cifar100": Config(setting=("kd.temperature=4", "crd.momentum=0.5"))}
+
+
+def parsed(*arguments: str, default: str = "digits") -> tuple[str, Config]:
+    return parse("compress.py", list(arguments), PRESETS, default=default, description="A test.")
+
+
+def test_settings_of_the_preset_stay_below_those_of_the_prompt(tmp_path: Path) -> None:
+    assert parsed() == ("digits", Config())
+    preset, config = parsed("cifar100", "--setting", "kd.temperature=2", "--setting", "at.weight=1")
+    assert preset == "cifar100"
+    assert config.setting == ("kd.temperature=4", "crd.momentum=0.5", "kd.temperature=2", "at.weight=1")
+    write_config(config, tmp_path / "new")
+    found = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
+    assert found["setting"] == list(config.setting) and found["output"] is None
+    assert parsed("cifar100", "--cpu")[1].setting == PRESETS["cifar100"].setting
+    assert parsed("--setting", "kd.temperature=2")[1].setting == ("kd.temperature=2",)
+
+
+def test_unknown_presets_are_answered_with_the_nearest() -> None:
+    with pytest.raises(SystemExit, match=r"compress.py: .*'cifar10'.* cifar100\?"):
+        parsed("cifar10")
+    with pytest.raises(SystemExit, match=r"'zzz'.*digits, cifar100"):
+        parsed("zzz")
+
+
+def test_every_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = {run_folder(None, False, "crossmodal-nyu", share=str) for _ in range(3)}
+    assert len(folders) == 3 and not list(tmp_path.iterdir())
+    assert all(folder.parent == Path("runs") for folder in folders)
+    assert run_folder(None, False, "x", share=lambda own: "main's") == Path("runs/main's")
+    output = tmp_path / "out"
+    assert run_folder(output, False, "x", share=str) == output
+    output.mkdir()
+    (output / "file").touch()
+    with pytest.raises(FileExistsError, match=str(output)):
+        run_folder(output, False, "x", share=str)
+    assert run_folder(output, True, "x", share=str) == output
+    with pytest.raises(ValueError, match="--output"):
+        run_folder(None, True, "x", share=str)
+
+
+SESSION = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from crdkit.experiments.command import session
+
+config = SimpleNamespace(output=None, resume=False, precision=None, cpu=True, trackers=())
+with session(config, "run") as (folder, accelerator, provenance):
+    time.sleep(accelerator.process_index)
+    (Path(sys.argv[1]) / f"rank{accelerator.process_index}").write_text(
+        f"{folder} {accelerator.num_processes} {accelerator.project_dir}"
+    )
+"""
+
+
+def test_all_processes_of_a_run_have_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SESSION)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "script.py", "."], cwd=tmp_path, capture_output=True, text=True,
+        timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = ((tmp_path / f"rank{rank}").read_text() for rank in (0, 1))
+    assert first == second
+    folder, processes, trackers = first.split()
+    assert folder.startswith("runs/run-") and processes == "2" and trackers == folder
+
+
+def result(method: str, seed: int, **more: Any) -> Any:
+    given = {"teachers": (), "subset_seed": None, "details": {}, "network": None, **more}
+    metrics = {"top1": 0.5 + 0.1 * seed, "best_top1": 0.7}
+    history = [{"epoch": 1, "top1": 0.3}, {"epoch": 2, "top1": 0.5}]
+    return SimpleNamespace(method=method, seed=seed, metrics=metrics, history=history, **given)
+
+
+@dataclass
+class FakePipeline:
+    """Results without a training."""
+
+    config: Config
+    results: list[Any]
+    teachers: list[dict[str, float]] = field(default_factory=list)
+
+    def runs(self) -> Iterator[Any]:
+        yield from self.results
+
+    def teacher_metrics(self) -> list[dict[str, float]]:
+        return self.teachers
+
+
+def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]], config: Config) -> Path:
+    def page(outcome: scenario.Outcome) -> Page:
+        assert outcome.extra == len(results) and outcome.columns == columns
+        return {"title": "A run", "notes": "A note.", "curves": columns}
+
+    columns = [Column("top1", "top-1")]
+    how = scenario.Scenario(
+        "task", lambda config, accelerator, folder: FakePipeline(config, results, teachers),
+        lambda done: f"top-1 {100 * done.metrics['top1']:.0f}", lambda config, summary: columns, page,
+        collect=lambda pipeline, runs: len(runs),
+    )  # fmt: skip
+    return scenario.run(how, config, "script", "digits")
+
+
+def test_a_run_leaves_lines_results_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(output=tmp_path / "out", setting=("kd.temperature=2",))
+    results = [result(method, seed) for seed in (0, 1) for method in ("none", "kd")]
+    assert run_fake(tmp_path, results, [{}, {"top1": 0.9}], config) == tmp_path / "out"
+    printed = capsys.readouterr().out
+    assert "kd, seed 1: top-1 60" in printed and "55.0 ± 7.1" in printed
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (found["task"], found["preset"], found["teacher"]) == ("task", "digits", {"top1": 0.9})
+    assert [(one["method"], one["seed"]) for one in found["runs"]] == [
+        ("none", 0), ("kd", 0), ("none", 1), ("kd", 1)
+    ]  # fmt: skip
+    assert found["config"]["setting"] == ["kd.temperature=2"]
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "# A run: digits\n" in report and "A note." in report and "pictures/curves.png" in report
+    assert (tmp_path / "out" / "config.yaml").is_file()
+
+
+def test_teachers_are_listed_if_several_and_absent_if_none(tmp_path: Path) -> None:
+    for name, teachers, expected in (
+        ("two", [{"top1": 0.9}, {"top1": 0.8}], [{"top1": 0.9}, {"top1": 0.8}]),
+        ("none", [{}], None),
+    ):
+        run_fake(tmp_path, [result("kd", 0)], teachers, Config(output=tmp_path / name))
+        found = json.loads((tmp_path / name / "results.json").read_text())
+        assert found.get("teacher") == expected
+    alone = Config(output=tmp_path / "alone", method=("none",))
+    run_fake(tmp_path, [result("none", 0)], [{"top1": 0.9}], alone)
+    assert "teacher" not in json.loads((tmp_path / "alone" / "results.json").read_text())
+
+
+def test_without_runs_there_is_no_report(tmp_path: Path) -> None:
+    folder = run_fake(tmp_path, [], [], Config(output=tmp_path / "out"))
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+
+
+def test_a_row_of_an_ensemble_has_the_errors_of_all_numbers() -> None:
+    config: Any = SimpleNamespace(teachers=(1, 2))
+    runs = [
+        result("none", 1, subset_seed=1),
+        result("kd", 1, subset_seed=7, teachers=(3,)),
+        result("kd", 1, subset_seed=7, teachers=(3, 0)),
+        result("kd", 1, subset_seed=8, teachers=(2,)),
+    ]
+    alone, both, one = report_ensemble.rows(config, runs)
+    assert alone["metrics"]["error_1"] == alone["metrics"]["error_2"] == pytest.approx(0.4)
+    assert both["subset_seed"] == 7 and {"error_1", "error_2", "best_error_2"} <= set(both["metrics"])
+    assert one["subset_seed"] == 8 and "error_2" not in one["metrics"]
+    assert [report_ensemble.name_of(done) for done in runs[:3]] == ["none", "kd, 1 teacher", "kd, 2 teachers"]
+    titles = [column.title for column in report_ensemble.columns(config, {})]
+    assert titles == ["1 teacher", "2 teachers", "best 1 teacher", "best 2 teachers"]

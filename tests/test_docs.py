@@ -1,0 +1,41 @@
+"""The examples of the documentation, run as a reader would copy them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from crdkit.distillers import METHODS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def examples(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_examples_of_ones_own_run(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = examples("your-own.md")[number]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(METHODS, "cosine", METHODS["kd"])  # whatever the example adds is taken back
+    exec(compile(code, f"docs/your-own.md, example {number}", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    methods = {0: ["kd", "crd+kd"], 1: ["none", "crd-dense"], 2: []}[number]
+    found = [line.split() for line in lines if len(line.split()) == 2 and line.split()[0] in methods]
+    assert [name for name, _ in found] == methods and all(0 <= float(value) <= 1 for _, value in found)
+    if number == 2:
+        assert METHODS["cosine"].__name__ == "make_cosine"
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", text))
+    assert len(named) >= 7
+    for name in named:
+        assert (DOCS.parent / name).is_file(), name
+    for path, member in re.findall(r"`(\w+/\w+\.py)` `(\w+)(?:\.\w+)?`", text):
+        assert member in (DOCS.parent / path).read_text(encoding="utf-8")

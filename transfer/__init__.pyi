@@ -1,0 +1,45 @@
+from .cache import Cache, CachedAugmentations, cached_targets, read_rows
+from .classification import ClassificationPipeline, fingerprint_of, statistics_of
+from .config import PipelineConfig, TeachersConfig, TransferConfig
+from .data import TransferData
+from .dry_run import check_pipeline, dry_step
+from .networks import classifier_of, make_network, normalize_by, with_normalization
+from .pipeline import Network, Pipeline
+from .results import RunResult, Supervision, Transferred
+from .spec import make_spec, reads_of
+from .targets import Targets, Teacher, TeacherTargets, alike
+from .task import PretrainTask, TransferModule, TransferTask
+
+__all__ = [
+    "Cache",
+    "CachedAugmentations",
+    "ClassificationPipeline",
+    "Network",
+    "Pipeline",
+    "PipelineConfig",
+    "PretrainTask",
+    "RunResult",
+    "Supervision",
+    "Targets",
+    "Teacher",
+    "TeacherTargets",
+    "TeachersConfig",
+    "TransferConfig",
+    "TransferData",
+    "TransferModule",
+    "TransferTask",
+    "Transferred",
+    "alike",
+    "cached_targets",
+    "check_pipeline",
+    "classifier_of",
+    "dry_step",
+    "fingerprint_of",
+    "make_network",
+    "make_spec",
+    "normalize_by",
+    "read_rows",
+    "reads_of",
+    "statistics_of",
+    "with_normalization",
+]

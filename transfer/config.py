@@ -1,0 +1,150 @@
+"""What a person can set for a transfer, the same in every pipeline; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..engine import RunConfig, TrainConfig
+
+SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+"""Students that the published benchmark trains at a fifth of the others' learning rate."""
+
+
+@dataclass(frozen=True)
+class TeachersConfig:
+    """Stage 1: one teacher or several, trained here or read from files.
+
+    The four lists are taken in turn: with `--teacher.number 4` and two architectures, teachers 0 and 2 have
+    the first. Two teachers of two modalities are `--teacher.modality rgb depth --teacher.architecture
+    resnet18 depth_cnn`.
+    """
+
+    modality: tuple[str, ...] = ("rgb",)
+    """What each teacher sees."""
+    architecture: tuple[str, ...] = ("resnet32x4",)
+    """Any names that `crdkit.models.create` takes."""
+    weights: tuple[str, ...] = ()
+    """For each teacher a file with its weights (a published .pth, too), torchvision's `imagenet`, or `none`
+    to train it here; all are trained here if absent."""
+    normalization: tuple[str, ...] = ("data",)
+    """For each teacher the mean and deviation that its input is normalized with: `data` (measured on the
+    training split), `imagenet`, `half` (0.5 and 0.5), `none`, or numbers: `0.5,0.4,0.4/0.2,0.2,0.2`."""
+    number: int | None = None
+    """Teachers; as many as the longest of the lists if absent."""
+    differ_by: Literal["seed", "bootstrap", "snapshots"] = "seed"
+    """`seed`: other first weights and another order · `bootstrap`: also a sample of the training data, drawn
+    with replacement · `snapshots`: each goes on from the one before it, for as many epochs, at a learning
+    rate that starts anew (Huang et al., 2017); for schedules that end near 0."""
+    seed: int = 0
+    """Of the first teacher's training; each has the next number. The teachers are the same for all runs."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimization of a teacher that is trained here."""
+
+    def __post_init__(self) -> None:
+        if not (self.modality and self.architecture and self.normalization):
+            raise ValueError(
+                "teacher.modality, teacher.architecture and teacher.normalization need a name each"
+            )
+        if self.number is not None and self.number < 1:
+            raise ValueError(f"teacher.number must be at least 1, got {self.number}")
+        if self.differ_by == "snapshots" and len({*self.architecture}) * len({*self.modality}) > 1:
+            raise ValueError(f"snapshots are of one architecture, got {', '.join(self.architecture)}")
+
+    def __len__(self) -> int:
+        """How many teachers there are."""
+        lists = (self.modality, self.architecture, self.weights, self.normalization)
+        return self.number or max(map(len, lists))
+
+    def modality_of(self, number: int) -> str:
+        """What teacher `number` sees."""
+        return self.modality[number % len(self.modality)]
+
+    def architecture_of(self, number: int) -> str:
+        """The architecture of teacher `number`."""
+        return self.architecture[number % len(self.architecture)]
+
+    def weights_of(self, number: int) -> str | None:
+        """The weights of teacher `number`; None for one that is trained here."""
+        weights = self.weights[number % len(self.weights)] if self.weights else "none"
+        return None if weights == "none" else weights
+
+    def normalization_of(self, number: int) -> str:
+        """The normalization of teacher `number`."""
+        return self.normalization[number % len(self.normalization)]
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """Stage 2: from the teachers to the student."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimization of the student and of what is trained along with it; the defaults are the published recipe
+    of CIFAR-100."""
+    cached_augmentations: int = 0
+    """Augmentations of every sample that are drawn once: the teachers see each once, and all runs read their
+    outputs from a cache. 0 draws anew in every step and runs the teachers there."""
+    cache: Path | None = None
+    """Folder of a cache on disk, that other runs may share; `cache` in the run folder if absent."""
+    cache_on: Literal["auto", "device", "disk"] = "auto"
+    """Where the cache is: in the device's memory, or mapped from disk; `auto`: on disk if `cache` is named or
+    it is larger than `cache_limit`."""
+    cache_limit: float = 4.0
+    """GiB of the device's memory that a cache may take."""
+    cache_dtype: Literal["float32", "float16"] = "float32"
+    """How the teachers' outputs are kept; float16 holds 3 digits."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """Of the terms of several teachers; the paper adds them up."""
+    share_student: bool = False
+    """One head and one memory of the student for all teachers of `crd`: nearly half the memory."""
+
+    def __post_init__(self) -> None:
+        if self.cached_augmentations < 0:
+            raise ValueError(
+                f"transfer.cached_augmentations must be 0 or more, got {self.cached_augmentations}"
+            )
+        if not self.cache_limit > 0:
+            raise ValueError(f"transfer.cache_limit must be positive, got {self.cache_limit}")
+
+
+@dataclass(frozen=True)
+class PipelineConfig(RunConfig):
+    """Settings that every pipeline has."""
+
+    method: tuple[str, ...] = ("none", "kd", "crd", "crd+kd")
+    """`none` (the student alone), a distiller, or a sum with optional factors such as `crd+0.5*kd`."""
+    setting: tuple[str, ...] = ()
+    """Settings of distillers, such as `kd.temperature=2` or `crd.num_negatives=4096`; those of a preset stay
+    in force beside them."""
+    student: str = "resnet8x4"
+    """The student's architecture: any name that `crdkit.models.create` takes."""
+    student_lr: float | None = None
+    """Its learning rate; if absent that of transfer.train, and a fifth of it for MobileNetV2, ShuffleV1 and
+    ShuffleV2, as published."""
+    task_weight: float | None = None
+    """Weight of the cross-entropy with labels, if the transfer sees them; if absent the published one: 1, for
+    `kd` alone 0.1."""
+    teacher: TeachersConfig = field(default_factory=TeachersConfig)
+    """Stage 1."""
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """Stage 2."""
+
+    def __post_init__(self) -> None:
+        for name in ("method", "seed"):
+            given = getattr(self, name)
+            if not given:
+                raise ValueError(f"name at least one {name}")
+            if twice := [value for value in given if given.count(value) > 1]:
+                raise ValueError(f"{name} {twice[0]!r} stands twice")
+        if self.student_lr is not None and not self.student_lr > 0:
+            raise ValueError(f"student_lr must be positive, got {self.student_lr}")
+        if self.task_weight is not None and not self.task_weight >= 0:
+            raise ValueError(f"task_weight must not be negative, got {self.task_weight}")
+
+    @property
+    def lr(self) -> float:
+        """The student's learning rate."""
+        if self.student_lr is not None:
+            return self.student_lr
+        return self.transfer.train.lr / (5 if self.student in SLOW_STUDENTS else 1)

@@ -1,0 +1,34 @@
+"""What a transfer reads: samples of one modality or several, with a stable index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..data import Statistics
+
+
+@dataclass(frozen=True)
+class TransferData:
+    """The samples of a transfer and what is done to them before a network sees them."""
+
+    dataset: Any
+    """M samples with `index` and every modality, or what `augment` makes them of."""
+    augment: nn.Module
+    """batch -> batch with every modality under its name, all moved alike; may be cached."""
+    modality: str
+    """What the student sees."""
+    statistics: Statistics
+    """Of every modality, for the normalization of networks that are made by name."""
+    size: tuple[int, int]
+    """(H, W) of every modality."""
+    disturb: nn.Module | None = None
+    """batch -> batch: what the student's modality undergoes on top, anew in every step."""
+    labels: Tensor | None = None
+    """The class of every sample, (M,), if the transfer may see it."""
+
+    def shape(self, modality: str) -> tuple[int, int, int]:
+        """(C, H, W) of a modality."""
+        return (len(self.statistics.mean[modality]), *self.size)

@@ -1,0 +1,139 @@
+"""One step of each training on networks that are thrown away: what cannot work is told before any trains."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..data import Batch
+from ..distillers import Term
+from ..engine import Accelerator, SupervisedTask, Task, check_task, seeded, weighted_sum
+from ..models import Outputs, from_parts, take_parts
+from .cache import read_rows
+from .spec import reads_of
+from .targets import Targets, Teacher
+from .task import PretrainTask, TransferTask
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+SAMPLES = 2
+"""Samples of a dry step; fewer if the last batch of an epoch has fewer."""
+
+
+def check_pipeline(pipeline: Pipeline) -> None:
+    """Build what every method needs and take one step of it on networks that are thrown away.
+
+    Raises:
+        ValueError: a method that cannot run on these networks, weights that do not fit, a last batch of one
+            sample under batch normalization.
+    """
+    accelerator, config = pipeline.accelerator, pipeline.config
+    with seeded(0):
+        teachers = _teachers(pipeline)
+        for number, teacher in enumerate(teachers):
+            if pipeline.own_teachers is None and pipeline.trains_teacher(number):
+                labels = pipeline.supervise(teacher.modality)
+                network = copy.deepcopy(teacher.network)
+                task = SupervisedTask(network, labels.augment, modality=teacher.modality)
+                size = config.teacher.train.batch_size
+                dry_step(task, labels.dataset, size, accelerator, what=f"teacher {teacher.name}")
+            teacher.network.to(accelerator.device)
+        pipeline.require_fitting(teachers)
+        for method in config.method:
+            student = pipeline.make_student()
+            terms = pipeline.make_terms(method, student, [] if method == "none" else teachers)
+            if terms or pipeline.data.labels is not None:
+                _check_transfer(pipeline, method, student, terms, teachers if terms else [])
+
+
+def dry_step(task: Task, dataset: Any, batch_size: int, accelerator: Accelerator, *, what: str) -> None:
+    """Forward, backward and a write of the memory, with as few samples as a batch of an epoch ever has.
+
+    Args:
+        task: over networks that nobody needs afterwards; they end on the device and in training mode.
+        dataset: what it is to train on.
+        batch_size: of the training.
+        what: names the training in messages.
+
+    Raises:
+        ValueError: the step fails; if the cause is a last batch of one sample, the message says so.
+        TaskError: the task breaks the engine's contract.
+    """
+    check_task(task)
+    last = len(dataset) % batch_size or min(batch_size, len(dataset))
+    device = accelerator.device
+    batch = read_rows(dataset, range(min(SAMPLES, last)))
+    batch = {name: value.to(device) for name, value in batch.items()}
+    task.module.to(device).train()
+    for part in (task.memory, *task.frozen):
+        if part is not None:
+            part.to(device)
+    try:
+        with accelerator.autocast():
+            terms, extra = task.terms(task.module, batch)
+        weighted_sum(terms, task.weights_at(0)).backward()
+        with torch.no_grad():
+            task.update(batch, extra)
+    except (ValueError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+        if last == 1 and "more than 1 value per channel" in str(error):
+            raise ValueError(
+                f"{what}: the last batch of an epoch has one of the {len(dataset)} samples, from which batch "
+                f"normalization has no statistics; choose another batch size than {batch_size}"
+            ) from error
+        raise ValueError(f"{what} cannot be trained: {error}") from error
+
+
+class ReducedTargets(nn.Module):
+    """Targets of which a term gets the parts that it says it reads, as a cache would give them.
+
+    Args:
+        targets: batch -> all that the teachers say.
+        reads: for each teacher the names of the parts.
+    """
+
+    def __init__(self, targets: Targets, reads: Sequence[frozenset[str]]) -> None:
+        super().__init__()
+        self.targets, self.reads = targets, reads
+
+    def forward(self, batch: Batch) -> tuple[Outputs, ...]:
+        pairs = zip(self.targets(batch), self.reads, strict=True)
+        return tuple(from_parts(take_parts(outputs, names)) for outputs, names in pairs)
+
+
+def _teachers(pipeline: Pipeline) -> list[Teacher]:
+    """Untrained ones: one of each kind, and a second of the first kind if there are more teachers than
+    kinds."""
+    if all(method == "none" for method in pipeline.config.method):
+        return []
+    if pipeline.own_teachers is not None:
+        return pipeline.own_teachers
+    config = pipeline.config.teacher
+    first: dict[tuple[str, str, str | None], int] = {}
+    for number in range(len(config)):
+        kind = config.architecture_of(number), config.modality_of(number), config.weights_of(number)
+        first.setdefault(kind, number)
+    numbers = list(first.values())
+    return [pipeline.make_teacher(n) for n in numbers + numbers[: len(config) > len(numbers)]]
+
+
+def _check_transfer(
+    pipeline: Pipeline, method: str, student: nn.Module, terms: dict[str, Term], teachers: Sequence[Teacher]
+) -> None:
+    reads = reads_of(terms.values(), len(teachers))
+    dataset, seen = pipeline.seen(teachers, reads, live=True)
+    if teachers:
+        seen["targets"] = ReducedTargets(seen["targets"], reads)
+    kept = {name: term for name, term in terms.items() if term.weight}
+    tasks: list[Task] = [
+        PretrainTask(student, term.pretrain, **seen) for term in terms.values() if term.pretrain is not None
+    ]
+    if kept or pipeline.data.labels is not None:
+        tasks.append(TransferTask(student, kept, task_weight=pipeline.task_weight(terms), **seen))
+    for task in tasks:
+        batch_size = pipeline.config.transfer.train.batch_size
+        dry_step(task, dataset, batch_size, pipeline.accelerator, what=method)

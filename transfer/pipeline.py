@@ -1,0 +1,300 @@
+"""The base of the pipelines: teachers, the transfer to a student, and a judge; finished stages are kept."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Subset
+
+from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
+from ..engine import (
+    Evaluate,
+    OptimizerFactory,
+    Schedule,
+    StageRunner,
+    SupervisedTask,
+    derive_seed,
+    digest,
+    seeded,
+)
+from .cache import Cache, cached_targets
+from .config import PipelineConfig
+from .data import TransferData
+from .dry_run import check_pipeline
+from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
+from .spec import make_spec, reads_of
+from .targets import Teacher, TeacherTargets, no_targets
+from .task import PretrainTask, TransferTask, without_classifier
+
+Network = nn.Module | Callable[[], nn.Module]
+"""A network, or what makes one: its weights are drawn anew for each seed."""
+
+
+class Pipeline(ABC):
+    """Teachers, the transfer to a student by every method and seed, and what judges the student: a pipeline
+    says how its networks are made, which labels there are, and how a student is judged.
+
+    Args:
+        config: the run's settings.
+        data: what the transfer reads.
+        stages: trains the stages in the run folder, or loads them.
+        student: a network of one's own in the place of `config.student`, returning `Outputs` for the
+            student's modality in its own units; a module is copied for each run, a function called for each.
+        teachers: networks of one's own in the place of `config.teacher`; a bare module sees `rgb`.
+        optimizer: trainable parameters -> the student's optimizer, in the place of the configured one.
+        schedule: (step, steps in all) -> factor on its learning rate.
+
+    Raises:
+        ValueError: an unknown method or setting; the nearest names are suggested.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        data: TransferData,
+        stages: StageRunner,
+        *,
+        student: Network | None = None,
+        teachers: Sequence[Teacher | nn.Module] | None = None,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
+        for method in config.method:
+            parse_method(method)
+        self.settings, self.checked = parse_settings(config.setting), False
+        check_settings(self.settings)
+        self.config, self.data, self.stages, self.accelerator = config, data, stages, stages.accelerator
+        self.own_student, self.optimizer, self.schedule = student, optimizer, schedule
+        self.own_teachers = None if teachers is None else [_named(t, i) for i, t in enumerate(teachers)]
+        self.teacher_histories: dict[int, list[dict[str, Any]]] = {}
+        """Of the teachers that were trained here, by their number."""
+
+    @abstractmethod
+    def build_student(self) -> nn.Module:
+        """The student of the configuration, its weights drawn from the global generator."""
+
+    @abstractmethod
+    def build_teacher(self, number: int) -> nn.Module:
+        """Teacher `number` of the configuration: with the weights of its file, else drawn."""
+
+    @abstractmethod
+    def supervise(self, modality: str) -> Supervision:
+        """The labels that a network of a modality is trained with and judged by."""
+
+    @abstractmethod
+    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
+        """What a student is good for."""
+
+    def trains_teacher(self, number: int) -> bool:
+        """Whether teacher `number` is trained here."""
+        return self.config.teacher.weights_of(number) is None
+
+    def require_fitting(self, teachers: Sequence[Teacher]) -> None:  # noqa: B027 - a pipeline may demand nothing
+        """Raise `ValueError`, naming the teacher, for one that cannot teach here."""
+
+    def transfer_evaluate(self, deploy: Callable[[nn.Module], nn.Module]) -> Evaluate | None:
+        """What is measured during the transfer; `deploy`: trained student -> the network that is judged."""
+        return None
+
+    def teacher_metrics(self) -> list[dict[str, float]]:
+        """What each teacher reaches on its own task; {} for one of which nothing is known."""
+        return []
+
+    def runs(self) -> Iterator[RunResult]:
+        """Every method with every seed, as each is done; the teachers first."""
+        self.check()
+        if any(method != "none" for method in self.config.method):
+            _ = self.teachers
+        for seed in self.config.seed:
+            for method in self.config.method:
+                yield self.run(method, seed)
+
+    def run(self, method: str, seed: int) -> RunResult:
+        """One method with one seed: the transfer from all teachers, then the judge."""
+        return self.judge(method, seed, self.transfer(method, seed))
+
+    def check(self) -> None:
+        """Take one step of every training, once, on networks that are thrown away.
+
+        Raises:
+            ValueError: what cannot run, told before the first teacher trains; see `check_pipeline`.
+        """
+        if not self.checked:
+            check_pipeline(self)
+            self.checked = True
+
+    @cached_property
+    def teachers(self) -> list[Teacher]:
+        """Stage 1: the teachers, trained, read or given, on the device."""
+        teachers = self.own_teachers
+        if teachers is None:
+            teachers = []
+            for number in range(len(self.config.teacher)):
+                teachers.append(self._train_teacher(number, teachers[-1].network if teachers else None))
+        for teacher in teachers:
+            teacher.network.to(self.accelerator.device)
+        self.require_fitting(teachers)
+        return teachers
+
+    def transfer(
+        self, method: str, seed: int, teachers: Sequence[int] | None = None, *, folder: str = ""
+    ) -> Transferred:
+        """Stage 2: a student, taught by a method; the same first weights for every method of a seed.
+
+        Args:
+            teachers: the numbers of those that teach; all if absent.
+            folder: within the run folder; `runs/METHOD/seed-N` if absent.
+        """
+        folder = folder or f"runs/{method}/seed-{seed}"
+        # The teachers' training may not come between the draws below.
+        chosen = [] if method == "none" else self.teachers
+        chosen = chosen if teachers is None else [chosen[number] for number in teachers]
+        with seeded(seed):
+            student = self.make_student()
+            terms = self.make_terms(method, student, chosen)
+        if not terms and self.data.labels is None:
+            return Transferred(student, student, [])
+        settings = {name: self.settings.get(name, {}) for name in terms}
+        fingerprint = fingerprint_of_transfer(method, settings, student, chosen, self.config.transfer)
+        reads = reads_of(terms.values(), len(chosen))
+        for name, term in terms.items():
+            if term.pretrain is not None:
+                stage = f"{folder}/pretrain-{name}"
+                self._pretrain(stage, student, term, self.seen(chosen, reads), seed, fingerprint)
+        # AB and FSP end with what they train before: labels alone follow, if there are any.
+        kept = {name: term for name, term in terms.items() if term.weight}
+        deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
+        history: list[dict[str, Any]] = []
+        if kept or self.data.labels is not None:
+            dataset, seen = self.seen(chosen if kept else [], reads)
+            task = TransferTask(student, kept, task_weight=self.task_weight(terms), **seen)
+            train = replace(self.config.transfer.train, lr=self.config.lr)
+            history = self.stages.train(
+                f"{folder}/transfer", task, dataset, train, seed, fingerprint=fingerprint,
+                evaluate=self.transfer_evaluate(deploy), optimizer=self.optimizer, schedule=self.schedule,
+            )  # fmt: skip
+        student.to(self.accelerator.device)
+        network = deploy(student).to(self.accelerator.device)
+        if self.accelerator.is_main_process:
+            keep_student(self.stages.folder / folder, student, network)
+        return Transferred(network, student, history)
+
+    def make_student(self) -> nn.Module:
+        """The student, configured or given."""
+        if self.own_student is None:
+            return self.build_student()
+        own = self.own_student
+        return copy.deepcopy(own) if isinstance(own, nn.Module) else own()
+
+    def make_teacher(self, number: int) -> Teacher:
+        """Teacher `number` before any training; its number and file stand in the message of what goes
+        wrong."""
+        config = self.config.teacher
+        try:
+            with seeded(config.seed + number):
+                network = self.build_teacher(number)
+        except (ValueError, OSError) as error:
+            source = config.weights_of(number) or config.architecture_of(number)
+            raise type(error)(f"teacher {number} ({source}): {error}") from error
+        return Teacher(network, config.modality_of(number), f"{config.architecture_of(number)}-{number}")
+
+    def make_terms(self, method: str, student: nn.Module, teachers: Sequence[Teacher]) -> dict[str, Term]:
+        """The terms of a method for these networks; none without a teacher."""
+        config = self.config.transfer
+        if not teachers:
+            return {}
+        specs = [make_spec(student, teacher, self.data) for teacher in teachers]
+        return build_terms(
+            method, specs, self.settings, reduction=config.reduction, share_student=config.share_student
+        )
+
+    def task_weight(self, terms: Mapping[str, Term]) -> float | None:
+        """The weight of the labels: the configured one, else the smallest that a term was published with."""
+        if self.data.labels is None:
+            return None
+        published = min((term.task_weight for term in terms.values()), default=1.0)
+        return published if self.config.task_weight is None else self.config.task_weight
+
+    def seen(
+        self, teachers: Sequence[Teacher], reads: Sequence[frozenset[str]], *, live: bool = False
+    ) -> tuple[Any, dict[str, Any]]:
+        """The data set of a transfer, and for its task what is done to a batch and what the teachers say."""
+        data, config = self.data, self.config.transfer
+        seen: dict[str, Any] = {"modality": data.modality, "disturb": data.disturb}
+        if config.cached_augmentations and not live:
+            return self._cache.dataset(teachers, reads), {**seen, "targets": cached_targets}
+        targets = TeacherTargets(teachers) if teachers else None
+        frozen = () if targets is None else (targets,)
+        return data.dataset, {
+            **seen,
+            "targets": targets or no_targets,
+            "augment": data.augment,
+            "frozen": frozen,
+        }
+
+    @cached_property
+    def _cache(self) -> Cache:
+        config = self.config.transfer
+        return Cache(
+            self.data, config.cached_augmentations, seed=self.config.teacher.seed, dtype=config.cache_dtype,
+            place="disk" if config.cache is not None and config.cache_on == "auto" else config.cache_on,
+            folder=config.cache or self.stages.folder / "cache", limit=config.cache_limit * 2**30,
+            fingerprint=self.stages.fingerprint, accelerator=self.accelerator,
+        )  # fmt: skip
+
+    def _train_teacher(self, number: int, before: nn.Module | None) -> Teacher:
+        teacher, config = self.make_teacher(number), self.config.teacher
+        if not self.trains_teacher(number):
+            return teacher
+        labels, train, seed = self.supervise(teacher.modality), config.train, config.seed + number
+        fingerprint: dict[str, Any] = {
+            "differ_by": config.differ_by,
+            "modality": teacher.modality,
+            "initial": digest(teacher.network.state_dict()),
+        }
+        if config.differ_by == "snapshots" and before is not None:
+            teacher.network.load_state_dict(before.state_dict())
+            train = replace(train, warmup_epochs=0.0)
+            fingerprint["begin"] = digest(before.state_dict())
+        samples = labels.dataset
+        if config.differ_by == "bootstrap":
+            generator = torch.Generator().manual_seed(derive_seed("bootstrap", seed))
+            rows = torch.randint(len(samples), (len(samples),), generator=generator)
+            samples = Subset(samples, rows.tolist())
+        self.teacher_histories[number] = self.stages.train(
+            f"teachers/{teacher.modality}-seed-{seed}",
+            SupervisedTask(teacher.network, labels.augment, modality=teacher.modality), samples, train, seed,
+            evaluate=labels.evaluate, fingerprint=fingerprint,
+        )  # fmt: skip
+        return teacher
+
+    def _pretrain(
+        self, stage: str, student: nn.Module, term: Term, seen: Any, seed: int, fingerprint: Mapping[str, Any]
+    ) -> None:
+        """The training that some methods put before the transfer, at a constant learning rate."""
+        assert term.pretrain is not None
+        dataset, how = seen
+        if term.pretrain.epochs:
+            train = replace(
+                self.config.transfer.train, epochs=term.pretrain.epochs, schedule="constant",
+                warmup_epochs=0.0, lr=term.pretrain.lr or self.config.lr,
+            )  # fmt: skip
+            with without_classifier(student):
+                self.stages.train(
+                    stage, PretrainTask(student, term.pretrain, **how), dataset, train, seed,
+                    fingerprint=fingerprint, optimizer=self.optimizer,
+                )  # fmt: skip
+        term.pretrain.finish()
+
+
+def _named(teacher: Teacher | nn.Module, number: int) -> Teacher:
+    if isinstance(teacher, Teacher):
+        return teacher
+    return Teacher(teacher, name=f"{type(teacher).__name__}-{number}")

@@ -1,0 +1,85 @@
+"""What the stages of a pipeline hand on, and leave in the run folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from ..common import MANIFEST
+from ..engine import Evaluate, digest
+from ..models import save_weights
+from .config import TransferConfig
+from .targets import Teacher
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One method with one seed, done."""
+
+    method: str
+    seed: int
+    metrics: dict[str, Any]
+    """Fractions of 1: of the last epoch, best_… of the best, and what the judge adds."""
+    history: list[dict[str, Any]]
+    """Of the training whose accuracy the metrics tell."""
+    network: nn.Module
+    """The student as it is used, with its normalization, on the device."""
+    teachers: tuple[int, ...] = ()
+    """The numbers of the teachers that it learned from."""
+    subset_seed: int | None = None
+    """Of the draw of the teachers from a pool."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What a report draws, such as matrices."""
+
+
+class Supervision(NamedTuple):
+    """Labels to train a network of one modality with."""
+
+    dataset: Any
+    augment: nn.Module
+    evaluate: Evaluate | None
+
+
+class Transferred(NamedTuple):
+    """A student after its transfer."""
+
+    network: nn.Module
+    """As it is judged and kept: for SimKD with the teacher's classifier."""
+    student: nn.Module
+    history: list[dict[str, Any]]
+
+
+def fingerprint_of_transfer(
+    method: str,
+    settings: Mapping[str, Any],
+    student: nn.Module,
+    teachers: Sequence[Teacher],
+    config: TransferConfig,
+) -> dict[str, Any]:
+    """By what a transfer is known, beside its training's settings and the data; JSON values."""
+    kept = ("cached_augmentations", "cache_dtype", "reduction", "share_student")
+    return {
+        "method": method,
+        "settings": dict(settings),
+        "student": digest(student.state_dict()),
+        "teachers": [digest(teacher.network.state_dict()) for teacher in teachers],
+        "transfer": {name: getattr(config, name) for name in kept},
+    }
+
+
+def keep_student(folder: Path, student: nn.Module, network: nn.Module) -> None:
+    """Write the weights of a student, and of what is used in its place, unless those of this transfer are
+    there."""
+    trainings = [*folder.glob(f"pretrain-*/{MANIFEST}"), *folder.glob(f"transfer/{MANIFEST}")]
+    made = max((path.stat().st_mtime for path in trainings), default=math.inf)
+    files = {"student.safetensors": student, "deployed.safetensors": network}
+    for name, module in files.items():
+        path = folder / name
+        is_kept = path.exists() and path.stat().st_mtime >= made
+        if not is_kept and (module is not student or name == "student.safetensors"):
+            save_weights(module, path)

@@ -1,0 +1,160 @@
+"""The one transfer step, which compression, ensembles and cross-modal transfer share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Batch
+from ..distillers import BatchMeta, PretrainStage, Term
+from ..engine import Task, augment_in_fp32, label_loss
+from ..models import Outputs
+from .networks import classifier_of
+from .targets import Targets
+
+
+class TransferModule(nn.Module):
+    """The student and the projectors of its terms: all that trains in a transfer.
+
+    Returns the student's logits and, for each term, the tensors that its objective compares: no more, as
+    accelerate copies what a module returns into fp32.
+    """
+
+    def __init__(self, student: nn.Module, projectors: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.student = student
+        self.projectors = nn.ModuleDict(projectors)
+
+    def forward(
+        self, images: Tensor, targets: tuple[Outputs, ...]
+    ) -> tuple[Tensor | None, dict[str, tuple[Any, ...]]]:
+        outputs: Outputs = self.student(images)
+        return outputs.logits, {name: project(outputs, targets) for name, project in self.projectors.items()}
+
+
+class TransferTask(Task):
+    """Targets without gradients, the student's outputs, the terms; the memory is written last.
+
+    Args:
+        student: the network that learns, returning `Outputs`.
+        terms: the method's terms by name, as `build_terms` gives them.
+        targets: what the teachers say of a batch.
+        modality: what the student sees of a batch.
+        augment: batch -> batch, for teachers and student alike; None if the batches are cached ones.
+        disturb: batch -> batch: what the student's modality undergoes on top, anew in every step.
+        task_weight: of the cross-entropy with the batch's labels, the term `task`; None for a transfer that
+            sees no label.
+        frozen: the teachers, if `targets` runs them; kept from training.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        terms: Mapping[str, Term],
+        targets: Targets,
+        *,
+        modality: str = "rgb",
+        augment: nn.Module | None = None,
+        disturb: nn.Module | None = None,
+        task_weight: float | None = None,
+        frozen: tuple[nn.Module, ...] = (),
+    ) -> None:
+        self.parts = dict(terms)
+        self.targets, self.modality, self.augment, self.disturb = targets, modality, augment, disturb
+        self.task_weight = task_weight
+        self.module = TransferModule(student, {name: term.projector for name, term in terms.items()})
+        self.memory = nn.ModuleDict({name: term.objective for name, term in terms.items()})
+        self.frozen = frozen
+        self.weights = {name: term.weight for name, term in terms.items()}
+        if task_weight is not None:
+            self.weights = {"task": task_weight, **self.weights}
+
+    def weights_at(self, epoch: int) -> dict[str, float]:
+        """A term with a warm-up has weight·(epoch + 1)/warm-up until it is over, as published."""
+        weights = dict(self.weights)
+        for name, term in self.parts.items():
+            if epoch + 1 < term.warmup_epochs:
+                weights[name] *= (epoch + 1) / term.warmup_epochs
+        return weights
+
+    def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
+        images, targets = see(self, batch)
+        logits, projected = module(images, targets)
+        meta = BatchMeta(batch["index"], batch.get("label"))
+        terms = {name: term.loss(projected[name], meta) for name, term in self.parts.items()}
+        if self.task_weight is not None:
+            terms = {"task": label_loss(logits, batch["label"]), **terms}
+        return terms, {name: term.to_remember(projected[name]) for name, term in self.parts.items()}
+
+    def update(self, batch: Batch, extra: Any) -> None:
+        meta = BatchMeta(batch["index"], batch.get("label"))
+        for name, term in self.parts.items():
+            term.update(extra[name], meta)
+
+
+class PretrainTask(Task):
+    """What comes before the transfer, if a method has it: its loss alone.
+
+    Args:
+        stage: the method's.
+        the rest: as for `TransferTask`.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        stage: PretrainStage,
+        targets: Targets,
+        *,
+        modality: str = "rgb",
+        augment: nn.Module | None = None,
+        disturb: nn.Module | None = None,
+        frozen: tuple[nn.Module, ...] = (),
+    ) -> None:
+        self.stage = stage
+        self.targets, self.modality, self.augment, self.disturb = targets, modality, augment, disturb
+        self.frozen = frozen
+        self.module = stage.projector
+        if stage.trains_student:
+            self.module = TransferModule(student, {"pretrain": stage.projector})
+        self.weights = {"pretrain": 1.0}
+
+    def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
+        images, targets = see(self, batch)
+        if self.stage.trains_student:
+            projected = module(images, targets)[1]["pretrain"]
+        else:
+            projected = module(None, targets)
+        meta = BatchMeta(batch["index"], batch.get("label"))
+        return {"pretrain": self.stage.loss(projected, meta)}, None
+
+
+@torch.no_grad()
+def see(task: TransferTask | PretrainTask, batch: Batch) -> tuple[Tensor, tuple[Outputs, ...]]:
+    """What the student sees of a batch, and what the teachers say of it."""
+    if task.augment is not None:
+        batch = augment_in_fp32(batch, task.augment)
+    targets = task.targets(batch)
+    images = batch[task.modality]
+    if task.disturb is not None:
+        images = task.disturb({task.modality: images})[task.modality]
+    return images, targets
+
+
+@contextmanager
+def without_classifier(network: nn.Module) -> Iterator[None]:
+    """Inside, the last linear layer takes no gradient: without one DDP would wait for it, with one it
+    decays."""
+    classifier = classifier_of(network)
+    parameters = [] if classifier is None else list(classifier.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
