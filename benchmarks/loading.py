@@ -28,7 +28,7 @@ def main() -> None:
     import torch
 
     from crdkit.data import NYUDepth, PackedPairs
-    from crdkit.data.io.converters import METRES_PER_UNIT, convert_nyu
+    from crdkit.data.io.converters import METERS_PER_UNIT, convert_nyu
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -69,7 +69,7 @@ def main() -> None:
                 }
             )
             print(cases[-1])
-    report = {"benchmark": "loading", **around, "cases": cases, "depth_step_m": METRES_PER_UNIT}
+    report = {"benchmark": "loading", **around, "cases": cases, "depth_step_m": METERS_PER_UNIT}
     write(given.output, report)
 
 

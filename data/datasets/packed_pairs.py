@@ -12,6 +12,9 @@ from ..batch import IGNORE, DataError
 from ..io.decode import Array, Size, check_label, decode
 from ..io.hdf5 import LazyHDF5, contents, open_hdf5, require
 
+METERS_PER_UNIT = ("meters_per_unit", "metres_per_unit")
+"""The attribute of `depth`; files of crdkit 0.1 have it in British spelling."""
+
 
 class PackedPairs(PairedDataset):
     """Paired modalities from an HDF5 file with one data set a modality.
@@ -162,8 +165,9 @@ def _depth_scale(stored: h5py.Dataset, given: float | None) -> float:
         if not given > 0:
             raise ValueError(f"depth_scale must be positive, got {given}")
         return given
-    if "meters_per_unit" in stored.attrs:
-        return float(stored.attrs["meters_per_unit"])
+    for name in METERS_PER_UNIT:
+        if name in stored.attrs:
+            return float(stored.attrs[name])
     if stored.dtype.kind == "f":
         return 1.0
     raise DataError(

@@ -21,7 +21,7 @@ from ..batch import IGNORE, DataError
 from ..datasets.nyu import LABELED, MAP_13, SPLITS, NYUDepth, map_40_to_13, read_split
 from .decode import Array, Size, check_size, resize_color, resize_depth, resize_label
 
-METRES_PER_UNIT = 0.00025
+METERS_PER_UNIT = 0.00025
 """Depth is stored in 16 bits of this: up to 16.38 m, with an error of at most half of it."""
 
 
@@ -70,7 +70,7 @@ def _resized(source: NYUDepth, index: int, size: Size | None) -> dict[str, Array
 
 def _write(file: h5py.File, row: int, count: int, arrays: dict[str, Array], where: str) -> None:
     """One sample, into data sets that the first one makes."""
-    units = np.rint(arrays["depth"] / METRES_PER_UNIT)
+    units = np.rint(arrays["depth"] / METERS_PER_UNIT)
     if units.max() > np.iinfo(np.uint16).max:
         raise DataError(f"{where}: a depth of {arrays['depth'].max():g} m, more than 16 bits hold")
     stored = {"rgb": arrays["rgb"], "depth": units.astype(np.uint16), "label40": arrays["label"]}
@@ -84,7 +84,7 @@ def _write(file: h5py.File, row: int, count: int, arrays: dict[str, Array], wher
 
 def _describe(file: h5py.File, root: Path, source: NYUDepth) -> None:
     """Units, names, splits, the map to 13 classes, and where the data is from."""
-    file["depth"].attrs["meters_per_unit"] = METRES_PER_UNIT
+    file["depth"].attrs["meters_per_unit"] = METERS_PER_UNIT
     file["label40"].attrs["ignore"] = IGNORE
     file["label40"].attrs["names"] = list(source.class_names)
     for split in ("train", "test"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crdkit.data import IGNORE, DataError, NYUDepth, PackedPairs
-from crdkit.data.io.converters import METRES_PER_UNIT, convert_nyu, main
+from crdkit.data.io.converters import METERS_PER_UNIT, convert_nyu, main
 
 
 @pytest.mark.parametrize("classes", [13, 40])
@@ -86,7 +86,7 @@ def test_the_converted_file_has_the_same_pixels(nyu_root: Path, tmp_path: Path, 
                 assert torch.equal(a["label"], b["label"])
                 assert torch.equal(a["depth"] == 0, b["depth"] == 0)
                 # half a step, and the rounding of float32 at 10 m
-                assert (a["depth"] - b["depth"]).abs().max() <= METRES_PER_UNIT / 2 + 1e-6
+                assert (a["depth"] - b["depth"]).abs().max() <= METERS_PER_UNIT / 2 + 1e-6
     with h5py.File(out) as file:
         assert len(file.attrs["source_sha256"]) == 64
 

@@ -221,6 +221,13 @@ def test_an_open_data_set_pickles_without_its_handle(packed_path: Path) -> None:
     assert all(torch.equal(copy[1][name], before[name]) for name in before)
 
 
+def test_the_unit_of_depth_in_files_of_the_first_release(packed_path: Path) -> None:
+    now = PackedPairs(packed_path, "train")[0]["depth"]
+    with h5py.File(packed_path, "r+") as file:
+        file["depth"].attrs["metres_per_unit"] = file["depth"].attrs.pop("meters_per_unit")
+    assert torch.equal(PackedPairs(packed_path, "train")[0]["depth"], now)
+
+
 @pytest.mark.realdata
 def test_reads_the_packed_nyu() -> None:
     path = Path(os.environ.get("CRDKIT_DATA", "")) / "nyuv2.h5"
