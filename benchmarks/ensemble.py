@@ -66,6 +66,7 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from crdkit.models import create
     from crdkit.transfer import (
         Cache,
+        Inputs,
         Teacher,
         TeacherTargets,
         TransferData,
@@ -99,7 +100,7 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             specs = [make_spec(student, teacher, data) for teacher in teachers[:number]]
             terms = build_terms(method, specs, settings)
             targets: Any = cached_targets if cached else TeacherTargets(teachers[:number])
-            task = TransferTask(student, terms, targets, task_weight=1.0)
+            task = TransferTask(student, terms, Inputs(targets), task_weight=1.0)
             source = cache.dataset(teachers[:number], [reads] * number) if cached else dataset
             return training_step(
                 task, lambda rows: source.__getitems__(rows.tolist()), samples, batch_size=given.batch_size,

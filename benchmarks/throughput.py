@@ -62,7 +62,7 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
     from crdkit.data import Statistics
     from crdkit.distillers import build_terms
     from crdkit.models import create
-    from crdkit.transfer import Teacher, TeacherTargets, TransferData, TransferTask, make_spec
+    from crdkit.transfer import Inputs, Teacher, TeacherTargets, TransferData, TransferTask, make_spec
 
     torch.manual_seed(SEED)
     teacher, student = (
@@ -79,7 +79,7 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
     elif name not in ("none", "taught"):
         terms = build_terms(name, [spec])
     targets: Any = (lambda batch: ()) if name == "none" else TeacherTargets([Teacher(teacher)])
-    task = TransferTask(student, terms, targets, task_weight=1.0)
+    task = TransferTask(student, terms, Inputs(targets), task_weight=1.0)
 
     def read(rows: Tensor) -> dict[str, Tensor]:
         images = torch.rand(len(rows), *data.shape("rgb"), device=device)

@@ -1,25 +1,5 @@
 """What every room may use: whole files, their manifest, errors for a person, the nearest names. No torch."""
 
-from .errors import CrdkitError, ManifestError, OutputError, ResumeError
-from .files import atomically, flush, sha256, write_json, write_text
-from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
-from .names import nearest
+import lazy_loader
 
-__all__ = [
-    "MANIFEST",
-    "CrdkitError",
-    "Manifest",
-    "ManifestError",
-    "OutputError",
-    "ResumeError",
-    "atomically",
-    "differences",
-    "flush",
-    "nearest",
-    "plain",
-    "read_manifest",
-    "sha256",
-    "write_json",
-    "write_manifest",
-    "write_text",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

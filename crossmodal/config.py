@@ -88,8 +88,11 @@ class SegmentationConfig(CrossModalConfig):
     """Representation transfer from RGB to depth, then segmentation from depth alone."""
 
     method: tuple[str, ...] = ("none", "kd", "at", "fitnet", "crd", "crd-local", "crd-dense", "crd-dense+kd")
-    """What carries the knowledge over: `none`, any distiller that reads no label (crd-dense, crd-local, crd,
-    kd, fitnet, at, sp, rkd, pkt, vid, …), or sums with optional factors, such as `crd-dense+0.5*kd`."""
+    """What carries the knowledge over: `none`, any distiller (crd-dense, crd-local, crd, kd, fitnet, at, sp,
+    rkd, pkt, vid, …), or sums with optional factors, such as `crd-dense+0.5*kd`. Those that read labels (dkd,
+    kd-weighted) need `labeled_transfer`."""
+    labeled_transfer: bool = False
+    """Whether the transfer sees the label maps, for distillers that read them. The paper's does not."""
     data: DataConfig = field(default_factory=DataConfig)
     """The paired samples."""
     teacher: SegmentersConfig = field(default_factory=SegmentersConfig)

@@ -30,11 +30,13 @@ def _sgd(epochs: int, lr: float, *, evaluate_every: int = 1) -> TrainConfig:
     )
 
 
+_PLAIN_KL = ("temperature=1", "weight=1")
 # Without labels there is no cross-entropy to weigh against: each term has its own scale alone, and KD is the
 # plain KL. Few pairs: the batch is the memory. Students of other depth than the teacher: maps pair by
 # resolution.
 _UNLABELED = (
-    "kd.temperature=1", "kd.weight=1", "at.pairing=resolution", "fitnet.hint=-1", "fitnet.hypercolumn=true",
+    *(f"{kd}.{setting}" for kd in ("kd", "kd-mean", "kd-logits", "kd-weighted") for setting in _PLAIN_KL),
+    "at.pairing=resolution", "fitnet.hint=-1", "fitnet.hypercolumn=true",
     "crd.temperature=0.1", "crd.negatives=batch", "crd.weight=1",
 )  # fmt: skip
 # In so few steps NCE stays with the constant critic (docs/contrast.md).

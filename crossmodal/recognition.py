@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 
 from ..data import ChannelDataset, ChannelModalities, Statistics
-from ..engine import (
-    Accelerator,
-    OptimizerFactory,
-    Schedule,
-    StageRunner,
-    SupervisedTask,
-    digest,
-    last_and_best,
-)
+from ..engine import Accelerator, StageRunner, SupervisedTask, digest, last_and_best
 from ..evaluation import (
     Evaluator,
     Features,
@@ -31,17 +22,7 @@ from ..evaluation import (
     probe_features,
 )
 from ..models import measure
-from ..transfer import (
-    Network,
-    Pipeline,
-    RunResult,
-    Supervision,
-    Teacher,
-    TransferData,
-    Transferred,
-    fingerprint_of,
-    make_network,
-)
+from ..transfer import Own, Pipeline, RunResult, Supervision, TransferData, Transferred, fingerprint_of
 from .config import RecognitionConfig
 from .samples import RecognitionImages
 
@@ -54,7 +35,7 @@ class RecognitionPipeline(Pipeline):
         images: the labeled splits, and the images that the transfer reads.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
-        student, teachers, optimizer, schedule: of one's own, as for `Pipeline`.
+        own: networks and an optimization of one's own.
     """
 
     config: RecognitionConfig
@@ -65,11 +46,7 @@ class RecognitionPipeline(Pipeline):
         images: RecognitionImages,
         accelerator: Accelerator,
         folder: Path,
-        *,
-        student: Network | None = None,
-        teachers: Sequence[Teacher | nn.Module] | None = None,
-        optimizer: OptimizerFactory | None = None,
-        schedule: Schedule | None = None,
+        **own: Unpack[Own],
     ) -> None:
         modalities = tuple(dict.fromkeys((*config.teacher.modality, config.student_modality)))
         self.train, self.test = (
@@ -90,27 +67,11 @@ class RecognitionPipeline(Pipeline):
             images.unlabeled, nn.Sequential(images.splits.augment, ChannelModalities(*modalities)),
             config.student_modality, Statistics.from_dict(measured), (height, width),
         )  # fmt: skip
-        super().__init__(
-            config, data, stages, student=student, teachers=teachers, optimizer=optimizer, schedule=schedule
-        )
+        super().__init__(config, data, stages, **own)
         self.images = images.splits
+        self.teacher_classes = self.images.num_classes
         self.embeddings: dict[tuple[str, int], Features] = {}
         """Of the test split, by method and seed."""
-
-    def build_student(self) -> nn.Module:
-        """The student's encoder, without a classifier."""
-        return make_network(
-            self.config.student, self.config.student_modality, self.data.statistics, num_classes=None
-        )
-
-    def build_teacher(self, number: int) -> nn.Module:
-        """A classifier of its modality."""
-        config = self.config.teacher
-        return make_network(
-            config.architecture_of(number), config.modality_of(number), self.data.statistics,
-            num_classes=self.images.num_classes, weights=config.weights_of(number),
-            normalization=config.normalization_of(number),
-        )  # fmt: skip
 
     def supervise(self, modality: str) -> Supervision:
         """The labels of the training split."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -14,8 +13,6 @@ from torch import nn
 from ..data import PairedAugment, Statistics
 from ..engine import (
     Accelerator,
-    OptimizerFactory,
-    Schedule,
     StageRunner,
     SupervisedTask,
     TrainConfig,
@@ -26,14 +23,12 @@ from ..engine import (
 from ..evaluation import SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create
 from ..transfer import (
-    Network,
+    Own,
     Pipeline,
     RunResult,
     Supervision,
-    Teacher,
     TransferData,
     Transferred,
-    make_network,
     normalize_by,
     with_normalization,
 )
@@ -49,7 +44,7 @@ class SegmentationPipeline(Pipeline):
         samples: the paired samples.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
-        student, teachers, optimizer, schedule: of one's own, as for `Pipeline`.
+        own: networks and an optimization of one's own.
     """
 
     config: SegmentationConfig
@@ -60,11 +55,7 @@ class SegmentationPipeline(Pipeline):
         samples: Samples,
         accelerator: Accelerator,
         folder: Path,
-        *,
-        student: Network | None = None,
-        teachers: Sequence[Teacher | nn.Module] | None = None,
-        optimizer: OptimizerFactory | None = None,
-        schedule: Schedule | None = None,
+        **own: Unpack[Own],
     ) -> None:
         fingerprint = {
             "data": asdict(replace(config.data, root=None)), "data_digest": digest(samples.train.tensors)
@@ -72,22 +63,15 @@ class SegmentationPipeline(Pipeline):
         stages = StageRunner(folder, accelerator, reuse=config.reuse, fingerprint=fingerprint)
         measured = stages.keep("statistics", {}, lambda: Statistics.measure(samples.train).as_dict())
         augment = config.data.augment
-        seen = [name for name in samples.train.tensors if name != "label"]
+        labels = samples.train.tensors["label"] if config.labeled_transfer else None
+        seen = [name for name in samples.train.tensors if name != "label" or labels is not None]
         data = TransferData(
             samples.train.select(*seen), PairedAugment(augment.without_depth_noise()),
             config.student_modality, Statistics.from_dict(measured), config.data.size,
-            PairedAugment(augment.depth_noise_only()),
+            PairedAugment(augment.depth_noise_only()), labels,
         )  # fmt: skip
-        super().__init__(
-            config, data, stages, student=student, teachers=teachers, optimizer=optimizer, schedule=schedule
-        )
+        super().__init__(config, data, stages, **own)
         self.samples = samples
-
-    def build_student(self) -> nn.Module:
-        """The student's encoder."""
-        return make_network(
-            self.config.student, self.config.student_modality, self.data.statistics, num_classes=None
-        )
 
     def build_teacher(self, number: int) -> nn.Module:
         """A classifier, with a segmentation decoder if it learns from labels."""

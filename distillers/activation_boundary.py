@@ -15,8 +15,6 @@ from .regressor import FitNetRegressor
 from .spec import FeatureSpec, Shape, refusal, stage_maps
 from .term import PretrainStage, StatelessLoss, Term
 
-__all__ = ["Connectors", "activation_boundary", "make_ab"]
-
 
 @full_precision
 def activation_boundary(

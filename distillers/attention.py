@@ -14,8 +14,6 @@ from .ops import check_maps, full_precision, same_size, unit
 from .spec import FeatureSpec, Shape, stage_maps
 from .term import SelectOutputs, StatelessLoss, Term
 
-__all__ = ["attention", "attention_map", "make_at", "pair_by_resolution"]
-
 
 @full_precision
 def attention(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:

@@ -10,8 +10,6 @@ from .ops import check_same, full_precision
 from .spec import FeatureSpec
 from .term import StatelessLoss, Term
 
-__all__ = ["Embeddings", "correlation", "make_cc"]
-
 
 @full_precision
 def correlation(student: Tensor, teacher: Tensor) -> Tensor:

@@ -9,8 +9,6 @@ from ..models import Outputs
 from .spec import FeatureSpec
 from .term import MemoryLoss, Term
 
-__all__ = ["GlobalHeads", "make_crd"]
-
 
 class GlobalHeads(nn.Module):
     """Embeddings of both sides in the critic's space, (B, d) each."""
@@ -52,8 +50,9 @@ def make_crd(
             else "uniform".
         head: "linear" or "mlp".
     """
+    classes = None if spec.labels is None or spec.labels.ndim != 1 else spec.labels
     if negatives is None:
-        negatives = "uniform" if spec.labels is None else "other_class"
+        negatives = "uniform" if classes is None else "other_class"
     contrast = InstanceContrast(
         spec.num_samples,
         embed_dim,
@@ -62,6 +61,6 @@ def make_crd(
         momentum=momentum,
         objective=objective,
         negatives=negatives,
-        labels=spec.labels,
+        labels=classes,
     )
     return Term(GlobalHeads(spec, embed_dim, head), MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

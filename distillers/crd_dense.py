@@ -11,8 +11,6 @@ from .dense import DenseTarget
 from .spec import FeatureSpec, last_maps
 from .term import MemoryLoss, Term
 
-__all__ = ["DenseHeads", "make_crd_dense"]
-
 
 class DenseHeads(nn.Module):
     """Last maps of both sides in the critic's space on the student's grid: (B, d, H, W) each."""

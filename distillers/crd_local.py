@@ -11,8 +11,6 @@ from .crd_dense import DenseHeads
 from .spec import FeatureSpec
 from .term import MemoryLoss, Term
 
-__all__ = ["make_crd_local"]
-
 
 class _LocalGlobalHeads(nn.Module):
     """Local maps and global vectors of both sides, in the order of `LocalGlobalContrast`."""

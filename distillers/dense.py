@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from ..models import Outputs
 from .spec import FeatureSpec, Shape, map_at
 
-__all__ = ["DenseTarget"]
-
 
 class DenseTarget(nn.Module):
     """One of a teacher's maps, or its hypercolumn if that map is coarser than the student's.

@@ -13,8 +13,6 @@ from .ops import check_same, full_precision
 from .spec import FeatureSpec
 from .term import StatelessLoss, Term
 
-__all__ = ["dist", "make_dist"]
-
 #: Published; it quietens classes whose probability hardly varies within a batch.
 _EPS = 1e-8
 

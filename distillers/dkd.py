@@ -11,11 +11,9 @@ from torch import Tensor
 from ..contrast import check_positive
 from .kd import standardize_logits
 from .logits import select_logits
-from .ops import check_same, full_precision
-from .spec import FeatureSpec
+from .ops import check_logits, full_precision, labels_at
+from .spec import FeatureSpec, need_labels
 from .term import StatelessLoss, Term
-
-__all__ = ["dkd", "make_dkd"]
 
 
 @full_precision
@@ -37,9 +35,11 @@ def dkd(
     Eq. 7.
 
     Args:
-        student_logits: (B, C), C at least 2.
-        teacher_logits: (B, C).
-        label: y, (B,) int64 in [0, C).
+        student_logits: (B, C), C at least 2; or (B, C, H, W) of a segmenter: the mean is over the positions
+            that have a class.
+        teacher_logits: of the same shape.
+        label: y, (B,) int64 in [0, C); for a segmenter (B, H', W'), with other numbers, such as 255, for
+            pixels that do not count.
         alpha: α.
         beta: β.
         temperature: T, positive.
@@ -48,35 +48,38 @@ def dkd(
     Raises:
         ValueError: for shapes that do not agree, a single class, or a temperature that is not positive.
     """
-    check_same(student_logits, teacher_logits, ndim=2, axes="(B, C)")
+    check_logits(student_logits, teacher_logits)
     check_positive(temperature=temperature)
-    if student_logits.shape[1] < 2:
+    classes = student_logits.shape[1]
+    if classes < 2:
         raise ValueError("dkd needs at least two classes, got logits of one")
-    if label.shape != student_logits.shape[:1] or label.dtype != torch.int64:
-        raise ValueError(
-            f"label must be int64 of shape {(len(student_logits),)}, got {label.dtype} {tuple(label.shape)}"
-        )
+    batch, axes = len(student_logits), student_logits.ndim - 1
+    if label.ndim != axes or len(label) != batch or label.dtype != torch.int64:
+        wanted = (batch,) if axes == 1 else (batch, "H", "W")
+        raise ValueError(f"label must be int64 of shape {wanted}, got {label.dtype} {tuple(label.shape)}")
     if standardize:
-        student_logits, teacher_logits = (
-            standardize_logits(student_logits),
-            standardize_logits(teacher_logits),
-        )
+        student_logits, teacher_logits = map(standardize_logits, (student_logits, teacher_logits))
     student, teacher = student_logits / temperature, teacher_logits / temperature
-    target = torch.zeros_like(student, dtype=torch.bool).scatter_(1, label[:, None], True)
+    label = labels_at(label, student)
+    counted = (label >= 0) & (label < classes)
+    own = label if label.ndim == 1 else label.where(counted, 0)
+    target = torch.zeros_like(student, dtype=torch.bool).scatter_(1, own[:, None], True)
     tckd = _kl(_binary(student, target), _binary(teacher, target))
     nckd = _kl(_others(student, target), _others(teacher, target))
-    return (alpha * tckd + beta * nckd).mean() * temperature**2
+    each = alpha * tckd + beta * nckd
+    mean = each.mean() if label.ndim == 1 else (each * counted).sum() / counted.sum().clamp(min=1)
+    return mean * temperature**2
 
 
 def _binary(logits: Tensor, target: Tensor) -> Tensor:
-    """Log-probabilities of the target class and of all others together, (B, 2)."""
+    """Log-probabilities of the target class and of all others together, (B, 2, …)."""
     others = logits.masked_fill(target, -torch.inf).logsumexp(1)
     own = logits.masked_fill(~target, 0).sum(1)
     return F.log_softmax(torch.stack([own, others], dim=1), dim=1)
 
 
 def _others(logits: Tensor, target: Tensor) -> Tensor:
-    """Log-probabilities among the other classes, (B, C); 0 at the target, where both sides agree."""
+    """Log-probabilities among the other classes, (B, C, …); 0 at the target, where both sides agree."""
     return F.log_softmax(logits.masked_fill(target, -torch.inf), dim=1).masked_fill(target, 0)
 
 
@@ -105,9 +108,8 @@ def make_dkd(
         standardize: compare the logits' z-scores (Sun et al., 2024).
         warmup_epochs: of the weight.
     """
-    projector = select_logits(spec, "dkd")
-    if spec.labels is None:
-        raise ValueError("dkd needs the label of every sample, and this transfer sees none")
+    projector = select_logits(spec, "dkd", dense=True)
+    need_labels(spec, "dkd")
     if temperature is None:
         temperature = 2.0 if standardize else 4.0
     check_positive(temperature=temperature)

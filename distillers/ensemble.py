@@ -15,11 +15,9 @@ from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
 from .kd import make_kd, standardize_logits
 from .logits import resized
-from .ops import full_precision
-from .spec import BatchMeta, FeatureSpec
+from .ops import full_precision, labels_at
+from .spec import BatchMeta, FeatureSpec, classes, need_labels
 from .term import PretrainStage, StatelessLoss, Term
-
-__all__ = ["TARGETS", "EachTeacher", "ensemble_kd", "for_each_teacher", "make_kd_together", "soft_targets"]
 
 TARGETS = ("mean", "logits", "weighted")
 
@@ -34,7 +32,7 @@ def soft_targets(
         temperature: T.
         target: `mean` of the probabilities · `logits`: softmax of the mean of the logits · `weighted`: mean
             of the probabilities, in each sample weighted by what each teacher gives its label at T = 1.
-        label: (B,), for `weighted` of classifiers.
+        label: for `weighted`, (B,), or (B, H', W') of segmenters; where it is no class all weigh alike.
 
     Raises:
         ValueError: an unknown target, or `weighted` without a label for each sample.
@@ -43,15 +41,18 @@ def soft_targets(
         return F.log_softmax(teacher_logits.mean(0) / temperature, dim=1)
     log_p = F.log_softmax(teacher_logits / temperature, dim=2)
     if target == "mean":
-        weight = log_p.new_full((len(log_p), log_p.shape[1]), 1 / len(log_p)).log()
-    elif target == "weighted" and label is not None and label.ndim == 1 and log_p.ndim == 3:
-        confidence = F.log_softmax(teacher_logits, dim=2).gather(2, label.expand(len(log_p), -1)[..., None])
-        weight = F.log_softmax(confidence[..., 0], dim=0)
+        weight = log_p.new_full(log_p.select(2, 0).shape, 1 / len(log_p)).log()
+    elif target == "weighted" and label is not None and label.ndim == log_p.ndim - 2:
+        label = labels_at(label, log_p)
+        known = (label >= 0) & (label < log_p.shape[2])
+        places = label.where(known, 0).expand(len(log_p), *label.shape)[:, :, None]
+        confidence = F.log_softmax(teacher_logits, dim=2).gather(2, places)[:, :, 0]
+        weight = F.log_softmax(confidence.where(known, 0), dim=0)
     else:
         raise ValueError(
             f"target must be one of {', '.join(TARGETS)}, `weighted` with a label a sample; got {target!r}"
         )
-    return torch.logsumexp(log_p + weight.view(*weight.shape, *[1] * (log_p.ndim - 2)), dim=0)
+    return torch.logsumexp(log_p + weight.unsqueeze(2), dim=0)
 
 
 @full_precision
@@ -206,11 +207,12 @@ def make_kd_together(
     """
     settings: dict[str, Any] = {"weight": weight, "temperature": temperature, "standardize": standardize}
     term = make_kd(specs[0], **settings)
-    if len({spec.teacher.logits and spec.teacher.logits[0] for spec in specs}) > 1:
-        found = ", ".join(str(spec.teacher.logits) for spec in specs)
-        raise ValueError(f"kd-{target} needs teachers of the same classes, got logits of {found}")
-    if target == "weighted" and (specs[0].labels is None or len(specs[0].teacher.logits or ()) != 1):
-        raise ValueError("kd-weighted needs the label of every sample, and this transfer sees none")
+    found = [classes(spec, f"kd-{target}") for spec in specs]
+    if len({logits[0] for logits in found}) > 1:
+        listed = ", ".join(map(str, found))
+        raise ValueError(f"kd-{target} needs teachers of the same classes, got logits of {listed}")
+    if target == "weighted":
+        need_labels(specs[0], "kd-weighted")
     objective = partial(
         ensemble_kd, temperature=temperature or (2.0 if standardize else 4.0), target=target,
         standardize=standardize,

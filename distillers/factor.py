@@ -16,8 +16,6 @@ from .ops import check_batch, full_precision, same_size
 from .spec import FeatureSpec, last_maps
 from .term import PretrainStage, StatelessLoss, Term
 
-__all__ = ["Paraphraser", "Translator", "factor", "make_ft"]
-
 
 @full_precision
 def factor(student_factor: Tensor, teacher_factor: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ from .regressor import FitNetRegressor
 from .spec import FeatureSpec, map_at
 from .term import StatelessLoss, Term
 
-__all__ = ["fitnet", "make_fitnet"]
-
 
 @full_precision
 def fitnet(student_map: Tensor, teacher_map: Tensor) -> Tensor:

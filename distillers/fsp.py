@@ -13,8 +13,6 @@ from .ops import check_maps, full_precision, same_size
 from .spec import FeatureSpec, refusal
 from .term import PretrainStage, SelectOutputs, StatelessLoss, Term
 
-__all__ = ["fsp", "make_fsp"]
-
 
 @full_precision
 def fsp(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:

@@ -4,39 +4,23 @@ Each returns a scalar, fp32 or wider: they compute with autocast off. No gradien
 teacher's tensors without a graph.
 """
 
-from .activation_boundary import activation_boundary
-from .attention import attention, attention_map
-from .correlation import correlation
-from .dist import dist
-from .dkd import dkd
-from .factor import factor
-from .fitnet import fitnet
-from .fsp import fsp
-from .kd import kd, pixel_kd, standardize_logits
-from .nst import nst
-from .pkt import pkt
-from .review import hcl
-from .rkd import rkd
-from .similarity import similarity
-from .vid import vid
-
-__all__ = [
-    "activation_boundary",
-    "attention",
-    "attention_map",
-    "correlation",
-    "dist",
-    "dkd",
-    "factor",
-    "fitnet",
-    "fsp",
-    "hcl",
-    "kd",
-    "nst",
-    "pixel_kd",
-    "pkt",
-    "rkd",
-    "similarity",
-    "standardize_logits",
-    "vid",
-]
+from .activation_boundary import activation_boundary as activation_boundary
+from .attention import attention as attention
+from .attention import attention_map as attention_map
+from .correlation import correlation as correlation
+from .dist import dist as dist
+from .dkd import dkd as dkd
+from .ensemble import ensemble_kd as ensemble_kd
+from .ensemble import soft_targets as soft_targets
+from .factor import factor as factor
+from .fitnet import fitnet as fitnet
+from .fsp import fsp as fsp
+from .kd import kd as kd
+from .kd import pixel_kd as pixel_kd
+from .kd import standardize_logits as standardize_logits
+from .nst import nst as nst
+from .pkt import pkt as pkt
+from .review import hcl as hcl
+from .rkd import rkd as rkd
+from .similarity import similarity as similarity
+from .vid import vid as vid

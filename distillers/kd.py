@@ -11,11 +11,9 @@ from torch import Tensor
 
 from ..contrast import check_positive
 from .logits import select_logits
-from .ops import check_same, full_precision, unit
+from .ops import check_logits, check_same, full_precision, unit
 from .spec import FeatureSpec
 from .term import StatelessLoss, Term
-
-__all__ = ["kd", "make_kd", "pixel_kd", "standardize_logits"]
 
 
 @full_precision
@@ -28,21 +26,18 @@ def kd(
     independent of the temperature. Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
 
     Args:
-        student_logits: (B, C).
-        teacher_logits: (B, C).
+        student_logits: (B, C), or (B, C, H, W) of a segmenter: the mean is over all positions.
+        teacher_logits: of the same shape.
         temperature: T, positive.
         standardize: put `standardize_logits` of both in the place of the logits.
 
     Raises:
-        ValueError: for shapes that are not the same (B, C), or a temperature that is not positive.
+        ValueError: for shapes that are not the same, or a temperature that is not positive.
     """
-    check_same(student_logits, teacher_logits, ndim=2, axes="(B, C)")
+    check_logits(student_logits, teacher_logits)
     if standardize:
-        student_logits, teacher_logits = (
-            standardize_logits(student_logits),
-            standardize_logits(teacher_logits),
-        )
-    return _softened_kl(student_logits, teacher_logits, temperature).mean()
+        student_logits, teacher_logits = map(standardize_logits, (student_logits, teacher_logits))
+    return softened_kl(student_logits, teacher_logits, temperature).mean()
 
 
 @full_precision
@@ -63,7 +58,7 @@ def pixel_kd(
     """
     check_same(student_logits, teacher_logits, ndim=4, axes="(B, C, H, W)")
     if mask is None:
-        return _softened_kl(student_logits, teacher_logits, temperature).mean()
+        return kd(student_logits, teacher_logits, temperature=temperature)
     batch, _, height, width = student_logits.shape
     if mask.shape != (batch, height, width) or mask.dtype != torch.bool:
         raise ValueError(
@@ -72,7 +67,7 @@ def pixel_kd(
     # Hidden before the softmax, not after: a NaN there would come back through the gradient, as 0 · NaN.
     hidden = ~mask[:, None]
     student, teacher = student_logits.masked_fill(hidden, 0), teacher_logits.masked_fill(hidden, 0)
-    return _softened_kl(student, teacher, temperature).sum() / mask.sum().clamp(min=1)
+    return softened_kl(student, teacher, temperature).sum() / mask.sum().clamp(min=1)
 
 
 @full_precision
@@ -84,10 +79,10 @@ def standardize_logits(logits: Tensor) -> Tensor:
     Logits that are all equal become 0.
 
     Args:
-        logits: (B, C).
+        logits: (B, C), or (B, C, H, W): at each position.
 
     Returns:
-        (B, C), fp32 or wider.
+        The same shape, fp32 or wider.
     """
     centered = logits - logits.mean(dim=1, keepdim=True)
     return math.sqrt(max(logits.shape[1] - 1, 1)) * unit(centered)
@@ -100,7 +95,7 @@ def make_kd(
     temperature: float | None = None,
     standardize: bool = False,
 ) -> Term:
-    """Knowledge distillation (`kd`) of the logits, at each position (`pixel_kd`) if the teacher segments.
+    """Knowledge distillation (`kd`) of the logits, at each position if the teacher segments.
 
     Args:
         spec: two networks of the same classes, or a student without logits.
@@ -110,26 +105,20 @@ def make_kd(
         standardize: compare the logits' z-scores (Sun et al., 2024). They are small and bounded: the loss is
             weak at the plain method's temperature and weight, so it has its own.
     """
-    projector = select_logits(spec, "kd", dense=not standardize)
+    projector = select_logits(spec, "kd", dense=True)
     if temperature is None:
         temperature = 2.0 if standardize else 4.0
     check_positive(temperature=temperature)
     return Term(
         projector,
-        StatelessLoss(partial(_kd, temperature=temperature, standardize=standardize)),
+        StatelessLoss(partial(kd, temperature=temperature, standardize=standardize)),
         weight=(9.0 if standardize else 0.9) if weight is None else weight,
         weight_in_sum=1.0 if weight is None and not standardize else None,
         task_weight=0.1,
     )
 
 
-def _kd(student: Tensor, teacher: Tensor, *, temperature: float, standardize: bool) -> Tensor:
-    if student.ndim == 4:
-        return pixel_kd(student, teacher, temperature=temperature)
-    return kd(student, teacher, temperature=temperature, standardize=standardize)
-
-
-def _softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """T² · KL over dim 1, without that dim."""
     check_positive(temperature=temperature)
     log_student = F.log_softmax(student_logits / temperature, dim=1)

@@ -11,8 +11,6 @@ from ..models import Outputs
 from .spec import FeatureSpec, classes
 from .term import SelectOutputs
 
-__all__ = ["Classified", "resized", "select_logits"]
-
 
 class Classified(nn.Module):
     """The logits of a classifier on top of an encoder, at the teacher's resolution, and the teacher's.

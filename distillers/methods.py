@@ -37,17 +37,6 @@ from .spec import FeatureSpec
 from .term import Term
 from .vid import make_vid
 
-__all__ = [
-    "JOINT",
-    "METHODS",
-    "build_terms",
-    "check_settings",
-    "known_methods",
-    "parse_method",
-    "parse_settings",
-    "settings_of",
-]
-
 Maker: TypeAlias = Callable[..., Term]
 
 METHODS: dict[str, Maker] = {

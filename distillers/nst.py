@@ -11,8 +11,6 @@ from .ops import check_maps, full_precision, same_size, unit
 from .spec import FeatureSpec, stage_maps
 from .term import SelectOutputs, StatelessLoss, Term
 
-__all__ = ["make_nst", "nst"]
-
 
 @full_precision
 def nst(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:

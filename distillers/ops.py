@@ -79,6 +79,18 @@ def check_same(student: Tensor, teacher: Tensor, *, ndim: int, axes: str) -> Non
         )
 
 
+def check_logits(student: Tensor, teacher: Tensor) -> None:
+    """Raise if two logits are not of one shape, (B, C) or (B, C, H, W)."""
+    check_same(student, teacher, ndim=4 if student.ndim == 4 else 2, axes="(B, C) or (B, C, H, W)")
+
+
+def labels_at(label: Tensor, logits: Tensor) -> Tensor:
+    """Label maps (B, H, W) at the size of logits (B, C, h, w), the nearest pixel's; (B,) as they are."""
+    if label.ndim == 3 and label.shape[1:] != logits.shape[-2:]:
+        return F.interpolate(label[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
+    return label
+
+
 def check_batch(student: Tensor, teacher: Tensor, *, ndim: int, axes: str) -> None:
     """Raise where two tensors do not have `ndim` axes and one batch size."""
     if student.ndim != ndim or teacher.ndim != ndim or len(student) != len(teacher):

@@ -8,8 +8,6 @@ from .ops import check_batch, full_precision, unit
 from .spec import FeatureSpec
 from .term import SelectOutputs, StatelessLoss, Term
 
-__all__ = ["make_pkt", "pkt"]
-
 #: Published; a similarity of 0 (opposite vectors) would otherwise have an infinite logarithm.
 _EPS = 1e-7
 

@@ -3,8 +3,6 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FitNetRegressor"]
-
 
 class FitNetRegressor(nn.Module):
     """A convolution to the teacher's channels and size, then batch norm and, for hints, ReLU.

@@ -14,8 +14,6 @@ from .ops import check_maps, check_same, full_precision
 from .spec import FeatureSpec, Shape, stage_maps
 from .term import StatelessLoss, Term
 
-__all__ = ["Fusion", "Review", "hcl", "make_reviewkd"]
-
 
 @full_precision
 def hcl(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:

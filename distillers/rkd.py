@@ -12,8 +12,6 @@ from .ops import check_batch, full_precision, unit
 from .spec import FeatureSpec
 from .term import SelectOutputs, StatelessLoss, Term
 
-__all__ = ["make_rkd", "rkd"]
-
 
 @full_precision
 def rkd(

@@ -8,8 +8,6 @@ from .ops import full_precision, unit
 from .spec import FeatureSpec, last_maps
 from .term import SelectOutputs, StatelessLoss, Term
 
-__all__ = ["make_sp", "similarity"]
-
 
 @full_precision
 def similarity(student: Tensor, teacher: Tensor) -> Tensor:

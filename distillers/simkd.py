@@ -14,8 +14,6 @@ from .ops import pooled
 from .spec import FeatureSpec, Shape, last_maps, refusal
 from .term import StatelessLoss, Term
 
-__all__ = ["Reused", "SimKDProjector", "make_simkd"]
-
 
 class SimKDProjector(nn.Module):
     """The student's last map in the teacher's channels: three convolutions with batch norm and ReLU.

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from ..models import Dimensions
 
-__all__ = ["BatchMeta", "FeatureSpec", "Shape", "classes", "last_maps", "map_at", "refusal", "stage_maps"]
-
 Shape = tuple[int, int, int]
 """(C, H, W) of a map."""
 
@@ -23,7 +21,7 @@ class FeatureSpec(NamedTuple):
     num_samples: int
     """Rows of the training set, M."""
     labels: Tensor | None = None
-    """The class of every row, (M,), if there are labels."""
+    """If the transfer sees them: the class of every row, (M,), or of every pixel, (M, H, W)."""
     teacher_classifier: nn.Linear | None = None
     """The teacher's last layer, if it has one: embedding -> logits."""
 
@@ -35,7 +33,7 @@ class BatchMeta:
     index: Tensor
     """Rows of the samples, (B,)."""
     label: Tensor | None
-    """Classes of the samples, (B,)."""
+    """Classes of the samples, (B,), or of their pixels, (B, H, W)."""
 
 
 def last_maps(spec: FeatureSpec, method: str) -> tuple[Shape, Shape]:
@@ -87,6 +85,13 @@ def classes(spec: FeatureSpec, method: str) -> tuple[int, ...]:
             f"{student} and a teacher with {teacher}"
         )
     return teacher
+
+
+def need_labels(spec: FeatureSpec, method: str) -> None:
+    """Raise `ValueError` without a label for each prediction: of a sample, or of a pixel if the teacher
+    segments."""
+    if spec.labels is None or spec.labels.ndim != len(spec.teacher.logits or ()):
+        raise ValueError(f"{method} needs the label of every prediction, and this transfer sees none")
 
 
 def refusal(spec: FeatureSpec, method: str, why: str) -> ValueError:

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from ..models import Outputs, freeze
 from .spec import BatchMeta
 
-__all__ = ["MemoryLoss", "PretrainStage", "SelectOutputs", "StatelessLoss", "Term"]
-
 
 class StatelessLoss(nn.Module):
     """A pure function of the projected tensors as an objective without memory.
@@ -122,11 +120,11 @@ class Term:
         return tuple(projected[i].detach() for i in self.memory_inputs)
 
     @torch.no_grad()
-    def update(self, remembered: tuple[Tensor, ...], meta: BatchMeta) -> None:
-        """Write the memory, if there is one, with what `to_remember` picked."""
+    def update(self, remembered: tuple[Tensor, ...], index: Tensor) -> None:
+        """Write the memory at the rows `index`, if there is one, with what `to_remember` picked."""
         if remembered:
             update: Callable[..., None] = self.objective.update  # type: ignore[assignment]
-            update(meta.index, *remembered)
+            update(index, *remembered)
 
 
 @dataclass(frozen=True)
@@ -153,11 +151,6 @@ class PretrainStage:
             raise ValueError(f"epochs must not be negative, got {self.epochs}")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr must be positive, got {self.lr}")
-
-    def loss(self, projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
-        """The loss of this training, a scalar."""
-        result: Tensor = self.objective(*projected, meta=meta)
-        return result
 
     def finish(self) -> None:
         """Freezes what trained alone; to be called when this training is over, and on resuming after it."""

@@ -15,8 +15,6 @@ from .ops import check_maps, full_precision, same_size
 from .spec import FeatureSpec, Shape, stage_maps
 from .term import StatelessLoss, Term
 
-__all__ = ["VID", "make_vid", "vid"]
-
 
 @full_precision
 def vid(means: Sequence[Tensor], teacher_maps: Sequence[Tensor], variances: Sequence[Tensor]) -> Tensor:
@@ -106,8 +104,8 @@ class _Predictors(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[tuple[Tensor, ...], ...]:
         # The longer side's last maps have no predictor.
-        pairs = zip(self.predictors, student.maps[1:], teacher.maps[1:], strict=False)
-        return tuple(zip(*(predict(s, t) for predict, s, t in pairs), strict=True))
+        found = (f(student.maps[i], teacher.maps[i]) for i, f in enumerate(self.predictors, start=1))
+        return tuple(zip(*found, strict=True))
 
 
 def make_vid(spec: FeatureSpec, *, weight: float = 1.0, initial_variance: float = 5.0) -> Term:

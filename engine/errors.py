@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from ..common import CrdkitError, OutputError, ResumeError
-
-__all__ = [
-    "CheckpointError",
-    "CrdkitError",
-    "FrozenError",
-    "Interrupted",
-    "LaunchError",
-    "NonFiniteError",
-    "OutputError",
-    "ResumeError",
-    "TaskError",
-    "WorkerError",
-]
+from ..common import CrdkitError as CrdkitError
+from ..common import OutputError as OutputError
+from ..common import ResumeError as ResumeError
 
 
 class TaskError(CrdkitError):

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["calibration_error", "disagreement", "divergence"]
-
 
 def calibration_error(probabilities: Tensor, label: Tensor, *, bins: int = 15) -> float:
     """Expected calibration error of the predicted class, in [0, 1].

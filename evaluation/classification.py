@@ -8,8 +8,6 @@ from torch import Tensor
 
 from .batches import device_of, evaluating, read_batches, sum_over_ranks
 
-__all__ = ["ClassificationMetrics", "ClassificationSums", "Correlation", "evaluate_classifier"]
-
 SUMS = ("count", "top1", "top5", "cross_entropy", "agreement", "divergence")
 
 

@@ -14,8 +14,6 @@ from .classification import ClassificationMetrics, evaluate_classifier
 from .features import Features, extract
 from .segmentation import SegmentationMetrics, evaluate_segmenter
 
-__all__ = ["Evaluator", "SegmentationEvaluator"]
-
 
 class _OnTestSplit:
     """A test split and how it is read.

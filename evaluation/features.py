@@ -11,8 +11,6 @@ from torch import Tensor
 from ..models import Outputs
 from .batches import device_of, evaluating, in_turn, is_dataset, read_batches
 
-__all__ = ["Features", "Layer", "extract", "extract_layers", "layers_of"]
-
 
 class Features(NamedTuple):
     """One vector and one class for each sample, in the data's order, on the CPU."""

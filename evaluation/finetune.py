@@ -12,8 +12,6 @@ from ..engine import Accelerator, SupervisedTask, TrainConfig, seeded, train
 from ..models import Outputs, measure
 from .evaluator import Evaluator
 
-__all__ = ["Classified", "attach_classifier", "finetune"]
-
 
 class Classified(nn.Module):
     """An encoder under a linear classifier of its embedding.

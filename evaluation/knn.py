@@ -6,8 +6,6 @@ from torch import Tensor
 
 from .features import Features, check_pair
 
-__all__ = ["knn_accuracy", "nearest"]
-
 
 @torch.no_grad()
 def knn_accuracy(

@@ -13,8 +13,6 @@ from .batches import on_main
 from .features import Features, extract
 from .probe import ProbeResult, probe_logistic, probe_sgd
 
-__all__ = ["FoldedProbe", "linear_probe", "probe_features"]
-
 PROBES = ("logistic", "sgd")
 
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from ..engine import derive_seed
 from .features import Features, check_pair
 
-__all__ = ["ProbeResult", "hold_out", "probe_logistic", "probe_sgd"]
-
 
 class ProbeResult(NamedTuple):
     """A linear probe, fitted on all training samples with the setting that the held-out ones chose."""

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from .batches import device_of, evaluating, read_batches, sum_over_ranks
 
-__all__ = ["ConfusionMatrix", "SegmentationMetrics", "evaluate_segmenter"]
-
 
 class SegmentationMetrics(TypedDict):
     """Fractions of 1: over all labeled pixels, averaged over classes, and of each class (NaN: absent)."""

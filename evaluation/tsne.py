@@ -5,8 +5,6 @@ import torch
 from ..engine import derive_seed
 from .features import Features
 
-__all__ = ["tsne"]
-
 
 def tsne(features: Features, *, limit: int = 2000, perplexity: float = 30.0, seed: int = 0) -> Features:
     """t-SNE (van der Maaten & Hinton, 2008) by scikit-learn, from the principal components on.

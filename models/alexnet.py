@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from .cifar.parts import classify, conv, initialize
 from .outputs import Outputs
 
-__all__ = ["AlexNetSmall"]
-
 WIDTHS = (64, 192, 384, 256, 256)
 
 

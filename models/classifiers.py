@@ -19,9 +19,6 @@ from .feature_extractor import Wrapper
 from .surgery import Ends, find_ends, load_adapted
 from .weights import read_weights
 
-__all__ = ["create"]
-
-
 DEPTH: Mapping[str, Callable[..., nn.Module]] = {
     "depth_cnn": DepthCNN,
     "depth_cnn_x2": partial(DepthCNN, widths=(64, 128, 256, 512, 512)),

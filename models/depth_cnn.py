@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from .outputs import Outputs
 
-__all__ = ["DepthCNN"]
-
 
 class DepthCNN(nn.Module):
     """Five layers of convolution, batch norm and ReLU: the student of Tian et al., 2020, section 4.2.

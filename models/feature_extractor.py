@@ -10,8 +10,6 @@ from torch.utils.hooks import RemovableHandle
 from ..common import nearest
 from .outputs import Outputs
 
-__all__ = ["FeatureExtractor", "Wrapper"]
-
 
 class Wrapper(nn.Module):
     """A module around another one that is saved and loaded under the names of that one.

@@ -5,8 +5,6 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Frozen", "freeze"]
-
 
 def freeze(module: nn.Module) -> nn.Module:
     """The module itself, in eval mode and without gradients, those left over included."""

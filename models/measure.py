@@ -7,8 +7,6 @@ from torch import nn
 
 from .outputs import Outputs
 
-__all__ = ["Dimensions", "measure"]
-
 
 class Dimensions(NamedTuple):
     """What a network gives for one input size, without the batch axis.

@@ -4,8 +4,6 @@ from torch import Tensor, nn
 
 from .outputs import Outputs
 
-__all__ = ["Normalized"]
-
 
 class Normalized(nn.Module):
     """A network behind the normalization of its input, whose figures travel with the weights.

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Outputs", "from_parts", "take_parts"]
-
 
 class Outputs(NamedTuple):
     """The outputs of a network, from which every transfer objective takes what it reads.

@@ -11,8 +11,6 @@ from .cifar import NETWORKS
 from .surgery import Ends, find_ends
 from .weights import load_state, read_weights
 
-__all__ = ["load_repdistiller"]
-
 
 def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
     """Loads a checkpoint of RepDistiller (Tian et al., 2020), whichever network it holds.

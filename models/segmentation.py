@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from .measure import measure
 from .outputs import Outputs
 
-__all__ = ["PyramidSegmenter", "SegmentationHead", "Segmenter"]
-
 
 class SegmentationHead(nn.Module):
     """Class scores at each position of a map: one 3x3 layer and a 1x1 classifier.

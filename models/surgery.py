@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from .weights import load_state
 
-__all__ = ["Ends", "find_ends", "load_adapted"]
-
 
 class Ends(NamedTuple):
     """Names of the layers whose shapes follow the data.

@@ -9,8 +9,6 @@ from .feature_extractor import Wrapper
 from .outputs import Outputs
 from .surgery import Ends
 
-__all__ = ["TimmNetwork", "build", "import_timm"]
-
 
 def import_timm() -> ModuleType:
     """timm, or `ValueError` where it is not installed."""

@@ -15,8 +15,6 @@ from .feature_extractor import FeatureExtractor
 from .surgery import Ends, find_ends
 from .weights import read_weights
 
-__all__ = ["build", "find_weights", "names"]
-
 # Their training forward returns a tuple with auxiliary logits, which is no classifier's output.
 _AUXILIARY = ("googlenet", "inception_v3")
 

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from ..common import atomically
 
-__all__ = ["LoadReport", "load_state", "load_weights", "read_weights", "save_weights"]
-
 # Published checkpoints put the weights beside the epoch and the accuracy, under one of these.
 _CONTAINERS = ("state_dict", "model", "model_state_dict", "weights")
 

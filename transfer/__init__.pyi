@@ -3,18 +3,20 @@ from .classification import ClassificationPipeline, fingerprint_of, statistics_o
 from .config import PipelineConfig, TeachersConfig, TransferConfig
 from .data import TransferData
 from .dry_run import check_pipeline, dry_step
-from .networks import classifier_of, make_network, normalize_by, with_normalization
-from .pipeline import Network, Pipeline
+from .networks import Network, Own, classifier_of, make_network, normalize_by, with_normalization
+from .pipeline import Pipeline
 from .results import RunResult, Supervision, Transferred
 from .spec import make_spec, reads_of
 from .targets import Targets, Teacher, TeacherTargets, alike
-from .task import PretrainTask, TransferModule, TransferTask
+from .task import Inputs, PretrainTask, TransferModule, TransferTask
 
 __all__ = [
     "Cache",
     "CachedAugmentations",
     "ClassificationPipeline",
+    "Inputs",
     "Network",
+    "Own",
     "Pipeline",
     "PipelineConfig",
     "PretrainTask",

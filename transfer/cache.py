@@ -39,8 +39,8 @@ def cached_targets(batch: Batch) -> tuple[Outputs, ...]:
 class CachedAugmentations(Dataset[Sample]):
     """V augmentations of every sample and what some teachers say of them; a batch draws one for each sample.
 
-    Batches hold `index`, the student's modality, `label` if the data have one a sample, and for each teacher
-    the parts that were asked for (`teacher.0.embedding`, …), which `cached_targets` reads.
+    Batches hold `index`, the student's modality, `label` if the data have it, and for each teacher the parts
+    that were asked for (`teacher.0.embedding`, …), which `cached_targets` reads.
 
     Args:
         store: from `Cache`.
@@ -82,7 +82,10 @@ class CachedAugmentations(Dataset[Sample]):
             if name == "label":
                 batch["label"] = _read(array, index)
             else:
-                batch[self.modality if name == "images" else name] = _read(array, drawn, index)
+                served = {"images": self.modality, "label_maps": "label"}.get(name, name)
+                batch[served] = _read(array, drawn, index)
+        if "label_maps" in self.store:
+            batch["label"] = batch["label"].long()
         if batch[self.modality].dtype == torch.uint8:
             batch[self.modality] = batch[self.modality].float().div_(255)
         return batch
@@ -122,7 +125,10 @@ class Cache:
         self.data, self.number, self.seed, self.accelerator = data, number, seed, accelerator
         self.dtype = getattr(torch, dtype)
         self.place, self.folder, self.limit = place, folder, limit
-        self.fingerprint = {**fingerprint, "augmentations": number, "seed": seed, "modality": data.modality}
+        self.fingerprint = {
+            **fingerprint, "augmentations": number, "seed": seed, "modality": data.modality,
+            "labels": None if data.labels is None else data.labels.ndim,
+        }  # fmt: skip
         self.taken = 0
         self._kept: dict[str, Store] = {}
 
@@ -161,8 +167,10 @@ class Cache:
     def _pixels(self) -> Iterator[dict[str, Tensor]]:
         for batch in self._batches():
             block = {"images": _as_kept(batch[self.data.modality], self.data.modality)}
-            label = batch.get("label")
-            yield block if label is None or label.ndim != 1 else {**block, "label": label}
+            if (label := batch.get("label")) is not None:
+                maps = label.ndim == 3  # they move with the pixels, and have at most 256 values
+                block |= {"label_maps": label.byte()} if maps else {"label": label}
+            yield block
 
     @torch.no_grad()
     def _taught(self, teacher: Teacher, reads: frozenset[str]) -> Iterator[dict[str, Tensor]]:

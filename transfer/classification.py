@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 
 from ..data import ImagesConfig, ImageSplits, Statistics
-from ..engine import Accelerator, Evaluate, OptimizerFactory, Schedule, StageRunner, digest, last_and_best
+from ..engine import Accelerator, Evaluate, StageRunner, digest, last_and_best
 from ..evaluation import Evaluator
 from ..models import measure
 from .config import PipelineConfig
 from .data import TransferData
-from .networks import make_network
-from .pipeline import Network, Pipeline
+from .networks import Own
+from .pipeline import Pipeline
 from .results import RunResult, Supervision, Transferred
 from .targets import Teacher
 
@@ -29,7 +29,7 @@ class ClassificationPipeline(Pipeline):
         images: both splits.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
-        student, teachers, optimizer, schedule: of one's own, as for `Pipeline`.
+        own: networks and an optimization of one's own.
     """
 
     def __init__(
@@ -38,11 +38,7 @@ class ClassificationPipeline(Pipeline):
         images: ImageSplits,
         accelerator: Accelerator,
         folder: Path,
-        *,
-        student: Network | None = None,
-        teachers: Sequence[Teacher | nn.Module] | None = None,
-        optimizer: OptimizerFactory | None = None,
-        schedule: Schedule | None = None,
+        **own: Unpack[Own],
     ) -> None:
         data: ImagesConfig = config.data  # type: ignore[attr-defined]
         stages = StageRunner(
@@ -55,27 +51,13 @@ class ClassificationPipeline(Pipeline):
                 images.train, images.augment, "rgb", statistics_of(stages, images), (height, width),
                 labels=images.train.labels,
             ),
-            stages, student=student, teachers=teachers, optimizer=optimizer, schedule=schedule,
+            stages, **own,
         )  # fmt: skip
         self.images = images
+        self.student_classes = self.teacher_classes = images.num_classes
         self.evaluator = Evaluator(
             images.test, images.num_classes, accelerator, num_workers=config.transfer.train.num_workers
         )
-
-    def build_student(self) -> nn.Module:
-        """A classifier of the images, behind their normalization."""
-        return make_network(
-            self.config.student, "rgb", self.data.statistics, num_classes=self.images.num_classes
-        )
-
-    def build_teacher(self, number: int) -> nn.Module:
-        """Likewise."""
-        config = self.config.teacher
-        return make_network(
-            config.architecture_of(number), config.modality_of(number), self.data.statistics,
-            num_classes=self.images.num_classes, weights=config.weights_of(number),
-            normalization=config.normalization_of(number),
-        )  # fmt: skip
 
     def require_fitting(self, teachers: Sequence[Teacher]) -> None:
         """Raise `ValueError`, naming the teacher, for one without logits of the images' classes."""

@@ -27,7 +27,13 @@ class TransferData:
     disturb: nn.Module | None = None
     """batch -> batch: what the student's modality undergoes on top, anew in every step."""
     labels: Tensor | None = None
-    """The class of every sample, (M,), if the transfer may see it."""
+    """If the transfer may see them: the class of every sample, (M,), or of every pixel, (M, H, W)."""
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether samples have a class, and so the student a cross-entropy with it in the transfer; label
+        maps are for the terms that read them."""
+        return self.labels is not None and self.labels.ndim == 1
 
     def shape(self, modality: str) -> tuple[int, int, int]:
         """(C, H, W) of a modality."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,7 +49,7 @@ def check_pipeline(pipeline: Pipeline) -> None:
         for method in config.method:
             student = pipeline.make_student()
             terms = pipeline.make_terms(method, student, [] if method == "none" else teachers)
-            if terms or pipeline.data.labels is not None:
+            if terms or pipeline.data.is_labeled:
                 _check_transfer(pipeline, method, student, terms, teachers if terms else [])
 
 
@@ -88,23 +90,6 @@ def dry_step(task: Task, dataset: Any, batch_size: int, accelerator: Accelerator
         raise ValueError(f"{what} cannot be trained: {error}") from error
 
 
-class ReducedTargets(nn.Module):
-    """Targets of which a term gets the parts that it says it reads, as a cache would give them.
-
-    Args:
-        targets: batch -> all that the teachers say.
-        reads: for each teacher the names of the parts.
-    """
-
-    def __init__(self, targets: Targets, reads: Sequence[frozenset[str]]) -> None:
-        super().__init__()
-        self.targets, self.reads = targets, reads
-
-    def forward(self, batch: Batch) -> tuple[Outputs, ...]:
-        pairs = zip(self.targets(batch), self.reads, strict=True)
-        return tuple(from_parts(take_parts(outputs, names)) for outputs, names in pairs)
-
-
 def _teachers(pipeline: Pipeline) -> list[Teacher]:
     """Untrained ones: one of each kind, and a second of the first kind if there are more teachers than
     kinds."""
@@ -125,15 +110,20 @@ def _check_transfer(
     pipeline: Pipeline, method: str, student: nn.Module, terms: dict[str, Term], teachers: Sequence[Teacher]
 ) -> None:
     reads = reads_of(terms.values(), len(teachers))
-    dataset, seen = pipeline.seen(teachers, reads, live=True)
-    if teachers:
-        seen["targets"] = ReducedTargets(seen["targets"], reads)
+    dataset, inputs = pipeline.inputs(teachers, reads, live=True)
+    seen = replace(inputs, targets=partial(_reduced, inputs.targets, reads))
     kept = {name: term for name, term in terms.items() if term.weight}
     tasks: list[Task] = [
-        PretrainTask(student, term.pretrain, **seen) for term in terms.values() if term.pretrain is not None
+        PretrainTask(student, term.pretrain, seen) for term in terms.values() if term.pretrain is not None
     ]
-    if kept or pipeline.data.labels is not None:
-        tasks.append(TransferTask(student, kept, task_weight=pipeline.task_weight(terms), **seen))
+    if kept or pipeline.data.is_labeled:
+        tasks.append(TransferTask(student, kept, seen, task_weight=pipeline.task_weight(terms)))
     for task in tasks:
         batch_size = pipeline.config.transfer.train.batch_size
         dry_step(task, dataset, batch_size, pipeline.accelerator, what=method)
+
+
+def _reduced(targets: Targets, reads: Sequence[frozenset[str]], batch: Batch) -> tuple[Outputs, ...]:
+    """Of the teachers' outputs the parts that the terms say they read, as a cache would give them."""
+    pairs = zip(targets(batch), reads, strict=True)
+    return tuple(from_parts(take_parts(outputs, names)) for outputs, names in pairs)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -16,8 +16,6 @@ from torch.utils.data import Subset
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
 from ..engine import (
     Evaluate,
-    OptimizerFactory,
-    Schedule,
     StageRunner,
     SupervisedTask,
     derive_seed,
@@ -28,61 +26,45 @@ from .cache import Cache, cached_targets
 from .config import PipelineConfig
 from .data import TransferData
 from .dry_run import check_pipeline
+from .networks import Own, make_network
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
 from .spec import make_spec, reads_of
 from .targets import Teacher, TeacherTargets, no_targets
-from .task import PretrainTask, TransferTask, without_classifier
-
-Network = nn.Module | Callable[[], nn.Module]
-"""A network, or what makes one: its weights are drawn anew for each seed."""
+from .task import Inputs, PretrainTask, TransferTask, without_classifier
 
 
 class Pipeline(ABC):
     """Teachers, the transfer to a student by every method and seed, and what judges the student: a pipeline
-    says how its networks are made, which labels there are, and how a student is judged.
+    says which labels there are and how a student is judged.
 
     Args:
         config: the run's settings.
         data: what the transfer reads.
         stages: trains the stages in the run folder, or loads them.
-        student: a network of one's own in the place of `config.student`, returning `Outputs` for the
-            student's modality in its own units; a module is copied for each run, a function called for each.
-        teachers: networks of one's own in the place of `config.teacher`; a bare module sees `rgb`.
-        optimizer: trainable parameters -> the student's optimizer, in the place of the configured one.
-        schedule: (step, steps in all) -> factor on its learning rate.
+        own: networks and an optimization of one's own.
 
     Raises:
         ValueError: an unknown method or setting; the nearest names are suggested.
     """
 
+    student_classes: int | None = None
+    """Of the logits of a student that is made by name; None for an encoder."""
+    teacher_classes: int | None = None
+    """Likewise, of the teachers."""
+
     def __init__(
-        self,
-        config: PipelineConfig,
-        data: TransferData,
-        stages: StageRunner,
-        *,
-        student: Network | None = None,
-        teachers: Sequence[Teacher | nn.Module] | None = None,
-        optimizer: OptimizerFactory | None = None,
-        schedule: Schedule | None = None,
+        self, config: PipelineConfig, data: TransferData, stages: StageRunner, **own: Unpack[Own]
     ) -> None:
         for method in config.method:
             parse_method(method)
         self.settings, self.checked = parse_settings(config.setting), False
         check_settings(self.settings)
         self.config, self.data, self.stages, self.accelerator = config, data, stages, stages.accelerator
-        self.own_student, self.optimizer, self.schedule = student, optimizer, schedule
+        self.own = own
+        teachers = own.get("teachers")
         self.own_teachers = None if teachers is None else [_named(t, i) for i, t in enumerate(teachers)]
         self.teacher_histories: dict[int, list[dict[str, Any]]] = {}
         """Of the teachers that were trained here, by their number."""
-
-    @abstractmethod
-    def build_student(self) -> nn.Module:
-        """The student of the configuration, its weights drawn from the global generator."""
-
-    @abstractmethod
-    def build_teacher(self, number: int) -> nn.Module:
-        """Teacher `number` of the configuration: with the weights of its file, else drawn."""
 
     @abstractmethod
     def supervise(self, modality: str) -> Supervision:
@@ -91,6 +73,15 @@ class Pipeline(ABC):
     @abstractmethod
     def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
         """What a student is good for."""
+
+    def build_teacher(self, number: int) -> nn.Module:
+        """Teacher `number` of the configuration: with the weights of its file, else drawn."""
+        config = self.config.teacher
+        return make_network(
+            config.architecture_of(number), config.modality_of(number), self.data.statistics,
+            num_classes=self.teacher_classes, weights=config.weights_of(number),
+            normalization=config.normalization_of(number),
+        )  # fmt: skip
 
     def trains_teacher(self, number: int) -> bool:
         """Whether teacher `number` is trained here."""
@@ -159,7 +150,7 @@ class Pipeline(ABC):
         with seeded(seed):
             student = self.make_student()
             terms = self.make_terms(method, student, chosen)
-        if not terms and self.data.labels is None:
+        if not terms and not self.data.is_labeled:
             return Transferred(student, student, [])
         settings = {name: self.settings.get(name, {}) for name in terms}
         fingerprint = fingerprint_of_transfer(method, settings, student, chosen, self.config.transfer)
@@ -167,18 +158,19 @@ class Pipeline(ABC):
         for name, term in terms.items():
             if term.pretrain is not None:
                 stage = f"{folder}/pretrain-{name}"
-                self._pretrain(stage, student, term, self.seen(chosen, reads), seed, fingerprint)
+                self._pretrain(stage, student, term, self.inputs(chosen, reads), seed, fingerprint)
         # AB and FSP end with what they train before: labels alone follow, if there are any.
         kept = {name: term for name, term in terms.items() if term.weight}
         deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
         history: list[dict[str, Any]] = []
-        if kept or self.data.labels is not None:
-            dataset, seen = self.seen(chosen if kept else [], reads)
-            task = TransferTask(student, kept, task_weight=self.task_weight(terms), **seen)
+        if kept or self.data.is_labeled:
+            dataset, inputs = self.inputs(chosen if kept else [], reads)
+            task = TransferTask(student, kept, inputs, task_weight=self.task_weight(terms))
             train = replace(self.config.transfer.train, lr=self.config.lr)
             history = self.stages.train(
                 f"{folder}/transfer", task, dataset, train, seed, fingerprint=fingerprint,
-                evaluate=self.transfer_evaluate(deploy), optimizer=self.optimizer, schedule=self.schedule,
+                evaluate=self.transfer_evaluate(deploy), optimizer=self.own.get("optimizer"),
+                schedule=self.own.get("schedule"),
             )  # fmt: skip
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
@@ -187,10 +179,13 @@ class Pipeline(ABC):
         return Transferred(network, student, history)
 
     def make_student(self) -> nn.Module:
-        """The student, configured or given."""
-        if self.own_student is None:
-            return self.build_student()
-        own = self.own_student
+        """The student, configured or given, its weights drawn from the global generator."""
+        own = self.own.get("student")
+        if own is None:
+            config, data = self.config, self.data
+            return make_network(
+                config.student, data.modality, data.statistics, num_classes=self.student_classes
+            )
         return copy.deepcopy(own) if isinstance(own, nn.Module) else own()
 
     def make_teacher(self, number: int) -> Teacher:
@@ -217,27 +212,22 @@ class Pipeline(ABC):
 
     def task_weight(self, terms: Mapping[str, Term]) -> float | None:
         """The weight of the labels: the configured one, else the smallest that a term was published with."""
-        if self.data.labels is None:
+        if not self.data.is_labeled:
             return None
         published = min((term.task_weight for term in terms.values()), default=1.0)
         return published if self.config.task_weight is None else self.config.task_weight
 
-    def seen(
+    def inputs(
         self, teachers: Sequence[Teacher], reads: Sequence[frozenset[str]], *, live: bool = False
-    ) -> tuple[Any, dict[str, Any]]:
-        """The data set of a transfer, and for its task what is done to a batch and what the teachers say."""
-        data, config = self.data, self.config.transfer
-        seen: dict[str, Any] = {"modality": data.modality, "disturb": data.disturb}
-        if config.cached_augmentations and not live:
-            return self._cache.dataset(teachers, reads), {**seen, "targets": cached_targets}
+    ) -> tuple[Any, Inputs]:
+        """The data set of a transfer, and how a step reads its batches."""
+        data = self.data
+        if self.config.transfer.cached_augmentations and not live:
+            inputs = Inputs(cached_targets, data.modality, disturb=data.disturb)
+            return self._cache.dataset(teachers, reads), inputs
         targets = TeacherTargets(teachers) if teachers else None
         frozen = () if targets is None else (targets,)
-        return data.dataset, {
-            **seen,
-            "targets": targets or no_targets,
-            "augment": data.augment,
-            "frozen": frozen,
-        }
+        return data.dataset, Inputs(targets or no_targets, data.modality, data.augment, data.disturb, frozen)
 
     @cached_property
     def _cache(self) -> Cache:
@@ -280,7 +270,7 @@ class Pipeline(ABC):
     ) -> None:
         """The training that some methods put before the transfer, at a constant learning rate."""
         assert term.pretrain is not None
-        dataset, how = seen
+        dataset, inputs = seen
         if term.pretrain.epochs:
             train = replace(
                 self.config.transfer.train, epochs=term.pretrain.epochs, schedule="constant",
@@ -288,8 +278,8 @@ class Pipeline(ABC):
             )  # fmt: skip
             with without_classifier(student):
                 self.stages.train(
-                    stage, PretrainTask(student, term.pretrain, **how), dataset, train, seed,
-                    fingerprint=fingerprint, optimizer=self.optimizer,
+                    stage, PretrainTask(student, term.pretrain, inputs), dataset, train, seed,
+                    fingerprint=fingerprint, optimizer=self.own.get("optimizer"),
                 )  # fmt: skip
         term.pretrain.finish()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,39 +37,55 @@ class TransferModule(nn.Module):
         return outputs.logits, {name: project(outputs, targets) for name, project in self.projectors.items()}
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """How a step reads a batch: what the student sees of it, and what the teachers say."""
+
+    targets: Targets
+    """What the teachers say of a batch."""
+    modality: str = "rgb"
+    """What the student sees of it."""
+    augment: nn.Module | None = None
+    """batch -> batch, for teachers and student alike; None if the batches are cached ones."""
+    disturb: nn.Module | None = None
+    """batch -> batch: what the student's modality undergoes on top, anew in every step."""
+    frozen: tuple[nn.Module, ...] = ()
+    """The teachers, if `targets` runs them; kept from training."""
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> tuple[Tensor, tuple[Outputs, ...], BatchMeta]:
+        """The student's images, the targets, and what an objective may know of the batch."""
+        if self.augment is not None:
+            batch = augment_in_fp32(batch, self.augment)
+        targets, images = self.targets(batch), batch[self.modality]
+        if self.disturb is not None:
+            images = self.disturb({self.modality: images})[self.modality]
+        return images, targets, BatchMeta(batch["index"], batch.get("label"))
+
+
 class TransferTask(Task):
     """Targets without gradients, the student's outputs, the terms; the memory is written last.
 
     Args:
         student: the network that learns, returning `Outputs`.
         terms: the method's terms by name, as `build_terms` gives them.
-        targets: what the teachers say of a batch.
-        modality: what the student sees of a batch.
-        augment: batch -> batch, for teachers and student alike; None if the batches are cached ones.
-        disturb: batch -> batch: what the student's modality undergoes on top, anew in every step.
-        task_weight: of the cross-entropy with the batch's labels, the term `task`; None for a transfer that
-            sees no label.
-        frozen: the teachers, if `targets` runs them; kept from training.
+        inputs: how a batch is read.
+        task_weight: of the cross-entropy with the batch's labels, the term `task`; None for a transfer
+            without it.
     """
 
     def __init__(
         self,
         student: nn.Module,
         terms: Mapping[str, Term],
-        targets: Targets,
+        inputs: Inputs,
         *,
-        modality: str = "rgb",
-        augment: nn.Module | None = None,
-        disturb: nn.Module | None = None,
         task_weight: float | None = None,
-        frozen: tuple[nn.Module, ...] = (),
     ) -> None:
-        self.parts = dict(terms)
-        self.targets, self.modality, self.augment, self.disturb = targets, modality, augment, disturb
+        self.parts, self.inputs, self.frozen = dict(terms), inputs, inputs.frozen
         self.task_weight = task_weight
         self.module = TransferModule(student, {name: term.projector for name, term in terms.items()})
         self.memory = nn.ModuleDict({name: term.objective for name, term in terms.items()})
-        self.frozen = frozen
         self.weights = {name: term.weight for name, term in terms.items()}
         if task_weight is not None:
             self.weights = {"task": task_weight, **self.weights}
@@ -82,67 +99,35 @@ class TransferTask(Task):
         return weights
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        images, targets = see(self, batch)
+        images, targets, meta = self.inputs(batch)
         logits, projected = module(images, targets)
-        meta = BatchMeta(batch["index"], batch.get("label"))
         terms = {name: term.loss(projected[name], meta) for name, term in self.parts.items()}
         if self.task_weight is not None:
             terms = {"task": label_loss(logits, batch["label"]), **terms}
         return terms, {name: term.to_remember(projected[name]) for name, term in self.parts.items()}
 
     def update(self, batch: Batch, extra: Any) -> None:
-        meta = BatchMeta(batch["index"], batch.get("label"))
         for name, term in self.parts.items():
-            term.update(extra[name], meta)
+            term.update(extra[name], batch["index"])
 
 
 class PretrainTask(Task):
-    """What comes before the transfer, if a method has it: its loss alone.
+    """What comes before the transfer, if a method has it: its loss alone. Arguments as of `TransferTask`."""
 
-    Args:
-        stage: the method's.
-        the rest: as for `TransferTask`.
-    """
-
-    def __init__(
-        self,
-        student: nn.Module,
-        stage: PretrainStage,
-        targets: Targets,
-        *,
-        modality: str = "rgb",
-        augment: nn.Module | None = None,
-        disturb: nn.Module | None = None,
-        frozen: tuple[nn.Module, ...] = (),
-    ) -> None:
-        self.stage = stage
-        self.targets, self.modality, self.augment, self.disturb = targets, modality, augment, disturb
-        self.frozen = frozen
+    def __init__(self, student: nn.Module, stage: PretrainStage, inputs: Inputs) -> None:
+        self.stage, self.inputs, self.frozen = stage, inputs, inputs.frozen
         self.module = stage.projector
         if stage.trains_student:
             self.module = TransferModule(student, {"pretrain": stage.projector})
         self.weights = {"pretrain": 1.0}
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        images, targets = see(self, batch)
+        images, targets, meta = self.inputs(batch)
         if self.stage.trains_student:
             projected = module(images, targets)[1]["pretrain"]
         else:
             projected = module(None, targets)
-        meta = BatchMeta(batch["index"], batch.get("label"))
-        return {"pretrain": self.stage.loss(projected, meta)}, None
-
-
-@torch.no_grad()
-def see(task: TransferTask | PretrainTask, batch: Batch) -> tuple[Tensor, tuple[Outputs, ...]]:
-    """What the student sees of a batch, and what the teachers say of it."""
-    if task.augment is not None:
-        batch = augment_in_fp32(batch, task.augment)
-    targets = task.targets(batch)
-    images = batch[task.modality]
-    if task.disturb is not None:
-        images = task.disturb({task.modality: images})[task.modality]
-    return images, targets
+        return {"pretrain": self.stage.objective(*projected, meta=meta)}, None
 
 
 @contextmanager

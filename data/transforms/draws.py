@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["upload"]
-
 
 def upload(drawn: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """What was drawn on the CPU on another device, of another dtype; the host does not wait for a GPU."""

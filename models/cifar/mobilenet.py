@@ -5,8 +5,6 @@ from torch import Tensor, nn
 from ..outputs import Outputs
 from .parts import classify, conv, initialize
 
-__all__ = ["MobileNetV2"]
-
 # Channels at width 1, blocks and stride of each of the seven groups (Sandler et al., 2018, table 2).
 GROUPS = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 # The groups after which the resolution changes, or the network ends.

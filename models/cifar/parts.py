@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from ..outputs import Outputs
 
-__all__ = ["classify", "conv", "initialize", "run_stages", "shuffle"]
-
 
 def conv(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from ..outputs import Outputs
 from .parts import classify, conv, initialize, run_stages
 
-__all__ = ["ResNet"]
-
 
 class ResNet(nn.Module):
     """The CIFAR residual network (He et al., 2016, section 4.2), with 1x1 convolutions where widths change.

@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from ..outputs import Outputs
 from .parts import classify, conv, initialize, run_stages
 
-__all__ = ["ResNet50"]
-
 EXPANSION = 4
 
 

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 from ..outputs import Outputs
 from .parts import classify, conv, run_stages, shuffle
 
-__all__ = ["ShuffleNetV1"]
-
 STEM = 24
 # Channels for three groups, and blocks, of each stage (Zhang et al., 2018, table 1).
 STAGES = ((240, 4), (480, 8), (960, 4))

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 from ..outputs import Outputs
 from .parts import classify, conv, run_stages, shuffle
 
-__all__ = ["ShuffleNetV2"]
-
 STEM = 24
 # Channels at size 1x, and blocks, of each stage (Ma et al., 2018, table 5).
 STAGES = ((116, 4), (232, 8), (464, 4))

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from ..outputs import Outputs
 from .parts import classify, initialize
 
-__all__ = ["VGG"]
-
 
 class VGG(nn.Module):
     """VGG (Simonyan & Zisserman, 2015) with batch norm and one linear layer after the average.

@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from ..outputs import Outputs
 from .parts import classify, conv, initialize
 
-__all__ = ["WideResNet"]
-
 
 class WideResNet(nn.Module):
     """The wide residual network (Zagoruyko & Komodakis, 2016), without dropout.

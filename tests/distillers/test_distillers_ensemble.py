@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.distillers import METHODS, BatchMeta, build_terms, ensemble_kd, kd, soft_targets
+from crdkit.distillers import METHODS, BatchMeta, build_terms
+from crdkit.distillers.functional import ensemble_kd, kd, soft_targets
 
 
 def softmax(row: list[float], temperature: float) -> list[float]:
@@ -98,7 +99,7 @@ def test_a_term_of_two_teachers_is_the_sum_or_mean_of_theirs(name: str, reductio
     torch.manual_seed(0)
     each = [one(*part, meta=meta) for one, part in zip(term.objective.each, projected, strict=True)]
     torch.testing.assert_close(together, sum(each) / (2 if reduction == "mean" else 1))
-    term.update(term.to_remember(projected), meta)
+    term.update(term.to_remember(projected), meta.index)
 
 
 @pytest.mark.parametrize("name", ["ab", "fsp", "ft", "simkd"])

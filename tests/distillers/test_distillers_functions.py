@@ -44,6 +44,31 @@ def test_dkd_dist_and_standardized_kd_are_their_formulas(naive: ModuleType) -> N
     assert close(D.kd(student, teacher, temperature=2, standardize=True), expected)
 
 
+def test_logits_of_pixels_are_compared_as_those_of_samples() -> None:
+    student, teacher = wide(2, 5, 3, 4), wide(2, 5, 3, 4)
+    label = torch.randint(5, (2, 3, 4))
+    label[0, 1], label[1, 0, 0] = 255, 255
+    flat = [x.movedim(1, -1).flatten(0, 2) for x in (student, teacher)]
+    for how in ({"temperature": 2.0}, {"standardize": True}):
+        assert close(D.kd(student, teacher, **how), float(D.kd(*flat, **how)))
+    counted = label.flatten() != 255
+    kept = [x[counted] for x in flat]
+    expected = float(D.dkd(*kept, label.flatten()[counted], alpha=0.5, beta=3.0))
+    assert close(D.dkd(student, teacher, label, alpha=0.5, beta=3.0), expected)
+    large = label.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert close(D.dkd(student, teacher, large, alpha=0.5, beta=3.0), expected)
+    assert float(D.dkd(student, teacher, torch.full_like(label, 255))) == 0
+
+    teachers = torch.stack([teacher, wide(2, 5, 3, 4)])
+    rows = torch.stack([x.movedim(1, -1).flatten(0, 2) for x in teachers])
+    how = {"temperature": 2.0, "target": "weighted"}
+    found = D.soft_targets(teachers, label=large, **how).movedim(1, -1).flatten(0, 2)
+    known = D.soft_targets(rows[:, counted], label=label.flatten()[counted], **how)
+    torch.testing.assert_close(found[counted], known)
+    plain = D.soft_targets(rows, temperature=2.0)
+    torch.testing.assert_close(found[~counted], plain[~counted])
+
+
 def test_losses_of_maps_are_their_formulas(naive: ModuleType) -> None:
     student, teacher, other = wide(2, 3, 4, 4), wide(2, 3, 4, 4), wide(2, 5, 4, 4)
     lists = student.tolist(), other.tolist()

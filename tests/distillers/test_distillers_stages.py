@@ -60,7 +60,7 @@ def test_an_initialization_of_the_student_lowers_its_loss(method: str, widths: t
     for _ in range(20):
         optimizer.zero_grad()
         projected = term.pretrain.projector(student(images), teacher(images))
-        loss = term.pretrain.loss(projected, meta)
+        loss = term.pretrain.objective(*projected, meta=meta)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -88,7 +88,7 @@ def test_the_paraphraser_trains_alone_and_is_then_frozen() -> None:
     losses = []
     for _ in range(20):
         optimizer.zero_grad()
-        loss = first.loss(first.projector(student(images), teacher(images)), meta)
+        loss = first.objective(*first.projector(student(images), teacher(images)), meta=meta)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.distillers import attention, fitnet, kd, pixel_kd
+from crdkit.distillers.functional import attention, fitnet, kd, pixel_kd
 
 
 def loop_kd(student: list[float], teacher: list[float], temperature: float) -> float:
@@ -148,10 +148,10 @@ def test_bad_arguments_are_named() -> None:
     x, m = torch.randn(2, 3), torch.randn(2, 3, 4, 4)
     with pytest.raises(ValueError, match=r"temperature must be positive, got -0\.1"):
         kd(x, x, temperature=-0.1)
-    with pytest.raises(ValueError, match=r"same shape \(B, C\), got \(2, 3\) and \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 4\)"):
         kd(x, torch.randn(2, 4))
-    with pytest.raises(ValueError, match=r"same shape \(B, C\), got \(2, 3, 4, 4\)"):
-        kd(m, m)
+    with pytest.raises(ValueError, match=r"\(3, 4, 4\)"):
+        kd(m[0], m[0])
     with pytest.raises(ValueError, match=r"got \(2, 3, 4, 4\) and \(2, 3, 2, 2\)"):
         pixel_kd(m, m[..., :2, :2])
     with pytest.raises(ValueError, match=r"mask must be bool of shape \(2, 4, 4\), got torch\.float32"):

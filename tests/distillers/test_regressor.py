@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from crdkit.distillers import FitNetRegressor, fitnet
+from crdkit.distillers import FitNetRegressor
+from crdkit.distillers.functional import fitnet
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def fake_step(task: Task, dataset: Any, batch_size: int, accelerator: Any, *, wh
     for part in task.memory.modules() if task.memory is not None else ():
         if hasattr(part, "_known"):
             part._known = True  # CRD's constant is asked for once, after the first batch
-    gpu.move([*vars(task).values(), *task.frozen])
+    inputs = vars(task.inputs).values() if hasattr(task, "inputs") else ()
+    gpu.move([*vars(task).values(), *inputs, *task.frozen])
     batch = {name: gpu.tensor(value) for name, value in real.items()}
     task.module.train()
     with gpu.mode, Transfers() as transfers:

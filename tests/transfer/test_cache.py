@@ -23,6 +23,7 @@ from crdkit.engine import derive_seed, make_accelerator, seeded
 from crdkit.transfer import (
     Cache,
     CachedAugmentations,
+    Inputs,
     Teacher,
     TeacherTargets,
     TransferData,
@@ -135,7 +136,7 @@ def test_first_step_has_the_loss_of_live_teachers(
             made = cache(data, tmp_path).dataset(teachers, reads)
             batch = made.__getitems__(list(range(20, 36)))
             targets = TeacherTargets(teachers) if live else cached_targets
-            task = TransferTask(student, terms, targets, task_weight=1.0)
+            task = TransferTask(student, terms, Inputs(targets), task_weight=1.0)
             found, _ = task.terms(task.module, batch)
         losses.append({name: value.detach() for name, value in found.items()})
     assert losses[0].keys() == losses[1].keys() > {"task"}

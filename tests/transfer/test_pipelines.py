@@ -112,6 +112,19 @@ def test_two_teachers_of_two_modalities_teach_a_third(method: str, tmp_path: Pat
     assert len(one.teacher_metrics()) == 2
 
 
+@pytest.mark.parametrize("cached", [0, 2])
+@pytest.mark.parametrize("method", ["dkd", "kd-weighted"])
+def test_label_maps_teach_where_the_transfer_may_see_them(method: str, cached: int, tmp_path: Path) -> None:
+    transfer = TransferConfig(train=ONE, cached_augmentations=cached)
+    teacher = SegmentersConfig(architecture=("vgg8",), number=1 + (method in JOINT), width=8, train=ONE)
+    how: Any = {"method": (method,), "teacher": teacher, "transfer": transfer, "labeled_transfer": True}
+    (done,) = crossmodal(tmp_path, **how).runs()
+    assert 0 <= done.metrics["mean_iou"] <= 1
+    blind = crossmodal(tmp_path, **{**how, "labeled_transfer": False})
+    with pytest.raises(ValueError, match=method):
+        blind.check()
+
+
 @pytest.mark.parametrize("student", ["resnet18", "timm/mobilenetv3_small_100", "depth_cnn_x2", "vgg8"])
 def test_any_student_by_its_name_segments(student: str, tmp_path: Path) -> None:
     config = replace(crossmodal(tmp_path).config, student=student, method=("crd-dense",))

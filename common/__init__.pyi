@@ -1,0 +1,23 @@
+from .errors import CrdkitError, ManifestError, OutputError, ResumeError
+from .files import atomically, flush, sha256, write_json, write_text
+from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
+from .names import nearest
+
+__all__ = [
+    "MANIFEST",
+    "CrdkitError",
+    "Manifest",
+    "ManifestError",
+    "OutputError",
+    "ResumeError",
+    "atomically",
+    "differences",
+    "flush",
+    "nearest",
+    "plain",
+    "read_manifest",
+    "sha256",
+    "write_json",
+    "write_manifest",
+    "write_text",
+]

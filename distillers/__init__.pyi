@@ -1,0 +1,49 @@
+from . import functional
+from .activation_boundary import Connectors
+from .correlation import Embeddings
+from .factor import Paraphraser, Translator
+from .methods import (
+    JOINT,
+    METHODS,
+    build_terms,
+    check_settings,
+    known_methods,
+    parse_method,
+    parse_settings,
+    settings_of,
+)
+from .regressor import FitNetRegressor
+from .review import Fusion, Review
+from .simkd import Reused, SimKDProjector
+from .spec import BatchMeta, FeatureSpec
+from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
+from .vid import VID
+
+__all__ = [
+    "JOINT",
+    "METHODS",
+    "VID",
+    "BatchMeta",
+    "Connectors",
+    "Embeddings",
+    "FeatureSpec",
+    "FitNetRegressor",
+    "Fusion",
+    "MemoryLoss",
+    "Paraphraser",
+    "PretrainStage",
+    "Reused",
+    "Review",
+    "SelectOutputs",
+    "SimKDProjector",
+    "StatelessLoss",
+    "Term",
+    "Translator",
+    "build_terms",
+    "check_settings",
+    "functional",
+    "known_methods",
+    "parse_method",
+    "parse_settings",
+    "settings_of",
+]
