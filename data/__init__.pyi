@@ -13,7 +13,7 @@ from .datasets.stl10 import STL10
 from .datasets.synthetic_rooms.rooms import SyntheticRooms
 from .datasets.tiny_imagenet import TinyImageNet
 from .in_memory import PairedTensors
-from .reading import device_of, read_in_order
+from .reading import device_of, rank_and_ranks, read_in_order, read_rows
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits, load_unlabeled
 from .statistics import Normalize, Statistics
@@ -66,6 +66,8 @@ __all__ = [
     "load_images",
     "load_splits",
     "load_unlabeled",
+    "rank_and_ranks",
     "read_in_order",
+    "read_rows",
     "split_modalities",
 ]

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 IGNORE = 255
 """The label of a pixel that no loss and no metric counts."""
@@ -27,12 +28,12 @@ class DataError(ValueError):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples with the same names and shapes into a batch."""
+    """Stack samples with the same names and shapes into a batch; numbers become tensors."""
     if not samples:
         raise DataError("a batch needs at least one sample, got none")
-    first = {name: value.shape for name, value in samples[0].items()}
+    first = {name: getattr(value, "shape", None) for name, value in samples[0].items()}
     for sample in samples[1:]:
-        shapes = {name: value.shape for name, value in sample.items()}
+        shapes = {name: getattr(value, "shape", None) for name, value in sample.items()}
         if shapes != first:
             row, row_0 = (int(s["index"]) if "index" in s else "?" for s in (sample, samples[0]))
             differing = sorted(n for n in first.keys() | shapes.keys() if first.get(n) != shapes.get(n))
@@ -41,7 +42,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
                 + ", ".join(f"{n} is {_shape(first.get(n))} and {_shape(shapes.get(n))}" for n in differing)
                 + "; pass size=(height, width) to the data set"
             )
-    return {name: torch.stack([sample[name] for sample in samples]) for name in first}
+    batch: Batch = default_collate(list(samples))
+    return batch
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .batch import Batch
+from .batch import Batch, collate
 
 CPU = torch.device("cpu")
 
@@ -20,6 +20,23 @@ def device_of(dataset: Any) -> torch.device:
             return device
         dataset = getattr(dataset, "dataset", None)
     return CPU
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """This process's rank in torch.distributed and their number; 0 and 1 without process group."""
+    dist = torch.distributed
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+def read_rows(dataset: Any, rows: Sequence[int]) -> Batch:
+    """The batch of some rows, read in this process: by the data set's `__getitems__`, if it has one."""
+    if callable(getattr(dataset, "__getitems__", None)):
+        samples = dataset.__getitems__(list(rows))
+    else:
+        samples = [dataset[row] for row in rows]
+    return samples if isinstance(samples, dict) else collate(samples)
 
 
 def read_in_order(
@@ -37,44 +54,34 @@ def read_in_order(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    rank, ranks = 0, 1
-    dist = torch.distributed
-    if sharded and dist.is_available() and dist.is_initialized():
-        rank, ranks = dist.get_rank(), dist.get_world_size()
-    elsewhere = device_of(dataset).type != "cpu"
+    rank, ranks = rank_and_ranks() if sharded else (0, 1)
+    starts = range(rank * batch_size, len(dataset), batch_size * ranks)
     yield from DataLoader(
-        _Whole(dataset),
-        batch_sampler=_InOrder(len(dataset), batch_size, rank, ranks),
-        num_workers=0 if elsewhere else num_workers,
-        collate_fn=_collate,
+        _Batches(dataset),
+        batch_size=None,
+        sampler=_Ranges(starts, batch_size, len(dataset)),
+        num_workers=0 if device_of(dataset).type != "cpu" else num_workers,
         # Without one of its own the loader draws from the global generator, which is part of a run.
         generator=torch.Generator().manual_seed(0),
     )
 
 
-class _InOrder(Sampler[list[int]]):
-    def __init__(self, length: int, batch_size: int, rank: int, ranks: int) -> None:
-        self.length, self.batch_size, self.rank, self.ranks = length, batch_size, rank, ranks
+class _Ranges(Sampler[range]):
+    def __init__(self, starts: range, batch_size: int, length: int) -> None:
+        self.starts, self.batch_size, self.length = starts, batch_size, length
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for start in range(self.rank * self.batch_size, self.length, self.batch_size * self.ranks):
-            yield list(range(start, min(start + self.batch_size, self.length)))
+    def __iter__(self) -> Iterator[range]:
+        return (range(start, min(start + self.batch_size, self.length)) for start in self.starts)
 
     def __len__(self) -> int:
-        return len(range(self.rank * self.batch_size, self.length, self.batch_size * self.ranks))
+        return len(self.starts)
 
 
-class _Whole(Dataset[Any]):
-    """Batches by their rows, in one call if the data set has one."""
+class _Batches(Dataset[Batch]):
+    """Batches by their rows."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, rows: list[int]) -> Any:
-        if callable(getattr(self.dataset, "__getitems__", None)):
-            return self.dataset.__getitems__(rows)
-        return [self.dataset[row] for row in rows]
-
-
-def _collate(samples: Any) -> Any:
-    return samples if isinstance(samples, dict) else default_collate(samples)
+    def __getitem__(self, rows: range) -> Batch:
+        return read_rows(self.dataset, rows)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..common import write_json
 from .batch import DataError
-from .reading import read_in_order
+from .reading import rank_and_ranks, read_in_order
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,10 @@ class _Moments:
 
 def _of_all_ranks(totals: dict[str, _Moments]) -> dict[str, _Moments]:
     """The moments of all ranks together, the same on each; without process group as they are."""
-    dist = torch.distributed
-    if not (dist.is_available() and dist.is_initialized()):
+    ranks: list[dict[str, _Moments]] = [{}] * rank_and_ranks()[1]
+    if len(ranks) == 1:
         return totals
-    ranks: list[dict[str, _Moments]] = [{}] * dist.get_world_size()
-    dist.all_gather_object(ranks, totals)
+    torch.distributed.all_gather_object(ranks, totals)
     merged: dict[str, _Moments] = {}
     for rank in ranks:
         for name, moments in rank.items():

@@ -17,7 +17,7 @@ from .launch import Accelerator, from_main, make_accelerator
 from .loop import Schedule, train
 from .optimizer import OptimizerFactory, make_optimizer
 from .rng import derive_seed, seed_all
-from .sampler import BatchSource, ShardedBatchSampler, collate
+from .sampler import BatchSource, ShardedBatchSampler
 from .schedule import lr_factor
 from .stages import StageRunner, digest, last_and_best, seeded
 from .supervised import SupervisedTask, augment_in_fp32, label_loss
@@ -49,7 +49,6 @@ __all__ = [
     "WorkerError",
     "augment_in_fp32",
     "check_task",
-    "collate",
     "derive_seed",
     "digest",
     "from_main",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..models import evaluating
 from .errors import TaskError
 from .peers import Peers
 from .rng import isolated_rng
@@ -19,14 +20,8 @@ def measure(
     evaluate: Evaluate, module: nn.Module, peers: Peers, device: torch.device, *, taken: set[str]
 ) -> dict[str, float]:
     """The main process's values. Modes and random number generators are afterwards as they were."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with isolated_rng(device):
-            metrics = {name: float(value) for name, value in evaluate(module).items()}
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
+    with evaluating(module), isolated_rng(device):
+        metrics = {name: float(value) for name, value in evaluate(module).items()}
     if clash := sorted(taken & set(metrics)):
         raise TaskError(f"evaluate returned {clash[0]!r}, a name that the history has already")
     values = torch.tensor(list(metrics.values()), dtype=torch.float64)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data import device_of
+from ..data import Batch, device_of, read_rows
 from .errors import WorkerError
 from .rng import derive_seed, isolated_rng, seed_host
 from .signals import ignore_interrupts
@@ -141,9 +141,9 @@ class BatchSource:
             num_workers, pin_memory = 0, False
         loader: DataLoader[Any] = DataLoader(
             self.fetcher,
-            batch_sampler=_Requests(self, epoch, batch),  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=_Requests(self, epoch, batch),
             num_workers=num_workers,
-            collate_fn=collate,
             pin_memory=pin_memory,
             worker_init_fn=ignore_interrupts,
             # Without one of its own the loader draws from the global generator, which is part of the run.
@@ -166,7 +166,7 @@ class BatchSource:
 
     def fetch(self, epoch: int, batch: int) -> dict[str, Tensor]:
         """One batch again, in this process; for naming the samples of a batch that went wrong."""
-        return collate(self.fetcher.__getitems__(next(self.requests(epoch, batch))))
+        return self.fetcher[next(self.requests(epoch, batch))]
 
 
 class _Requests(Sampler[Request]):
@@ -177,21 +177,14 @@ class _Requests(Sampler[Request]):
         return self.source.requests(*self.position)
 
 
-class _SeededFetcher(Dataset[Any]):
+class _SeededFetcher(Dataset[Batch]):
     """Fetches whole batches, with the global generators seeded for each and put back afterwards."""
 
     def __init__(self, dataset: Dataset[Any], seed: int) -> None:
         self.dataset, self.seed = dataset, seed
 
-    def __getitems__(self, request: Request) -> Any:
+    def __getitem__(self, request: Request) -> Batch:
         epoch, indices = request
         with isolated_rng(CPU):
             seed_host(derive_seed("batch", self.seed, epoch, *indices))
-            if callable(getattr(self.dataset, "__getitems__", None)):
-                return self.dataset.__getitems__(indices)  # type: ignore[attr-defined]
-            return [self.dataset[index] for index in indices]
-
-
-def collate(samples: Any) -> dict[str, Tensor]:
-    """Stack samples to a batch; a batch that the data set made itself is passed on."""
-    return samples if isinstance(samples, dict) else default_collate(samples)
+            return read_rows(self.dataset, indices)

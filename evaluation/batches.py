@@ -8,28 +8,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..data import read_in_order
+from ..data import rank_and_ranks, read_in_order
+from ..models import evaluating
 
 T = TypeVar("T")
 
 
 @contextmanager
-def evaluating(*networks: Any) -> Iterator[None]:
-    """Inside, the modules among `networks` are in eval mode and nothing builds a graph.
-
-    Every part gets its own mode back, also after an error: a network whose head alone trained leaves as it
-    came.
-    """
-    modules = [network for network in networks if isinstance(network, nn.Module)]
-    training = {part: part.training for module in modules for part in module.modules()}
-    for module in modules:
-        module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, mode in training.items():
-            part.training = mode
+def judging(*networks: Any) -> Iterator[None]:
+    """Inside, the modules among `networks` are in eval mode and nothing builds a graph."""
+    with evaluating(*(n for n in networks if isinstance(n, nn.Module))), torch.no_grad():
+        yield
 
 
 def device_of(network: Any) -> torch.device | None:
@@ -79,8 +68,7 @@ def is_dataset(source: Any) -> bool:
 
 def ranks() -> int:
     """The processes of torch.distributed; 1 without a process group."""
-    dist = torch.distributed
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return rank_and_ranks()[1]
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:

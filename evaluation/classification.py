@@ -6,7 +6,7 @@ from typing import Any, NotRequired, TypedDict
 import torch
 from torch import Tensor
 
-from .batches import device_of, evaluating, read_batches, sum_over_ranks
+from .batches import device_of, judging, read_batches, sum_over_ranks
 
 SUMS = ("count", "top1", "top5", "cross_entropy", "agreement", "divergence")
 
@@ -218,7 +218,7 @@ def evaluate_classifier(
     teacher_modality = teacher_modality or modality
     names = [name for name in ("label", modality, teacher is not None and teacher_modality) if name]
     device = device_of(network) if device is None else device
-    with evaluating(network, teacher):
+    with judging(network, teacher):
         for batch in read_batches(
             batches, batch_size, names, device, num_workers=num_workers, sharded=sharded
         ):

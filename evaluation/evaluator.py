@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..engine import Accelerator, Evaluate
 from ..models import Outputs
-from .batches import evaluating
+from .batches import judging
 from .classification import ClassificationMetrics, evaluate_classifier
 from .features import Features, extract
 from .segmentation import SegmentationMetrics, evaluate_segmenter
@@ -81,7 +81,7 @@ class SegmentationEvaluator(_OnTestSplit):
                 logits: Tensor = network(images).logits.float()
             return logits
 
-        with evaluating(network):
+        with judging(network):
             return evaluate_segmenter(predict, self.test, self.num_classes, sharded=True, **self._reading)
 
     def summary(self) -> Evaluate:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models import Outputs
-from .batches import device_of, evaluating, in_turn, is_dataset, read_batches
+from .batches import device_of, in_turn, is_dataset, judging, read_batches
 
 
 class Features(NamedTuple):
@@ -89,7 +89,7 @@ def extract_layers(
     sharded = is_dataset(batches)
     vectors: list[list[Tensor]] = [[] for _ in layers]
     labels = []
-    with evaluating(network):
+    with judging(network):
         read = read_batches(
             batches, batch_size, ("label", modality), device, num_workers=num_workers, sharded=sharded
         )

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .batches import device_of, evaluating, read_batches, sum_over_ranks
+from .batches import device_of, judging, read_batches, sum_over_ranks
 
 
 class SegmentationMetrics(TypedDict):
@@ -147,7 +147,7 @@ def evaluate_segmenter(
     device = device_of(predict) if device is None else device
     names = ("label",) if modality is None else ("label", modality)
     empty = True
-    with evaluating(predict):
+    with judging(predict):
         for batch in read_batches(
             batches, batch_size, names, device, num_workers=num_workers, sharded=sharded
         ):

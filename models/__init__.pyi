@@ -1,7 +1,7 @@
 from .classifiers import create
 from .depth_cnn import DepthCNN
 from .feature_extractor import FeatureExtractor
-from .frozen import Frozen, freeze
+from .frozen import Frozen, evaluating, freeze
 from .measure import Dimensions, measure
 from .normalized import Normalized
 from .outputs import Outputs, from_parts, take_parts
@@ -21,6 +21,7 @@ __all__ = [
     "SegmentationHead",
     "Segmenter",
     "create",
+    "evaluating",
     "freeze",
     "from_parts",
     "load_repdistiller",

@@ -1,9 +1,25 @@
 """A network that cannot learn: teachers, and encoders under a probe."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Inside, the modules are in eval mode. Every part gets its own mode back, also after an error: a network
+    whose head alone trained leaves as it came."""
+    training = {part: part.training for module in modules for part in module.modules()}
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in training.items():
+            part.training = mode
 
 
 def freeze(module: nn.Module) -> nn.Module:

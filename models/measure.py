@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .frozen import evaluating
 from .outputs import Outputs
 
 
@@ -41,16 +42,10 @@ def measure(network: nn.Module, input_size: tuple[int, int, int]) -> Dimensions:
     if len(input_size) != 3 or any(size < 1 for size in input_size):
         raise ValueError(f"input_size must be (channels, height, width), all positive, got {input_size}")
     like = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
-    training = {part: part.training for part in network.modules()}
     devices = [like.device] if like.is_cuda else []
-    try:
-        network.eval()
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            # Two images: layers that normalize over the batch refuse a single one.
-            outputs = network(torch.zeros(2, *input_size, device=like.device, dtype=like.dtype))
-    finally:
-        for part, mode in training.items():
-            part.training = mode
+    with evaluating(network), torch.random.fork_rng(devices=devices), torch.no_grad():
+        # Two images: layers that normalize over the batch refuse a single one.
+        outputs = network(torch.zeros(2, *input_size, device=like.device, dtype=like.dtype))
     if not isinstance(outputs, Outputs):
         raise TypeError(
             f"{type(network).__name__} returned {type(outputs).__name__}, not Outputs; wrap it with "

@@ -1,4 +1,4 @@
-from .cache import Cache, CachedAugmentations, cached_targets, read_rows
+from .cache import Cache, CachedAugmentations, cached_targets
 from .classification import ClassificationPipeline, fingerprint_of, statistics_of
 from .config import PipelineConfig, TeachersConfig, TransferConfig
 from .data import TransferData
@@ -40,7 +40,6 @@ __all__ = [
     "make_network",
     "make_spec",
     "normalize_by",
-    "read_rows",
     "reads_of",
     "statistics_of",
     "with_normalization",

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..common import OutputError
-from ..data import Batch, Sample
+from ..data import Batch, Sample, read_rows
 from ..engine import Accelerator, augment_in_fp32, derive_seed, digest, seeded
 from ..models import Outputs, from_parts, take_parts
 from .data import TransferData
@@ -227,14 +227,6 @@ class Cache:
                 f"{self.limit / 2**30:.2f}: raise --transfer.cache-limit, or let it lie on disk"
             )
         return self.place == "disk" or not fits
-
-
-def read_rows(dataset: Any, rows: Sequence[int]) -> Batch:
-    """The batch of some rows of a data set, read in this process."""
-    if callable(getattr(dataset, "__getitems__", None)):
-        batch = dataset.__getitems__(list(rows))
-        return batch if isinstance(batch, dict) else torch.utils.data.default_collate(batch)
-    return torch.utils.data.default_collate([dataset[row] for row in rows])
 
 
 def _as_kept(images: Tensor, modality: str) -> Tensor:

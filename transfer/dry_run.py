@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..data import Batch
+from ..data import Batch, read_rows
 from ..distillers import Term
 from ..engine import Accelerator, SupervisedTask, Task, check_task, seeded, weighted_sum
 from ..models import Outputs, from_parts, take_parts
-from .cache import read_rows
 from .spec import reads_of
 from .targets import Targets, Teacher
 from .task import PretrainTask, TransferTask

@@ -8,7 +8,8 @@ from kornia.color import rgb_to_grayscale, rgb_to_lab
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..batch import Batch, DataError, Sample, collate
+from ..batch import Batch, DataError, Sample
+from ..reading import read_rows
 
 CHANNELS: Mapping[str, int] = {"rgb": 3, "gray": 1, "l": 1, "ab": 2}
 """The modalities that an RGB image has in itself, and their channels."""
@@ -108,11 +109,7 @@ class ChannelDataset(Dataset[Sample]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of these rows, in their order."""
-        if callable(getattr(self.dataset, "__getitems__", None)):
-            batch = self.dataset.__getitems__(list(indices))
-        else:
-            batch = collate([self.dataset[index] for index in indices])
-        served: Batch = self.select(batch)
+        served: Batch = self.select(read_rows(self.dataset, indices))
         return served
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from crdkit.data import read_rows
 from crdkit.engine import Task, weighted_sum
-from crdkit.transfer.cache import read_rows
 
 CUDA = torch.device("cuda", 0)
 
