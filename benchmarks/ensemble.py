@@ -8,8 +8,6 @@ turns in one run; times are medians over the rounds.
     python benchmarks/ensemble.py --output benchmarks/results/ensemble-cpu.json
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator

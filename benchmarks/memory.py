@@ -7,8 +7,6 @@ resident memory of that process with that of one that only imports the same pack
     python benchmarks/memory.py --output benchmarks/results/memory-stl10.json
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

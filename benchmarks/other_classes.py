@@ -8,8 +8,6 @@ split of another, as many unlabeled images as the first has, or as many as asked
     python benchmarks/other_classes.py imagenette96.h5 tiny32_base.h5 many-others.h5 --count 50000
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files and folders that are whole or absent: written beside their place, flushed to the disk, renamed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ Checkpoints, finished stages and caches are folders with one. It is written last
 manifest was written to its end.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Compression: a teacher into a small student, by every method and seed."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 from torch import nn

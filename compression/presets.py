@@ -1,7 +1,5 @@
 """Named configurations of the compression pipeline."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from ..data import ImageAugmentConfig, ImagesConfig

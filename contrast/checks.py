@@ -1,7 +1,5 @@
 """Checks of arguments, with the value in the message."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Contrastive Representation Distillation as one module, for a training loop of one's own."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from .heads import CriticHeads

@@ -1,7 +1,5 @@
 """The critic of one direction: objective, temperature and the constant Z that NCE divides e^{s/τ} by."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Gathering over ranks. Every function is the identity where torch.distributed is not initialized."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The critic's heads g_S and g_T: a projection to the shared space, then unit length."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The memory: a row per sample (`MemoryBank`) or the latest vectors (`FeatureQueue`); all in buffers."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Which rows of the bank a sample is contrasted with. Draws are with replacement, so K may exceed M."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ Both take cosine scores, not logits, and return a loss per anchor; the caller av
 Tian et al., 2020, and every kind of negatives and feature maps go through these two functions.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -6,8 +6,6 @@ and differentiated before the next is touched: what stays is a gradient of the a
 the bank may be overwritten between the forward and the backward pass.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import Any

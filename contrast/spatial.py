@@ -3,8 +3,6 @@
 Both go through `scores.contrast` and the objectives, as the instance contrast does; a position is an anchor.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """What a person can set for a cross-modal run, one frozen dataclass for each stage; imports no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal

@@ -1,7 +1,5 @@
 """Named configurations of the cross-modal pipeline."""
 
-from __future__ import annotations
-
 from ..data import ImageAugmentConfig, ImagesConfig
 from ..engine import TrainConfig
 from ..transfer import TeachersConfig, TransferConfig

@@ -1,7 +1,5 @@
 """L→ab and any other pair of modalities of one image: probes of every layer, then fine-tuning."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
@@ -118,7 +116,7 @@ class RecognitionPipeline(Pipeline):
                 found = probe_features(known, unknown, fit=config.fit, folds=folds, device=device)
                 metrics[f"probe_{number}"] = found.top1
             neighbors = min(config.neighbors, len(train[-1].label))
-            metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbors=neighbors, device=device)
+            metrics["knn"] = knn_accuracy(train[-1], test[-1], neighbors=neighbors)
             return metrics
 
         fingerprint = {"probe": asdict(config), "modality": modality, "student": digest(student.state_dict())}

@@ -1,7 +1,5 @@
 """What a run reads: paired samples in memory, or images in labeled and unlabeled splits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """RGB→depth and any other stored modalities: the student learns to segment from its own modality."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, replace
 from pathlib import Path

@@ -22,9 +22,7 @@ from .transforms.channels import (
     CHANNELS,
     ChannelDataset,
     ChannelModalities,
-    lab_image,
     lab_modalities,
-    split_modalities,
 )
 
 __all__ = [
@@ -61,7 +59,6 @@ __all__ = [
     "augment_images",
     "collate",
     "device_of",
-    "lab_image",
     "lab_modalities",
     "load_images",
     "load_splits",
@@ -69,5 +66,4 @@ __all__ = [
     "rank_and_ranks",
     "read_in_order",
     "read_rows",
-    "split_modalities",
 ]

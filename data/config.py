@@ -5,27 +5,28 @@ from pathlib import Path
 from typing import Literal
 
 
-def _check_range(name: str, value: tuple[float, float], *, below: float = float("inf")) -> None:
+def check_range(name: str, value: tuple[float, float], *, below: float = float("inf")) -> None:
+    """Raise `ValueError` unless two rising positive numbers, at most `below`."""
     low, high = value
     if not 0 < low <= high <= below:
         limit = "" if below == float("inf") else f", at most {below:g}"
         raise ValueError(f"{name} must be two rising positive numbers{limit}, got {value}")
 
 
-def _check_shares(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
+def check_shares(**values: float) -> None:
+    """Raise `ValueError` for one that is not between 0 and 1."""
+    for name, value in values.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be between 0 and 1, got {value}")
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
-    """Strengths of the augmentation of paired modalities. `AugmentConfig.none()` changes nothing."""
+class RandomImageConfig:
+    """Strengths of what any augmentation of RGB images does: a crop, a flip, color."""
 
-    crop_scale: tuple[float, float] = (0.4, 1.0)
+    crop_scale: tuple[float, float] = (0.35, 1.0)
     """Area of the crop, as a share of the image's."""
-    crop_ratio: tuple[float, float] = (0.8, 1.25)
+    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
     """Aspect of the crop, relative to the image's own."""
     flip: float = 0.5
     """Probability of mirroring left and right."""
@@ -41,6 +42,24 @@ class AugmentConfig:
     """RGB: probability of the four above."""
     grayscale: float = 0.1
     """RGB: probability of losing all color."""
+
+    def __post_init__(self) -> None:
+        check_range("crop_scale", self.crop_scale, below=1.0)
+        check_range("crop_ratio", self.crop_ratio)
+        shares = ("flip", "brightness", "contrast", "saturation", "jitter", "grayscale")
+        check_shares(**{name: getattr(self, name) for name in shares})
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue must be between 0 and 0.5, got {self.hue}")
+
+
+@dataclass(frozen=True)
+class AugmentConfig(RandomImageConfig):
+    """Strengths of the augmentation of paired modalities. `AugmentConfig.none()` changes nothing."""
+
+    crop_scale: tuple[float, float] = (0.4, 1.0)
+    """Area of the crop, as a share of the image's."""
+    crop_ratio: tuple[float, float] = (0.8, 1.25)
+    """Aspect of the crop, relative to the image's own."""
     depth_scale: float = 0.05
     """Depth: readings are multiplied by one factor an image within 1 ± this (a camera's calibration)."""
     depth_dropout: float = 0.05
@@ -49,12 +68,8 @@ class AugmentConfig:
     """Depth: side of a lost block in pixels."""
 
     def __post_init__(self) -> None:
-        _check_range("crop_scale", self.crop_scale, below=1.0)
-        _check_range("crop_ratio", self.crop_ratio)
-        shares = ("flip", "brightness", "contrast", "saturation", "jitter", "grayscale")
-        _check_shares(self, *shares, "depth_dropout")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must be between 0 and 0.5, got {self.hue}")
+        super().__post_init__()
+        check_shares(depth_dropout=self.depth_dropout)
         if not 0 <= self.depth_scale < 1:
             raise ValueError(f"depth_scale must be at least 0 and below 1, got {self.depth_scale}")
         if self.depth_block < 1:
@@ -85,42 +100,20 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class ImageAugmentConfig:
+class ImageAugmentConfig(RandomImageConfig):
     """Strengths of the augmentation of images for classification."""
 
     crop: str = "resized"
     """`resized`: a box of random area and aspect, as on ImageNet; `padded`: a shift, as on CIFAR."""
-    crop_scale: tuple[float, float] = (0.35, 1.0)
-    """`resized`: area of the crop, as a share of the image's."""
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
-    """`resized`: aspect of the crop, relative to the image's own."""
     padding: int = 4
     """`padded`: largest shift in pixels along each axis; zeros come in."""
-    flip: float = 0.5
-    """Probability of mirroring left and right."""
-    brightness: float = 0.4
-    """The factor is within 1 ± this."""
-    contrast: float = 0.4
-    """The factor is within 1 ± this, about the image's mean luma."""
-    saturation: float = 0.4
-    """The factor is within 1 ± this."""
-    hue: float = 0.1
-    """The turn is within ± this part of a full circle."""
-    jitter: float = 0.8
-    """Probability of the four above."""
-    grayscale: float = 0.1
-    """Probability of losing all color."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.crop not in ("resized", "padded"):
             raise ValueError(f"crop must be 'resized' or 'padded', got {self.crop!r}")
-        _check_range("crop_scale", self.crop_scale, below=1.0)
-        _check_range("crop_ratio", self.crop_ratio)
-        _check_shares(self, "flip", "brightness", "contrast", "saturation", "jitter", "grayscale")
         if self.padding < 0:
             raise ValueError(f"padding must not be negative, got {self.padding}")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must be between 0 and 0.5, got {self.hue}")
 
     @classmethod
     def cifar(cls) -> "ImageAugmentConfig":

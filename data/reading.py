@@ -1,7 +1,5 @@
 """A whole data set in its order, batch by batch: for statistics and for judges."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Transfer of activation boundaries: an initialization of the student on the maps before their ReLU."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Attention transfer: where a network looks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

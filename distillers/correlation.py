@@ -1,7 +1,5 @@
 """Correlation congruence, in the form of the published benchmark."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from ..contrast import check_positive

@@ -1,7 +1,5 @@
 """Contrastive representation distillation as a term: the heads project, the contrast remembers."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from ..contrast import CriticHeads, InstanceContrast

@@ -1,7 +1,5 @@
 """Contrast of positions with positions: the same place of both maps against places of other images."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

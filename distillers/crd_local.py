@@ -1,7 +1,5 @@
 """Contrast of positions with global vectors, after Deep InfoMax: the paper's choice for NYU-Depth-v2."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from ..contrast import LocalGlobalContrast

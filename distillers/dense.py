@@ -1,7 +1,5 @@
 """The map of a teacher that positions are compared with."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

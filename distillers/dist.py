@@ -1,7 +1,5 @@
 """DIST: the relations among predictions instead of the predictions themselves."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -1,7 +1,5 @@
 """Decoupled knowledge distillation: the target class and the other classes, weighted apart."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

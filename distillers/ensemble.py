@@ -1,7 +1,5 @@
 """Several teachers: a term for each of them, or their predictions put together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial

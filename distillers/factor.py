@@ -1,7 +1,5 @@
 """Factor transfer: the teacher's last map paraphrased, and the student's translated to it."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

@@ -1,7 +1,5 @@
 """Hints: the student's map regressed to the teacher's."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Flow of solution procedure: how a network's channels go together from one stage to the next."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

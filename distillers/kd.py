@@ -1,7 +1,5 @@
 """Knowledge distillation: the teacher's softened predictions as targets."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

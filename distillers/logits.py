@@ -1,7 +1,5 @@
 """Logits of both networks; a student without any has a classifier of its own in the term."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """The methods by name: what a command line offers, and the terms it asks for."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import warnings

@@ -1,7 +1,5 @@
 """Neuron selectivity transfer: the distribution of the channels' patterns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

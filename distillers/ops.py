@@ -1,7 +1,5 @@
 """What the pure functions share: full precision, unit length, one size for two maps, and checks of shapes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec

@@ -1,7 +1,5 @@
 """Probabilistic knowledge transfer: whom each sample is near to, as a distribution."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from .ops import check_batch, full_precision, unit

@@ -1,7 +1,5 @@
 """Knowledge review: the student's deep maps fused into its shallow ones, stage by stage."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Relational knowledge distillation: distances and angles within a batch."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

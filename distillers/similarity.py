@@ -1,7 +1,5 @@
 """Similarity-preserving distillation: which samples of a batch resemble each other."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from .ops import full_precision, unit

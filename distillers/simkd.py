@@ -1,7 +1,5 @@
 """SimKD: the teacher's classifier reused on the student's projected map."""
 
-from __future__ import annotations
-
 import copy
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What a term is built for, what is known of a batch, and errors that name what networks do not have."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

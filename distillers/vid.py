@@ -1,7 +1,5 @@
 """Variational information distillation: how well the student's maps predict the teacher's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

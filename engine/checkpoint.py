@@ -1,7 +1,5 @@
 """Checkpoints that survive a kill at any moment, and a reader that trusts none of their bytes."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Errors of the engine, written for the person at the prompt: what was wrong, where, and what to do."""
 
-from __future__ import annotations
-
 import signal
 
 from ..common import CrdkitError as CrdkitError

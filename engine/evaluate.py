@@ -1,7 +1,5 @@
 """What is measured of the module while it trains."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

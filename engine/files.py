@@ -1,7 +1,5 @@
 """Tensors in files, whole or absent, and the folder that they go to."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import uuid

@@ -1,7 +1,5 @@
 """A training's folder: which training it belongs to, and its results when it is finished."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What must not happen to a training: values that are not finite, a teacher that changes."""
 
-from __future__ import annotations
-
 import hashlib
 
 import torch

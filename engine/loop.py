@@ -1,7 +1,5 @@
 """The one training loop."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import signal

@@ -1,7 +1,5 @@
 """The optimizer of a training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """What the processes of one training tell each other, beside the gradients."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Random number generators: derived seeds, and their states as tensors."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Iterator

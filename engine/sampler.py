@@ -1,7 +1,5 @@
 """The order of the data: a pure function of (seed, epoch, offset), the same for any number of processes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

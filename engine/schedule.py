@@ -1,7 +1,5 @@
 """The learning rate as a pure function of the step, so that there is no schedule state to save."""
 
-from __future__ import annotations
-
 import math
 
 from .config import TrainConfig

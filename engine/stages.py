@@ -1,7 +1,5 @@
 """The trainings of one run: each in its own folder, or taken over from a run that has done the same."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

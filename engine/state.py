@@ -1,7 +1,5 @@
 """Everything of a running training that a checkpoint has to bring back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

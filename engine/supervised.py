@@ -1,7 +1,5 @@
 """Training with labels: a class for each sample, or one for each pixel."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What is trained: a module, its terms and their weights."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the outside sees of a training: metrics.jsonl, trackers, a progress bar or plain lines."""
 
-from __future__ import annotations
-
 import json
 import time
 import warnings

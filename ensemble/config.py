@@ -1,7 +1,5 @@
 """What a person can set for an ensemble run; imports no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from ..data import ImagesConfig

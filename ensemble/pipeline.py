@@ -1,7 +1,5 @@
 """Ensembles: a pool of teachers, then every method with ensembles of every size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any

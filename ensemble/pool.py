@@ -1,7 +1,5 @@
 """The pool of teachers: judged before anything is distilled, and drawn from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

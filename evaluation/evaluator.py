@@ -1,7 +1,5 @@
 """Networks on the test split of a run, on its device, in its precision, shared out over its ranks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

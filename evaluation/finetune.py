@@ -1,7 +1,5 @@
 """Fine-tuning: what a representation is worth as the start of a supervised training."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

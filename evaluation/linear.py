@@ -1,7 +1,5 @@
 """A linear probe of any layer of any network, in one call."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Flags of earlier releases: they go on working, and one DeprecationWarning says what they are called now."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -196,7 +196,7 @@ def judge(
             for split in (images.train, images.test)
         )  # fmt: skip
     (probe,) = probe_features(known, unknown, fit=config.probe, device=device, seed=config.seed).folds
-    nearest = knn_accuracy(known, unknown, neighbors=config.neighbors, device=device)
+    nearest = knn_accuracy(known, unknown, neighbors=config.neighbors)
     points = tsne(unknown, seed=config.seed) if config.tsne and accelerator.is_main_process else None
     return Judged(row, probe.top1, nearest, probe, source, points)
 

@@ -9,8 +9,6 @@ other scripts takes, `results.json`, and the training in `training/`. The same c
 continues an interrupted run.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal

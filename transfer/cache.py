@@ -1,7 +1,5 @@
 """Augmentations that are drawn once, with what the teachers say of them, as a map-style data set."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import prod

@@ -1,7 +1,5 @@
 """What compression and ensembles share: classifiers of labeled images as teachers and student."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a person can set for a transfer, the same in every pipeline; imports no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal

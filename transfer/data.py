@@ -1,7 +1,5 @@
 """What a transfer reads: samples of one modality or several, with a stable index."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

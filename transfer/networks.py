@@ -1,7 +1,5 @@
 """Networks of a pipeline: by name, behind the normalization of their modality, or a caller's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 

@@ -1,7 +1,5 @@
 """The base of the pipelines: teachers, the transfer to a student, and a judge; finished stages are kept."""
 
-from __future__ import annotations
-
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the stages of a pipeline hand on, and leave in the run folder."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

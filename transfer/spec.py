@@ -1,7 +1,5 @@
 """What a term is built for, measured on the networks, and what it reads of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Arrays (V, N, …) that are made block by block: in a device's memory, or in a folder of mapped files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The teachers of a transfer: frozen networks, each of which sees its own modality of a batch."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

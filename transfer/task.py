@@ -1,7 +1,5 @@
 """The one transfer step, which compression, ensembles and cross-modal transfer share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

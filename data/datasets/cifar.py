@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 through torchvision, as samples with stable indices."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, ClassVar

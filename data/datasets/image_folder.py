@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from ..batch import DataError, Sample
+from ..config import check_range, check_shares
 from ..io.decode import Array, decode_color
 from ..labels import Classes, choose_classes
-from ..transforms.crops import center_crop, draw_box, resized_crop
 
 INSTEAD = {"test": ("test", "val"), "val": ("val", "test")}
 """The folders that a split may be called, the first that has class folders."""
@@ -66,17 +66,18 @@ class ImageFolder(Dataset[Sample]):
         flip: float = 0.5,
         classes: Classes = None,
     ) -> None:
+        from torchvision.transforms import v2
+
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
-        if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise ValueError(f"crop_scale must be two rising numbers above 0, at most 1, got {crop_scale}")
-        if not 0 < crop_ratio[0] <= crop_ratio[1]:
-            raise ValueError(f"crop_ratio must be two rising positive numbers, got {crop_ratio}")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, got {flip}")
-        self.size, self.flip = size, flip
-        self.crop_scale, self.crop_ratio = crop_scale, crop_ratio
+        check_range("crop_scale", crop_scale, below=1.0)
+        check_range("crop_ratio", crop_ratio)
+        check_shares(flip=flip)
         self.augment = split == "train" if augment is None else augment
+        parts = [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
+        if self.augment:
+            parts = [v2.RandomResizedCrop(size, crop_scale, crop_ratio), v2.RandomHorizontalFlip(flip)]
+        self.transform = v2.Compose(parts)
         self.folder = Path(root) if split is None else _split_folder(Path(root), split)
         names = _class_names(self.folder, None if split is None else Path(root) / "train")
         chosen = choose_classes(classes, names, str(self.folder))
@@ -107,13 +108,7 @@ class ImageFolder(Dataset[Sample]):
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error})") from error
         image = torch.from_numpy(decode_color(buffer, str(path))).permute(2, 0, 1)
-        if self.augment:
-            box, mirror = draw_box(*image.shape[1:], scale=self.crop_scale, ratio=self.crop_ratio)
-            image = resized_crop(image, box, self.size)
-            image = image.flip(2) if mirror < self.flip else image
-        else:
-            image = center_crop(image, round(self.size * 256 / 224), self.size)
-        rgb = image.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        rgb = self.transform(image).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         return {"index": torch.tensor(index), "rgb": rgb, "label": self.labels[index]}
 
 

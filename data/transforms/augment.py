@@ -34,11 +34,7 @@ class PairedAugment(nn.Module):
         if self.config.moves:
             result.update(self._move(batch))
         if "rgb" in result:
-            c = self.config
-            result["rgb"] = random_color(
-                result["rgb"], brightness=c.brightness, contrast=c.contrast, saturation=c.saturation,
-                hue=c.hue, probability=c.jitter, grayscale=c.grayscale,
-            )  # fmt: skip
+            result["rgb"] = random_color(result["rgb"], self.config)
         if "depth" in result:
             result["depth"] = self._disturb(result["depth"])
         return result
@@ -95,10 +91,7 @@ def augment_images(images: Tensor, config: ImageAugmentConfig) -> Tensor:
     else:
         boxes = _shifts(len(images), size, padding=config.padding, flip=config.flip)
         images = warp_nearest(images, maps_of(upload(boxes, images.device), size), padding="zeros")
-    return random_color(
-        images, brightness=config.brightness, contrast=config.contrast, saturation=config.saturation,
-        hue=config.hue, probability=config.jitter, grayscale=config.grayscale,
-    )  # fmt: skip
+    return random_color(images, config)
 
 
 def _shifts(batch_size: int, size: tuple[int, int], *, padding: int, flip: float) -> Tensor:

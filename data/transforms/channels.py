@@ -36,25 +36,6 @@ def lab_modalities(rgb: Tensor) -> tuple[Tensor, Tensor]:
     return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
 
 
-def lab_image(light: Tensor, color: Tensor) -> Tensor:
-    """Lab from what `lab_modalities` gives, (B, 3, H, W) in Lab's own units: L 0 … 100."""
-    return torch.cat([(light + 1) * 50, color * 110], dim=1)
-
-
-def split_modalities(modalities: str) -> tuple[str, str]:
-    """`l:ab` -> ("l", "ab"): the teacher's modality and the student's.
-
-    Raises:
-        ValueError: for another form, or one modality twice.
-    """
-    teacher, colon, student = modalities.partition(":")
-    if not (colon and teacher and student) or teacher == student:
-        raise ValueError(
-            f"modalities are TEACHER:STUDENT, two different ones, such as l:ab; got {modalities!r}"
-        )
-    return teacher, student
-
-
 class ChannelModalities(nn.Module):
     """Puts the named modalities of a batch's `rgb` in its place; modalities that the batch has already pass.
 

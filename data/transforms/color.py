@@ -4,41 +4,26 @@ import torch
 from kornia.color import rgb_to_yuv, yuv_to_rgb
 from torch import Tensor
 
+from ..config import RandomImageConfig
 from .draws import upload
 
 
-def random_color(
-    rgb: Tensor,
-    *,
-    brightness: float,
-    contrast: float,
-    saturation: float,
-    hue: float,
-    probability: float,
-    grayscale: float,
-) -> Tensor:
+def random_color(rgb: Tensor, config: RandomImageConfig) -> Tensor:
     """Jitter (B, 3, H, W) in [0, 1] with factors drawn for each image; clamped to [0, 1].
-
-    Args:
-        brightness, contrast, saturation: the factor is uniform in [1 - s, 1 + s]; contrast acts about the
-            image's mean luma.
-        hue: the turn of the chroma plane is uniform in [-hue, hue] of a full circle.
-        probability: of jittering an image at all.
-        grayscale: probability of taking an image's color away.
 
     Every step is linear in YUV, so the four fold into one 3×3 matrix and an offset for each image: a tenth
     of the time of the steps through HSV on a CPU. Drawn on the CPU from torch's global generator. Where both
     probabilities are 0 nothing is drawn and the pixels keep their bits.
     """
-    if probability == 0 and grayscale == 0:
+    if config.jitter == 0 and config.grayscale == 0:
         return rgb
     batch_size, _, height, width = rgb.shape
     draws = torch.rand(6, batch_size)
-    on = draws[4] < probability
-    spread = torch.tensor([brightness, contrast, saturation])[:, None]
+    on = draws[4] < config.jitter
+    spread = torch.tensor([config.brightness, config.contrast, config.saturation])[:, None]
     bright, contrasted, saturated = torch.where(on, 1 + spread * (2 * draws[:3] - 1), 1.0)
-    turn = torch.where(on, (2 * draws[3] - 1) * hue * 2 * torch.pi, 0.0)
-    saturated = torch.where(draws[5] < grayscale, 0.0, saturated)
+    turn = torch.where(on, (2 * draws[3] - 1) * config.hue * 2 * torch.pi, 0.0)
+    saturated = torch.where(draws[5] < config.grayscale, 0.0, saturated)
 
     luma, chroma = bright * contrasted, bright * contrasted * saturated
     in_yuv = torch.zeros(batch_size, 3, 3)

@@ -117,7 +117,7 @@ def test_each_color_step_against_its_definition(which: str) -> None:
     rgb = torch.rand(3, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
     strengths = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0) | {which: 0.2}
     torch.manual_seed(5)
-    result = random_color(rgb, **strengths, probability=1.0, grayscale=0.0)
+    result = random_color(rgb, replace(STILL, **strengths, jitter=1.0))
     torch.manual_seed(5)
     draws = torch.rand(6, 3)
     luma_of = torch.tensor([0.299, 0.587, 0.114])

@@ -97,14 +97,13 @@ def test_faults_of_a_probe_are_named() -> None:
         probe_features(features, features, folds=[torch.arange(4), torch.tensor([6])])
 
 
-@pytest.mark.parametrize("block", [2, 100])
-def test_nearest_rows_are_those_of_the_largest_cosine(block: int) -> None:
+def test_nearest_rows_are_those_of_the_largest_cosine() -> None:
     queries, bank = torch.randn(4, 3), torch.randn(11, 3)
-    found = nearest(queries, bank, neighbors=3, block=block)
+    found = nearest(queries, bank, neighbors=3)
     for query, rows in zip(queries, found, strict=True):
         cosine = [float(query @ row / (query.norm() * row.norm())) for row in bank]
         assert rows.tolist() == sorted(range(11), key=lambda i, c=cosine: -c[i])[:3]
-    with pytest.raises(ValueError, match="neighbors must be 1 … 11"):
+    with pytest.raises(ValueError, match=r"11, .* got 12"):
         nearest(queries, bank, neighbors=12)
     with pytest.raises(ValueError, match=r"\(B, D\) and \(N, D\)"):
         nearest(queries, torch.randn(3, 4))
