@@ -46,15 +46,9 @@ class CRDLoss(nn.Module):
         super().__init__()
         self.heads = CriticHeads(student_dim, teacher_dim, embed_dim, kind=head)
         self.contrast = InstanceContrast(
-            num_samples,
-            embed_dim,
-            num_negatives=num_negatives,
-            temperature=temperature,
-            momentum=momentum,
-            objective=objective,
-            negatives=negatives,
-            labels=labels,
-        )
+            num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
+            objective=objective, negatives=negatives, labels=labels,
+        )  # fmt: skip
 
     def forward(
         self,

@@ -72,11 +72,22 @@ def check_labels(labels: Array, count: int, num_classes: int | None, where: str)
     return labels
 
 
-def rows_of(labels: Array, chosen: Sequence[int], where: str) -> tuple[Array, Array]:
-    """The rows of the chosen classes, in their order in the file, and their labels 0 … len(chosen) - 1."""
+def select_classes(
+    classes: Classes, labels: Array, names: Sequence[str], where: str
+) -> tuple[Array, Array, tuple[str, ...]]:
+    """The rows of the chosen classes in the order of the file, their labels 0, 1, …, and the names of these.
+
+    Args:
+        classes, names, where: as for `choose_classes`, whose errors it raises.
+        labels: of all rows.
+
+    Raises:
+        DataError: no row is of these classes.
+    """
+    chosen = choose_classes(classes, names, where)
     table = np.full(max(int(labels.max(initial=0)), *chosen) + 1, -1, np.int64)
-    table[list(chosen)] = np.arange(len(chosen))
+    table[chosen] = np.arange(len(chosen))
     rows = np.flatnonzero(table[labels] >= 0)
     if not rows.size:
         raise DataError(f"{where}: none of {len(labels)} images is of the {len(chosen)} chosen classes")
-    return rows, table[labels[rows]]
+    return rows, table[labels[rows]], tuple(names[number] for number in chosen)

@@ -52,13 +52,7 @@ def make_crd(
     if negatives is None:
         negatives = "uniform" if classes is None else "other_class"
     contrast = InstanceContrast(
-        spec.num_samples,
-        embed_dim,
-        num_negatives=num_negatives,
-        temperature=temperature,
-        momentum=momentum,
-        objective=objective,
-        negatives=negatives,
-        labels=classes,
-    )
+        spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
+        objective=objective, negatives=negatives, labels=classes,
+    )  # fmt: skip
     return Term(GlobalHeads(spec, embed_dim, head), MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

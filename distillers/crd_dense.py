@@ -54,11 +54,8 @@ def make_crd_dense(
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
     """
     contrast = DenseContrast(
-        embed_dim,
-        queue_size=queue_size,
-        num_positions=num_positions,
-        temperature=temperature,
+        embed_dim, queue_size=queue_size, num_positions=num_positions, temperature=temperature,
         objective=objective,
-    )
+    )  # fmt: skip
     heads = DenseHeads(spec, embed_dim, "crd-dense", hypercolumn=hypercolumn)
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

@@ -1,5 +1,5 @@
 from .checkpoint import Checkpoint, CheckpointStore
-from .config import RunConfig, TrainConfig
+from .config import LaunchConfig, RunConfig, TrainConfig
 from .errors import (
     CheckpointError,
     CrdkitError,
@@ -33,6 +33,7 @@ __all__ = [
     "Evaluate",
     "FrozenError",
     "Interrupted",
+    "LaunchConfig",
     "LaunchError",
     "NonFiniteError",
     "OptimizerFactory",

@@ -101,20 +101,27 @@ SCHEDULES = ("constant", "step", "cosine", "onecycle")
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """Settings of every pipeline's run."""
+class LaunchConfig:
+    """Where a command writes and what it runs on."""
 
-    seed: tuple[int, ...] = (0,)
-    """One run for each method and seed; teachers are shared."""
     output: Path | None = None
     """The run folder; without it a dated one under runs/ is made."""
     resume: bool = False
     """Continue the run in `output`; finished stages are kept."""
-    reuse: tuple[Path, ...] = ()
-    """Other run folders, whose finished stages are taken over where their settings are the same."""
     precision: Literal["no", "bf16", "fp16"] | None = None
-    """Mixed precision of the networks, instead of the launcher's choice; contrastive scores stay in fp32."""
+    """Mixed precision of the networks, instead of the launcher's choice; contrastive scores stay in fp32.
+    Some CPUs are faster in bf16 (AMX, AMD's AVX512-BF16), others slower: try both."""
     cpu: bool = False
     """Stay on the CPU even where there is a GPU."""
     trackers: tuple[str, ...] = ()
     """Trackers of accelerate, besides metrics.jsonl: tensorboard, wandb, …"""
+
+
+@dataclass(frozen=True)
+class RunConfig(LaunchConfig):
+    """Settings of every pipeline's run."""
+
+    seed: tuple[int, ...] = (0,)
+    """One run for each method and seed; teachers are shared."""
+    reuse: tuple[Path, ...] = ()
+    """Other run folders, whose finished stages are taken over where their settings are the same."""

@@ -101,26 +101,17 @@ def train(
     with contextlib.ExitStack() as stack:
         peers = stack.enter_context(contextlib.closing(Peers(accelerator)))
         source = BatchSource(
-            dataset,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            seed=seed,
-            rank=peers.rank,
+            dataset, batch_size=config.batch_size, epochs=config.epochs, seed=seed, rank=peers.rank,
             world_size=peers.size,
-        )
+        )  # fmt: skip
         steps_per_epoch = math.ceil(source.batches_per_epoch / config.accumulate)
         total_steps = config.epochs * steps_per_epoch
         save_interval = max(1, round(config.checkpoint_every * steps_per_epoch))
         check_interval = 1 if device.type == "cpu" else config.log_every
         known = make_fingerprint(
-            task,
-            config,
-            samples=source.length,
-            seed=seed,
-            world_size=peers.size,
-            precision=accelerator.mixed_precision,
-            extra={**(fingerprint or {}), **_own(optimizer, schedule)},
-        )
+            task, config, samples=source.length, seed=seed, world_size=peers.size,
+            precision=accelerator.mixed_precision, extra={**(fingerprint or {}), **_own(optimizer, schedule)},
+        )  # fmt: skip
 
         task.module.to(device)
         if (history := read_finished(folder, task, known)) is not None:
@@ -139,14 +130,9 @@ def train(
         stack.callback(_release, accelerator, module, stepper)
 
         state = TrainState(
-            task,
-            own,
-            source,
-            accelerator=accelerator,
-            peers=peers,
-            folder=folder / CHECKPOINTS,
+            task, own, source, accelerator=accelerator, peers=peers, folder=folder / CHECKPOINTS,
             fingerprint=known,
-        )
+        )  # fmt: skip
         seed_all(derive_seed("training", seed, peers.rank))
         state.resume()
         step = state.epoch * steps_per_epoch + math.ceil(state.batch / config.accumulate)

@@ -10,36 +10,24 @@ continues an interrupted run.
 """
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from crdkit.data import ImageAugmentConfig, ImagesConfig
-from crdkit.engine import TrainConfig
+from crdkit.engine import LaunchConfig, TrainConfig
 
 
 @dataclass(frozen=True)
-class TeacherRun:
+class TeacherRun(LaunchConfig):
     """Supervised training of a classifier; every setting has its default here."""
 
     data: ImagesConfig = field(default_factory=ImagesConfig)
     """The images."""
     architecture: str = "resnet20"
     """Any name that `crdkit.models.create` takes."""
-    output: Path | None = None
-    """The run folder; without it a dated one under runs/ is made."""
-    resume: bool = False
-    """Continue the run in `output`."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
     seed: int = 0
     """Seed of the weights, the order and the augmentation."""
-    precision: Literal["no", "bf16", "fp16"] | None = None
-    """Mixed precision; the launcher's choice if absent. Some CPUs are faster in bf16 (AMX, AMD's
-    AVX512-BF16), others slower: try both."""
-    cpu: bool = False
-    """Stay on the CPU even if there is a GPU."""
-    trackers: tuple[str, ...] = ()
-    """Trackers of accelerate, besides metrics.jsonl: tensorboard, wandb, …"""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimization; the defaults are the published recipe of CIFAR-100."""
 

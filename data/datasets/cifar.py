@@ -11,7 +11,7 @@ from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.archives import check_md5, fetch, unpack_tar
 from ..io.decode import Size, check_size, stack_color
-from ..labels import Classes, check_labels, choose_classes, rows_of
+from ..labels import Classes, check_labels, select_classes
 
 
 class CIFAR10(PairedTensors):
@@ -59,16 +59,14 @@ class CIFAR10(PairedTensors):
         images = read.data.transpose(0, 3, 1, 2)
         labels = check_labels(np.array(read.targets), len(images), len(names), where)
         if classes is not None:
-            chosen = choose_classes(classes, names, self.title)
-            rows, labels = rows_of(labels, chosen, where)
-            images, names = images[rows], tuple(names[number] for number in chosen)
+            rows, labels, names = select_classes(classes, labels, names, where)
+            images = images[rows]
         if size is not None:
             pictures = ((f"image {row}", image.transpose(1, 2, 0)) for row, image in enumerate(images))
             images = stack_color(pictures, len(images), size)
         rgb = torch.from_numpy(np.ascontiguousarray(images))
         super().__init__(rgb=rgb, label=torch.from_numpy(labels))
-        self.class_names = names
-        self.num_classes = len(names)
+        self.class_names, self.num_classes = names, len(names)
 
 
 class CIFAR100(CIFAR10):

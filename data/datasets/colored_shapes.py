@@ -8,7 +8,7 @@ import torch
 from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.decode import Array, Size
-from ..labels import Classes, choose_classes, rows_of
+from ..labels import Classes, select_classes
 
 SHAPES: Mapping[str, Callable[[Array, Array], Array]] = {
     "disc": lambda x, y: np.hypot(x, y) < 0.9,
@@ -52,15 +52,13 @@ class ColoredShapes(PairedTensors):
         if classes is not None:
             if split == "unlabeled":
                 raise DataError("the unlabeled shapes have no labels to choose classes by")
-            chosen = choose_classes(classes, names, "the shapes")
-            rows, label = rows_of(label, chosen, "the shapes")
-            images, names = images[rows], tuple(names[number] for number in chosen)
+            rows, label, names = select_classes(classes, label, names, "the shapes")
+            images = images[rows]
         modalities = {"rgb": torch.from_numpy(images)}
         if split != "unlabeled":
             modalities["label"] = torch.from_numpy(label)
         super().__init__(**modalities)
-        self.class_names = names
-        self.num_classes = len(names)
+        self.class_names, self.num_classes = names, len(names)
 
 
 def _draw(area: Callable[[Array, Array], Array], size: Size, rng: np.random.Generator) -> Array:

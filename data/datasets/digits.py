@@ -5,7 +5,7 @@ import torch
 
 from ..in_memory import PairedTensors
 from ..io.decode import Size, check_size, stack_color
-from ..labels import Classes, check_labels, choose_classes, rows_of
+from ..labels import Classes, check_labels, select_classes
 
 TEST_SHARE = 0.2
 
@@ -36,15 +36,13 @@ class Digits(PairedTensors):
 
         stored = load_digits()
         labels = check_labels(stored.target, len(stored.images), 10, "digits")
-        chosen = choose_classes(classes, [str(digit) for digit in range(10)], "the digits")
-        rows = _split_rows(labels, seed)[split]
-        kept, kept_labels = rows_of(labels[rows], chosen, "the digits")
+        rows, digits = _split_rows(labels, seed)[split], [str(digit) for digit in range(10)]
+        kept, kept_labels, names = select_classes(classes, labels[rows], digits, "the digits")
         gray = np.rint(stored.images[rows[kept]] * (255 / 16)).astype(np.uint8)
         color = ((f"digit {row}", image[..., None].repeat(3, axis=2)) for row, image in enumerate(gray))
         images = stack_color(color, len(gray), check_size(size) or (32, 32))
         super().__init__(rgb=torch.from_numpy(images), label=torch.from_numpy(kept_labels))
-        self.class_names = tuple(str(number) for number in chosen)
-        self.num_classes = len(chosen)
+        self.class_names, self.num_classes = names, len(names)
 
 
 def _split_rows(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:

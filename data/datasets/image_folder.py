@@ -4,14 +4,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from ..batch import DataError, Sample
 from ..config import check_range, check_shares
-from ..io.decode import Array, decode_color
+from ..io.decode import Array, decode_color, one_thread_in_workers
 from ..labels import Classes, choose_classes
 
 INSTEAD = {"test": ("test", "val"), "val": ("val", "test")}
@@ -100,8 +99,7 @@ class ImageFolder(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
-        if get_worker_info() is not None:
-            cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
+        one_thread_in_workers()
         path = self.path(index)
         try:
             buffer = np.fromfile(path, np.uint8)

@@ -11,7 +11,7 @@ from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.decode import Array, Size, check_size, decode_color, stack_color
 from ..io.hdf5 import contents, open_hdf5, require
-from ..labels import Classes, check_labels, choose_classes, rows_of
+from ..labels import Classes, check_labels, select_classes
 
 
 class PackedImages(PairedTensors):
@@ -58,9 +58,7 @@ class PackedImages(PairedTensors):
         if classes is not None:
             if labels is None:
                 raise DataError(f"{path}: {split} has no labels to choose classes by")
-            chosen = choose_classes(classes, names, str(path))
-            rows, labels = rows_of(labels, chosen, str(path))
-            names = tuple(names[number] for number in chosen)
+            rows, labels, names = select_classes(classes, labels, names, str(path))
 
         def decoded() -> Iterator[tuple[str, Array]]:
             for row in rows:
@@ -70,8 +68,7 @@ class PackedImages(PairedTensors):
         if labels is not None:
             modalities["label"] = torch.from_numpy(labels)
         super().__init__(**modalities)
-        self.class_names = names
-        self.num_classes = len(names) or None
+        self.class_names, self.num_classes = names, len(names) or None
 
 
 def _read_all(images: h5py.Dataset, where: str) -> Array:

@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
-from torch.utils.data import get_worker_info
 
 from ..base import PairedDataset
 from ..batch import DataError
-from ..io.decode import Array, Size, decode
+from ..io.decode import Array, Size, decode, one_thread_in_workers
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp"})
 SHOWN = 5
@@ -74,8 +72,7 @@ class FolderPairs(PairedDataset):
         return str(self._files[modality][self.names[index]])
 
     def _read(self, index: int) -> dict[str, Array]:
-        if get_worker_info() is not None:
-            cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
+        one_thread_in_workers()
         arrays = {}
         for modality in self._files:
             array = _load(self._files[modality][self.names[index]])

@@ -4,17 +4,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from ..batch import Batch, DataError, Sample
 from ..in_memory import PairedTensors
 from ..io.archives import check_no_page, fetch, unpack_tar
-from ..io.decode import Array, Size, check_size, stack_color
-from ..labels import Classes, choose_classes, names_in_lines, rows_of
+from ..io.decode import Array, Size, check_size, one_thread_in_workers, stack_color
+from ..labels import Classes, names_in_lines, select_classes
 
 URL = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
 ARCHIVE = "stl10_binary.tar.gz"
@@ -91,9 +90,9 @@ class STL10(Dataset[Sample]):
         else:
             labels = _labels(folder / FILES[self.split][1], len(self.class_names))
             self._stored = _count(self.path, len(labels))
-            chosen = choose_classes(classes, self.class_names, "STL-10")
-            self.class_names = tuple(self.class_names[number] for number in chosen)
-            self._rows, labels = rows_of(labels, chosen, str(self.path))
+            self._rows, labels, self.class_names = select_classes(
+                classes, labels, self.class_names, str(self.path)
+            )
             self._labels = torch.from_numpy(labels)
         if self.split == "train":
             self.folds = _folds(folder / FOLDS, self._stored, self._rows)
@@ -146,8 +145,7 @@ class STL10(Dataset[Sample]):
             raise DataError(f"{self.path} cannot be read ({error}); {AGAIN}") from error
         if self.size is None:
             return np.ascontiguousarray(planes.transpose(0, 1, 3, 2))  # stored column by column
-        if get_worker_info() is not None:
-            cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
+        one_thread_in_workers()
         images = ((f"{self.path}[{row}]", p.transpose(2, 1, 0)) for row, p in zip(rows, planes, strict=True))
         return stack_color(images, len(rows), self.size)
 

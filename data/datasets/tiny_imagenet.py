@@ -14,7 +14,7 @@ from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.archives import open_zip
 from ..io.decode import Array, Size, check_size, decode_color, stack_color
-from ..labels import Classes, choose_classes, rows_of
+from ..labels import Classes, select_classes
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 NAME = "tiny-imagenet-200"
@@ -58,9 +58,8 @@ class TinyImageNet(PairedTensors):
             names = _names(files, wnids)
             images, labels = _listed(files, wnids) if split == "train" else _annotated(files, wnids)
             if classes is not None:
-                chosen = choose_classes(classes, names, "Tiny-ImageNet")
-                rows, labels = rows_of(labels, chosen, files.where)
-                images, names = [images[row] for row in rows], tuple(names[number] for number in chosen)
+                rows, labels, names = select_classes(classes, labels, names, files.where)
+                images = [images[row] for row in rows]
 
             def decoded() -> Iterator[tuple[str, Array]]:
                 for name in images:
@@ -69,8 +68,7 @@ class TinyImageNet(PairedTensors):
 
             pixels = stack_color(decoded(), len(images), size)
         super().__init__(rgb=torch.from_numpy(pixels), label=torch.from_numpy(labels))
-        self.class_names = names
-        self.num_classes = len(names)
+        self.class_names, self.num_classes = names, len(names)
 
 
 class _Files:

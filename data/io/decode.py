@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ..batch import IGNORE, DataError
 
@@ -16,6 +17,12 @@ Size: TypeAlias = tuple[int, int]
 
 MAX_INDOOR_METRES = 80.0
 """A median depth beyond this is taken for a wrong unit: no depth camera that we know reads so far."""
+
+
+def one_thread_in_workers() -> None:
+    """OpenCV's threads off in a loader's worker: the workers are the parallelism, more threads contend."""
+    if get_worker_info() is not None:
+        cv2.setNumThreads(0)
 
 
 def check_size(size: Size | None) -> Size | None:

@@ -4,13 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import cv2
 import h5py
 import numpy as np
-from torch.utils.data import get_worker_info
 
 from ..batch import DataError
-from .decode import Array
+from .decode import Array, one_thread_in_workers
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -65,8 +63,7 @@ class LazyHDF5:
         """Row `row` of the data set `name`. Raises `DataError` that names both where reading fails."""
         if self._process != os.getpid():
             self._datasets, self._process = {}, os.getpid()
-            if get_worker_info() is not None:
-                cv2.setNumThreads(0)  # the workers are the parallelism; more threads only contend
+            one_thread_in_workers()
         if name not in self._datasets:
             file = next((known.file for known in self._datasets.values()), None) or open_hdf5(self.path)
             self._datasets[name] = require(file, name)

@@ -77,18 +77,12 @@ def draw_scene(rng: np.random.Generator) -> Scene:
             spheres.append([x, height + radius, z, radius])
     surface_classes = [FLOOR, CEILING, WALL, *panel_classes, *classes, *[SPHERE] * len(spheres)]
     return Scene(
-        room=room,
-        camera=camera,
-        yaw=rng.uniform(-0.5, 0.5),
-        pitch=rng.uniform(-0.35, 0.05),
-        field_of_view=rng.uniform(1.0, 1.25),
-        light=light,
-        panels=np.reshape(panels, (-1, 6)),
-        boxes=np.reshape(boxes, (-1, 7)),
-        spheres=np.reshape(spheres, (-1, 4)),
+        room=room, camera=camera, yaw=rng.uniform(-0.5, 0.5), pitch=rng.uniform(-0.35, 0.05),
+        field_of_view=rng.uniform(1.0, 1.25), light=light, panels=np.reshape(panels, (-1, 6)),
+        boxes=np.reshape(boxes, (-1, 7)), spheres=np.reshape(spheres, (-1, 4)),
         classes=np.array(surface_classes, np.uint8),
         paint=np.stack([_paint(rng, kind) for kind in surface_classes]),
-    )
+    )  # fmt: skip
 
 
 def _places(rng: np.random.Generator, room: Array, camera: Array, count: int) -> list[tuple[float, float]]:
