@@ -134,6 +134,7 @@ def train(
             fingerprint=known,
         )  # fmt: skip
         seed_all(derive_seed("training", seed, peers.rank))
+        signals = stack.enter_context(StopSignals())
         state.resume()
         step = state.epoch * steps_per_epoch + math.ceil(state.batch / config.accumulate)
         reporter = stack.enter_context(
@@ -146,7 +147,6 @@ def train(
         batches = source.load(
             state.epoch, state.batch, num_workers=config.num_workers, pin_memory=device.type == "cuda"
         )
-        signals = stack.enter_context(StopSignals())
 
         def factor_at(step: int) -> float:
             if schedule is not None:

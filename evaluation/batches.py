@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -21,40 +21,49 @@ def judging(*networks: Any) -> Iterator[None]:
         yield
 
 
-def device_of(network: Any) -> torch.device | None:
-    """Where a module's parameters are; None for another callable, or a module without parameters."""
-    if not isinstance(network, nn.Module):
-        return None
-    return next((parameter.device for parameter in network.parameters()), None)
+class Reading(TypedDict, total=False):
+    """How a judge reads its batches: from a loader or any iterable of batches; or from a data set (`__len__`
+    and `__getitem__`, other than a list), in its order. A batch is a dict with "label"."""
+
+    modality: str | None
+    """Name of the entry that the network takes, such as "rgb"; None for the whole batch."""
+    device: torch.device | str | None
+    """Where batches are moved; None leaves them, or moves them to a module's parameters."""
+    batch_size: int
+    """Of a data set; 128 if absent."""
+    num_workers: int
+    """Processes that read a data set, on each rank."""
+    sharded: bool
+    """Each rank reads its own part, of a data set its share of the batches, and all get the result of all."""
 
 
 def read_batches(
     source: Iterable[Mapping[str, Tensor]] | Any,
-    batch_size: int,
-    names: Iterable[str],
-    device: torch.device | str | None,
-    *,
-    num_workers: int = 0,
-    sharded: bool = False,
+    network: Any,
+    names: Iterable[str | None],
+    **how: Unpack[Reading],
 ) -> Iterator[Mapping[str, Tensor]]:
-    """The batches of a loader or an iterable, or of a data set in its order, moved to `device` (None: left).
-
-    Args:
-        num_workers, sharded: of a data set, as for `crdkit.data.read_in_order`.
+    """The batches of a source, on the device that is named or else on that of the network's parameters.
 
     Raises:
         KeyError: for a batch without one of `names`; what it has is listed.
         ValueError: for a batch size below 1.
     """
+    device = how.get("device")
+    if device is None and isinstance(network, nn.Module):
+        device = next((parameter.device for parameter in network.parameters()), None)
     batches = source
     if is_dataset(source):
-        batches = read_in_order(source, batch_size, num_workers=num_workers, sharded=sharded)
+        batches = read_in_order(
+            source, how.get("batch_size", 128), num_workers=how.get("num_workers", 0),
+            sharded=how.get("sharded", False),
+        )  # fmt: skip
     for batch in batches:
         moved = batch
         if device is not None:
             moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         for name in names:
-            if name not in moved:
+            if name is not None and name not in moved:
                 raise KeyError(f"a batch has no {name!r}, only {', '.join(moved)}")
         yield moved
 

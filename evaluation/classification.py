@@ -1,12 +1,12 @@
 """Metrics of a classifier over a whole data set, alone and beside its teacher."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
-from .batches import device_of, judging, read_batches, sum_over_ranks
+from .batches import Reading, judging, read_batches, sum_over_ranks
 
 SUMS = ("count", "top1", "top5", "cross_entropy", "agreement", "divergence")
 
@@ -183,12 +183,8 @@ def evaluate_classifier(
     num_classes: int,
     *,
     teacher: Callable[[Any], Any] | None = None,
-    modality: str | None = None,
     teacher_modality: str | None = None,
-    device: torch.device | str | None = None,
-    batch_size: int = 128,
-    num_workers: int = 0,
-    sharded: bool = False,
+    **how: Unpack[Reading],
 ) -> ClassificationMetrics:
     """Judges a classifier over a data set, and how near it is to its teacher.
 
@@ -198,30 +194,22 @@ def evaluate_classifier(
     Args:
         network: gives logits (B, num_classes), or an object with such `.logits` (`Outputs`). A module runs in
             eval mode and gets its mode back.
-        batches: a loader or any iterable of batches; or a data set (`__len__` and `__getitem__`, other than a
-            list), read in order with `batch_size`. A batch is a dict with "label" (B,).
+        batches: as `Reading` says; "label" is (B,).
         num_classes: C.
         teacher: the same as `network`, or None.
-        modality: name of the batch's entry that `network` takes, such as "rgb"; None for the whole batch.
         teacher_modality: the entry that the teacher takes; None for that of `network`.
-        device: where batches are moved; None leaves them, or moves them to a module's parameters.
-        batch_size: for a data set.
-        num_workers: processes that read a data set, on each rank.
-        sharded: each rank reads its own part, of a data set its share of the batches: sums are added up over
-            ranks.
+        how: the batches are read.
 
     Raises:
         ValueError: for no samples, logits of another shape or not finite, labels out of range.
         KeyError: for a batch without a modality or "label"; what it has is listed.
     """
     sums = ClassificationSums(num_classes, teacher=teacher is not None)
+    modality = how.get("modality")
     teacher_modality = teacher_modality or modality
-    names = [name for name in ("label", modality, teacher is not None and teacher_modality) if name]
-    device = device_of(network) if device is None else device
+    names = ("label", modality, teacher_modality if teacher is not None else None)
     with judging(network, teacher):
-        for batch in read_batches(
-            batches, batch_size, names, device, num_workers=num_workers, sharded=sharded
-        ):
+        for batch in read_batches(batches, network, names, **how):
             outputs = [
                 predict(batch if name is None else batch[name])
                 for predict, name in ((network, modality), (teacher, teacher_modality))
@@ -229,7 +217,7 @@ def evaluate_classifier(
             ]
             student, *others = (getattr(output, "logits", output) for output in outputs)
             sums.update(student, batch["label"], *others)
-    if sharded:
+    if how.get("sharded"):
         sums.reduce()
     return sums.compute()
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..models import Outputs
-from .batches import device_of, in_turn, is_dataset, judging, read_batches
+from .batches import Reading, in_turn, is_dataset, judging, read_batches
 
 
 class Features(NamedTuple):
@@ -34,13 +34,10 @@ def extract(
     network: Callable[[Any], Outputs],
     batches: Iterable[Mapping[str, Tensor]] | Any,
     *,
-    modality: str,
     layer: int | None = None,
     grid: int | None = None,
-    device: torch.device | str | None = None,
-    batch_size: int = 128,
-    num_workers: int = 0,
     autocast: torch.dtype | None = None,
+    **how: Unpack[Reading],
 ) -> Features:
     """Runs a network over a data set without changing a bit of it.
 
@@ -48,12 +45,10 @@ def extract(
 
     Args:
         network: returns `Outputs`.
-        batches: as for `evaluate_classifier`; a batch has "label" (B,).
-        modality: name of the batch's entry that the network takes, such as "rgb".
+        batches: as `Reading` says; "label" is (B,). Of a data set every rank reads a part; all get the whole.
         layer, grid: as of `Layer`; the embedding where both are absent.
-        device: where batches are moved; None leaves them, or moves them to a module's parameters.
-        batch_size, num_workers: for a data set, of which every rank reads a part; all get the whole.
         autocast: half-precision type of the forward pass; None for the network's own.
+        how: the batches are read; with a modality.
 
     Raises:
         ValueError: for no samples, a layer that the network does not have, labels that are no (B,), features
@@ -61,10 +56,7 @@ def extract(
         TypeError: for a network that does not return `Outputs`.
         KeyError: for a batch without the modality or "label"; what it has is listed.
     """
-    (features,) = extract_layers(
-        network, batches, [Layer(layer, grid)], modality=modality, device=device, batch_size=batch_size,
-        num_workers=num_workers, autocast=autocast,
-    )  # fmt: skip
+    (features,) = extract_layers(network, batches, [Layer(layer, grid)], autocast=autocast, **how)
     return features
 
 
@@ -73,11 +65,8 @@ def extract_layers(
     batches: Iterable[Mapping[str, Tensor]] | Any,
     layers: Sequence[Layer],
     *,
-    modality: str,
-    device: torch.device | str | None = None,
-    batch_size: int = 128,
-    num_workers: int = 0,
     autocast: torch.dtype | None = None,
+    **how: Unpack[Reading],
 ) -> list[Features]:
     """The features of several layers from one pass over the data; the rest is as for `extract`."""
     for _, grid in (layer for layer in layers if layer.grid is not None):
@@ -85,15 +74,12 @@ def extract_layers(
             raise ValueError(f"grid must be at least 1, got {grid}")
     if any(layer.grid is not None and layer.number is None for layer in layers):
         raise ValueError("grid belongs to a map: give its layer too, or neither for the embedding")
-    device = device_of(network) if device is None else device
-    sharded = is_dataset(batches)
+    modality = how["modality"] or ""
+    how["sharded"] = sharded = is_dataset(batches)
     vectors: list[list[Tensor]] = [[] for _ in layers]
     labels = []
     with judging(network):
-        read = read_batches(
-            batches, batch_size, ("label", modality), device, num_workers=num_workers, sharded=sharded
-        )
-        for number, batch in enumerate(read):
+        for number, batch in enumerate(read_batches(batches, network, ("label", modality), **how)):
             with torch.autocast(batch[modality].device.type, dtype=autocast, enabled=autocast is not None):
                 outputs = network(batch[modality])
             label = batch["label"]

@@ -1,13 +1,13 @@
 """Metrics of a segmentation, from one confusion matrix over a whole data set."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .batches import device_of, judging, read_batches, sum_over_ranks
+from .batches import Reading, judging, read_batches, sum_over_ranks
 
 
 class SegmentationMetrics(TypedDict):
@@ -112,12 +112,8 @@ def evaluate_segmenter(
     batches: Iterable[Mapping[str, Tensor]] | Any,
     num_classes: int,
     *,
-    modality: str | None = None,
     ignore: int = 255,
-    device: torch.device | str | None = None,
-    batch_size: int = 32,
-    num_workers: int = 0,
-    sharded: bool = False,
+    **how: Unpack[Reading],
 ) -> SegmentationMetrics:
     """Judges a segmentation over a data set.
 
@@ -125,16 +121,10 @@ def evaluate_segmenter(
         predict: gives logits (B, num_classes, h, w), or an object with such `.logits` (`Outputs`). A module
             runs in eval mode and gets its mode back. Logits of another size than the labels are resized
             bilinearly first.
-        batches: a loader or any iterable of batches; or a data set (`__len__` and `__getitem__`, other than a
-            list), read in order with `batch_size`. A batch is a dict with "label" (B, H, W).
+        batches: as `Reading` says; "label" is (B, H, W).
         num_classes: of the labels.
-        modality: name of the batch's entry that `predict` takes, such as "depth"; None for the whole batch.
         ignore: label of pixels that do not count.
-        device: where batches are moved; None leaves them, or moves them to a module's parameters.
-        batch_size: for a data set.
-        num_workers: processes that read a data set, on each rank.
-        sharded: each rank reads its own part, of a data set its share of the batches: counts are added up
-            over ranks.
+        how: the batches are read; of a data set 32 samples at a time if that is absent.
 
     Returns:
         "pixel_accuracy", "mean_iou" (see `ConfusionMatrix.mean_iou`) and "iou" of each class.
@@ -144,13 +134,11 @@ def evaluate_segmenter(
         KeyError: for a batch without the modality or "label"; what it has is listed.
     """
     matrix = ConfusionMatrix(num_classes, ignore)
-    device = device_of(predict) if device is None else device
-    names = ("label",) if modality is None else ("label", modality)
+    how.setdefault("batch_size", 32)
+    modality, sharded = how.get("modality"), how.get("sharded", False)
     empty = True
     with judging(predict):
-        for batch in read_batches(
-            batches, batch_size, names, device, num_workers=num_workers, sharded=sharded
-        ):
+        for batch in read_batches(batches, predict, ("label", modality), **how):
             empty = False
             outputs = predict(batch if modality is None else batch[modality])
             logits = getattr(outputs, "logits", outputs)

@@ -183,8 +183,8 @@ def test_a_part_of_the_classes(folder: Path) -> None:
     assert batch["index"].tolist() == [3, 1] and batch["label"].tolist() == part.labels[[3, 1]].tolist()
     assert torch.equal(batch["rgb"], STL10(folder).__getitems__([rows[3], rows[1]])["rgb"])
     assert STL10(folder, classes=1).labels.tolist() == [0, 0]
-    for classes, message in ((["caar"], "has no class 'caar': did you mean car"), (4, "has 3 classes, got")):
-        with pytest.raises(ValueError, match=f"STL-10 {message}"):
+    for classes, message in ((["caar"], r"caar.*\bcar\b"), (4, "has 3 classes, got")):
+        with pytest.raises(ValueError, match=message):
             STL10(folder, classes=classes)
     with pytest.raises(ValueError, match="STL-10 has the splits train, test and unlabeled, got 'val'"):
         STL10(folder, "val")
