@@ -16,7 +16,6 @@ The full run takes about two minutes on two cores.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -25,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turns import surroundings, synchronize, write
+from turns import surroundings, synchronize, timed_command_line, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -219,47 +218,31 @@ def judge(headline: dict[str, Any]) -> dict[str, bool]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
-    parser.add_argument("--rounds", type=int, help="timed rounds per setting (default: 7, quick: 3)")
+    parser = timed_command_line(__doc__)
+    parser.set_defaults(rounds=None)
     parser.add_argument("--quick", action="store_true", help="the headline and one step along each axis")
     parser.add_argument("--headline", action="store_true", help="the headline setting alone")
-    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
+    given.rounds = given.rounds or (3 if given.quick else 7)
 
     import torch
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    around = surroundings(given)
     torch.manual_seed(SEED)
-    around = surroundings()
-    difference = disagreement(arguments.device)
+    difference = disagreement(given.device)
     print(f"loss and gradients agree with the published formulation to {difference:.1e}")
     if difference > 1e-3:
         parser.exit(1, "the two formulations disagree: nothing was timed\n")
-    rounds = arguments.rounds or (3 if arguments.quick else 7)
     results = []
-    for setting in settings(arguments.quick)[: 1 if arguments.headline else None]:
-        results.append(measure(setting, rounds, arguments.device))
+    for setting in settings(given.quick)[: 1 if given.headline else None]:
+        results.append(measure(setting, given.rounds, given.device))
         print_setting(results[-1])
     targets = judge(results[0])
     print()
     for name, met in targets.items():
         print(f"{'met   ' if met else 'MISSED'} {name}")
-    report = {
-        "benchmark": "contrast",
-        **around,
-        "device": arguments.device,
-        "seed": SEED,
-        "rounds": rounds,
-        "disagreement": difference,
-        "targets": targets,
-        "settings": results,
-    }
-    write(arguments.output, report)
+    found = {"disagreement": difference, "targets": targets, "settings": results}
+    write(given.output, "contrast", around, seed=SEED, **found)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from turns import medians, surroundings, synchronize, training_step, write
+from turns import medians, surroundings, synchronize, timed_command_line, training_step, write
 
 NUMBERS, SEED = (1, 2, 4, 8), 0
 STEPS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
@@ -115,24 +115,13 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = timed_command_line(__doc__)
     parser.add_argument("--teacher", default="wrn_16_2")
     parser.add_argument("--student", default="resnet8")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
-    parser.add_argument("--rounds", type=int, default=7, help="timed rounds")
-    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     given = parser.parse_args()
-
-    import torch
-
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    around = surroundings()
+    around = surroundings(given)
     calls, found = [], []
     for row in teacher_calls(given):
         row["speedup"] = row["loop"] / row["batched"]
@@ -142,20 +131,10 @@ def main() -> None:
         row["speedup"] = row["live"] / row["cached"]
         found.append(row)
         print("{step}, {teachers}: live {live:.4f} s, cached {cached:.4f} s: {speedup:.2f} ×".format(**row))
-    report = {
-        "benchmark": "ensemble",
-        **around,
-        "device": given.device,
-        "seed": SEED,
-        "rounds": given.rounds,
-        "teacher": given.teacher,
-        "student": given.student,
-        "batch_size": given.batch_size,
-        "num_samples": given.samples,
-        "calls": calls,
-        "steps": found,
-    }
-    write(given.output, report)
+    write(
+        given.output, "ensemble", around, seed=SEED, teacher=given.teacher, student=given.student,
+        batch_size=given.batch_size, num_samples=given.samples, calls=calls, steps=found,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,22 +6,20 @@ ROOT has the official files. Both readers serve the same samples (checked), alte
 one thread, with the files in the page cache. Times are a sample's median.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from turns import surroundings, write
+from turns import command_line, surroundings, write
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = command_line(__doc__)
     parser.add_argument("root", type=Path, help="folder with the official files")
     parser.add_argument("--frames", type=int, default=20, help="samples to time")
     parser.add_argument("--repeats", type=int, default=3, help="passes over them")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     given = parser.parse_args()
 
     import cv2
@@ -32,7 +30,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    around = surroundings()
+    around = surroundings(given)
     cases: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for size in ((480, 640), (240, 320), (96, 128)):
@@ -69,8 +67,7 @@ def main() -> None:
                 }
             )
             print(cases[-1])
-    report = {"benchmark": "loading", **around, "cases": cases, "depth_step_m": METERS_PER_UNIT}
-    write(given.output, report)
+    write(given.output, "loading", around, cases=cases, depth_step_m=METERS_PER_UNIT)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ resident memory of that process with that of one that only imports the same pack
     python benchmarks/memory.py --output benchmarks/results/memory-stl10.json
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from turns import surroundings, write
+from turns import command_line, surroundings, write
 
 UNLABELED, LABELED, SIDE = 100_000, 500, 96
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "crossmodal.py"
@@ -54,15 +53,12 @@ def peak(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--network", default="resnet8", help="of teacher and student")
     parser.add_argument("--size", type=int, default=32, help="side that images are resized to")
-    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     given = parser.parse_args()
 
-    around = surroundings()
+    around = surroundings(given)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "stl10_binary"
         root.mkdir()
@@ -79,19 +75,11 @@ def main() -> None:
         ])  # fmt: skip
     alone, _ = peak([sys.executable, "-c", ALONE.format(network=given.network, side=given.size)])
     print(f"alone {alone / 1e6:.0f} MB, with the run {run / 1e6:.0f} MB: {(run - alone) / 1e6:.0f} MB more")
-    report = {
-        "benchmark": "memory",
-        **around,
-        "images": UNLABELED,
-        "file_bytes": UNLABELED * 3 * SIDE * SIDE,
-        "network": given.network,
-        "size": given.size,
-        "alone_bytes": alone,
-        "run_bytes": run,
-        "more_bytes": run - alone,
-        "seconds": seconds,
-    }
-    write(given.output, report)
+    write(
+        given.output, "memory", around, images=UNLABELED, file_bytes=UNLABELED * 3 * SIDE * SIDE,
+        network=given.network, size=given.size, alone_bytes=alone, run_bytes=run, more_bytes=run - alone,
+        seconds=seconds,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

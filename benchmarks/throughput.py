@@ -11,13 +11,11 @@ one run; times are medians over the rounds.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turns import medians, surroundings, training_step, write
+from turns import medians, surroundings, timed_command_line, training_step, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,54 +87,26 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = timed_command_line(__doc__)
     parser.add_argument("--teacher", default="resnet32x4")
     parser.add_argument("--student", default="resnet8x4")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--method", nargs="+", default=list(METHODS))
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
-    parser.add_argument("--rounds", type=int, default=7, help="timed rounds")
-    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
-    arguments = parser.parse_args()
-
-    import torch
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    around = surroundings()
-    names = ["none", "taught", *arguments.method]
-    if "crd" in arguments.method:
-        names.append("crd, published")
-    networks = (arguments.teacher, arguments.student)
-    steps = {name: build_step(name, networks, arguments.batch_size, arguments.device) for name in names}
-    times = medians(steps, arguments.rounds)
+    given = parser.parse_args()
+    around = surroundings(given)
+    names = ["none", "taught", *given.method, *(["crd, published"] if "crd" in given.method else [])]
+    networks = (given.teacher, given.student)
+    steps = {name: build_step(name, networks, given.batch_size, given.device) for name in names}
+    times = medians(steps, given.rounds)
     methods: dict[str, Any] = {}
     for name, seconds in times.items():
-        methods[name] = {
-            "seconds": seconds,
-            "images_per_second": arguments.batch_size / seconds,
-            "distiller_share": max(0.0, 1 - times["taught"] / seconds),
-        }
-        print(
-            f"{name:15}{seconds * 1e3:9.1f} ms{arguments.batch_size / seconds:9.1f} images/s"
-            f"{100 * methods[name]['distiller_share']:7.1f} % in the distiller"
-        )
-    report = {
-        "benchmark": "throughput",
-        **around,
-        "device": arguments.device,
-        "seed": SEED,
-        "rounds": arguments.rounds,
-        "teacher": arguments.teacher,
-        "student": arguments.student,
-        "batch_size": arguments.batch_size,
-        "num_samples": NUM_SAMPLES,
-        "methods": methods,
-    }
-    write(arguments.output, report)
+        rate, share = given.batch_size / seconds, max(0.0, 1 - times["taught"] / seconds)
+        methods[name] = {"seconds": seconds, "images_per_second": rate, "distiller_share": share}
+        print(f"{name:15}{seconds * 1e3:9.1f} ms{rate:9.1f} images/s{100 * share:7.1f} % in the distiller")
+    write(
+        given.output, "throughput", around, seed=SEED, teacher=given.teacher, student=given.student,
+        batch_size=given.batch_size, num_samples=NUM_SAMPLES, methods=methods,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -73,19 +74,41 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def surroundings() -> dict[str, Any]:
-    """`environment` and `load_average` before anything is timed, with a warning where others work."""
+def command_line(doc: str | None) -> argparse.ArgumentParser:
+    """Of a benchmark: the file of its results."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
+    return parser
+
+
+def timed_command_line(doc: str | None) -> argparse.ArgumentParser:
+    """Likewise, with the device, the threads and the rounds of steps that are timed."""
+    parser = command_line(doc)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds")
+    return parser
+
+
+def surroundings(given: argparse.Namespace) -> dict[str, Any]:
+    """`environment` and `load_average` before anything is timed, with a warning where others work; for timed
+    steps their device and rounds, and the threads are set."""
+    import torch
+
     from crdkit.experiments.provenance import environment
 
+    if getattr(given, "threads", None):
+        torch.set_num_threads(given.threads)
     load = os.getloadavg()[0]
     if load > 0.5:
         # Short parallel sections wait for the slowest thread, so other work hits the fast methods hardest.
         print(f"warning: the load average is {load:.1f}; other work distorts the ratios")
-    return {"environment": environment(), "load_average": load}
+    how = {name: getattr(given, name) for name in ("device", "rounds") if hasattr(given, name)}
+    return {"environment": environment(), "load_average": load, **how}
 
 
-def write(path: Path | None, report: Mapping[str, Any]) -> None:
+def write(path: Path | None, benchmark: str, around: Mapping[str, Any], **report: Any) -> None:
     """The report of a benchmark as JSON, where it is asked for."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        path.write_text(json.dumps({"benchmark": benchmark, **around, **report}, indent=2) + "\n")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from .cifar.parts import classify, conv_bn_relu, initialize
 from .outputs import Outputs
 
 
@@ -47,16 +48,10 @@ class DepthCNN(nn.Module):
             raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
         sizes = [in_channels, *widths]
         self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(sizes[i], sizes[i + 1], kernel_size, stride, padding=kernel_size // 2, bias=False),
-                nn.BatchNorm2d(sizes[i + 1]),
-                nn.ReLU(inplace=True),
-            )
+            conv_bn_relu(sizes[i], sizes[i + 1], kernel_size, stride=stride)
             for i, stride in enumerate(strides)
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialize(self)
         self.classifier = None if num_classes is None else nn.Linear(widths[-1], num_classes)
 
     def forward(self, x: Tensor) -> Outputs:
@@ -65,6 +60,4 @@ class DepthCNN(nn.Module):
         for layer in self.layers:
             x = layer(x)
             maps.append(x)
-        embedding = x.mean((2, 3))
-        logits = None if self.classifier is None else self.classifier(embedding)
-        return Outputs(logits, tuple(maps), embedding)
+        return classify(self.classifier, x.mean((2, 3)), tuple(maps), ())

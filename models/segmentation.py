@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cifar.parts import conv_bn_relu
 from .measure import measure
 from .outputs import Outputs
 
@@ -28,7 +29,7 @@ class SegmentationHead(nn.Module):
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         if hidden is not None and hidden < 1:
             raise ValueError(f"hidden must be positive or None, got {hidden}")
-        self.hidden = nn.Identity() if hidden is None else _conv_bn_relu(in_channels, hidden)
+        self.hidden = nn.Identity() if hidden is None else conv_bn_relu(in_channels, hidden, 3)
         self.classifier = nn.Conv2d(in_channels if hidden is None else hidden, num_classes, 1)
 
     def forward(self, feature_map: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ class PyramidSegmenter(nn.Module):
             raise ValueError(f"no map of the encoder has stride {stride} or more; its strides are {finest}")
         self.encoder = encoder
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c, _, _ in maps[self.first :])
-        self.fuse = _conv_bn_relu(width, width)
+        self.fuse = conv_bn_relu(width, width, 3)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x: Tensor) -> Outputs:
@@ -145,14 +146,6 @@ def _maps_of(encoder: nn.Module, input_size: tuple[int, int, int]) -> tuple[tupl
     if not maps:
         raise ValueError(f"{type(encoder).__name__} gives no feature maps to segment from")
     return maps
-
-
-def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
 
 
 def _resize(feature_map: Tensor, size: Sequence[int]) -> Tensor:

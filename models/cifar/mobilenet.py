@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ..outputs import Outputs
-from .parts import classify, conv, initialize
+from .parts import classify, conv, conv_bn_relu, initialize
 
 # Channels at width 1, blocks and stride of each of the seven groups (Sandler et al., 2018, table 2).
 GROUPS = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
@@ -35,7 +35,7 @@ class MobileNetV2(nn.Module):
         if not 0.125 <= width <= 1:
             raise ValueError(f"width must be 0.125 … 1, got {width}")
         channels = int(32 * width)
-        self.conv1 = _conv_bn_relu(in_channels, channels, 3, stride=2)
+        self.conv1 = conv_bn_relu(in_channels, channels, 3, stride=2)
         self.blocks = nn.ModuleList()
         for number, (full, blocks, stride) in enumerate(GROUPS):
             group = nn.Sequential()
@@ -44,7 +44,7 @@ class MobileNetV2(nn.Module):
                 group.append(_InvertedResidual(channels, int(full * width), factor, 1 if i else stride))
                 channels = int(full * width)
             self.blocks.append(group)
-        self.conv2 = _conv_bn_relu(channels, 1280, 1)
+        self.conv2 = conv_bn_relu(channels, 1280, 1)
         linear = nn.Linear(1280, num_classes)
         self.classifier: nn.Sequential | None = nn.Sequential(linear)
         initialize(self)
@@ -70,21 +70,11 @@ class _InvertedResidual(nn.Module):
         inner = in_channels * expansion
         self.shortcut = stride == 1 and in_channels == out_channels
         self.conv = nn.Sequential(
-            *_conv_bn_relu(in_channels, inner, 1),
-            *_conv_bn_relu(inner, inner, 3, stride=stride, groups=inner),
+            *conv_bn_relu(in_channels, inner, 1),
+            *conv_bn_relu(inner, inner, 3, stride=stride, groups=inner),
             conv(inner, out_channels, 1),
             nn.BatchNorm2d(out_channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x) if self.shortcut else self.conv(x)
-
-
-def _conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    return nn.Sequential(
-        conv(in_channels, out_channels, kernel_size, stride=stride, groups=groups),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )

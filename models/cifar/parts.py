@@ -17,6 +17,17 @@ def conv(
     )
 
 
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """`conv`, batch norm and ReLU."""
+    return nn.Sequential(
+        conv(in_channels, out_channels, kernel_size, stride=stride, groups=groups),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
 def initialize(network: nn.Module) -> None:
     """Draws kernels from N(0, 2 / (k² · out_channels)), biases zero (He et al., 2015, backward form)."""
     for module in network.modules():
