@@ -1,7 +1,8 @@
 """Everything of a running training that a checkpoint has to bring back."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -19,6 +20,8 @@ from .rng import restore_rng, rng_state
 from .sampler import BatchSource
 from .task import Task
 from .tracking import Meter
+
+T = TypeVar("T")
 
 # The factor that torch's GradScaler starts from; it belongs to the accelerator, which may have served before.
 FIRST_SCALE = 65536.0
@@ -104,9 +107,8 @@ class TrainState:
         if self.meter is not None:
             local["meter"] = self.meter.sums
         ranks = self._peers.gather(local)
-        trouble: CrdkitError | None = None
-        path = self._store.folder
-        if self._peers.is_main:
+
+        def write() -> Path:
             tensors, values = flatten_optimizer(self._optimizer)
             groups = {
                 "model": tensors_of(self._task.module, "module"),
@@ -123,12 +125,9 @@ class TrainState:
                 "optimizer": values,
                 "scaler": self._scaler.state_dict() if self._scaler is not None else None,
             }
-            try:
-                path = self._store.save(groups, state)
-            except CrdkitError as error:
-                trouble = error
-        self._agree(trouble, "the main process could not save a checkpoint")
-        return path
+            return self._store.save(groups, state)
+
+        return self._on_main(write, "save a checkpoint") or self._store.folder
 
     def resume(self) -> None:
         """Continue from the newest whole checkpoint, where there is one.
@@ -141,28 +140,20 @@ class TrainState:
             self._scaler.load_state_dict(
                 {**self._scaler.state_dict(), "scale": FIRST_SCALE, "_growth_tracker": 0}
             )
-        trouble: CrdkitError | None = None
-        number = 0
-        if self._peers.is_main:
+
+        def find() -> int:
             self._store.clean()
-            try:
-                number = self._store.newest_whole()
-            except CrdkitError as error:
-                trouble = error
-        self._agree(trouble, "the main process found no whole checkpoint")
-        number = self._peers.from_main(number)
+            return self._store.newest_whole()
+
+        number = self._peers.from_main(self._on_main(find, "find a whole checkpoint") or 0)
         if number:
             self._restore(number)
 
     def finish(self, folder: Path) -> None:
         """Write the results, which mark the folder as finished, and delete the checkpoints."""
-        trouble: CrdkitError | None = None
-        if self._peers.is_main:
-            try:
-                write_finished(folder, self._task, self._fingerprint, self.history)
-            except CrdkitError as error:
-                trouble = error
-        self._agree(trouble, "the main process could not write the results")
+        self._on_main(
+            lambda: write_finished(folder, self._task, self._fingerprint, self.history), "write the results"
+        )
 
     def _restore(self, number: int) -> None:
         groups = ("model", "memory", "optimizer", "ranks")
@@ -183,12 +174,20 @@ class TrainState:
             self.meter.sums.copy_(own.pop("meter"))
         restore_rng(own, self._device)
 
-    def _agree(self, trouble: CrdkitError | None, elsewhere: str) -> None:
+    def _on_main(self, do: Callable[[], T], what: str) -> T | None:
+        """What the main process does; if it fails, every process does."""
+        result, trouble = None, None
+        if self._peers.is_main:
+            try:
+                result = do()
+            except CrdkitError as error:
+                trouble = error
         (failed,) = self._peers.largest(trouble is not None)
         if trouble is not None:
             raise trouble
         if failed:
-            raise CheckpointError(elsewhere)
+            raise CheckpointError(f"the main process could not {what}")
+        return result
 
     def _describe(self, number: int, terms: list[str]) -> str:
         """Where it happened, and the samples to blame where the inputs tell: the batch is fetched again."""

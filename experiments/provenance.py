@@ -20,6 +20,7 @@ def environment() -> dict[str, Any]:
     (those this process may use), ``threads`` (torch's, within an operator), ``memory_gib`` and
     ``gpus`` (names).
     """
+    import psutil
     import torch
 
     commit, dirty = revision(ROOT)
@@ -32,9 +33,9 @@ def environment() -> dict[str, Any]:
         "packages": {"crdkit": _version("crdkit")} | {name: _version(name) for name in PACKAGES},
         "hardware": {
             "cpu": cpu_model(),
-            "cores": usable_cores(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "threads": torch.get_num_threads(),
-            "memory_gib": _memory_gib(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
@@ -70,22 +71,8 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def usable_cores() -> int:
-    """Cores this process may run on: fewer than the machine has under a CPU affinity mask."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
         return None

@@ -7,10 +7,8 @@ import tarfile
 import uuid
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
-from typing import IO
 
 from ...common import atomically
 from ..batch import DataError
@@ -57,13 +55,20 @@ def unpack_tar(path: Path, folder: str, names: Collection[str], *, md5: str, url
     """
     target = path.parent / folder
     part = path.parent / f".tmp-{folder}-{uuid.uuid4().hex[:8]}"
+    check_no_page(path, f"get it again from {url}")
+    check_md5(path, md5, url)
+    missing = {f"{folder}/{name}" for name in names}
     try:
-        with _open_tar(path, md5, url) as archive:
-            part.mkdir()
-            for name, stream in _members(archive, folder, names, url):
-                with (part / name).open("wb") as file:
-                    shutil.copyfileobj(stream, file, 1 << 20)
-        part.rename(target)
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                if missing and member.isreg() and member.name.removeprefix("./") in missing:
+                    archive.extract(member, part, filter="data")
+                    missing.remove(member.name.removeprefix("./"))
+        if missing:
+            raise DataError(f"{path} has no {min(missing)}; get it again from {url}")
+        (part / folder).rename(target)
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _unreadable(path, url, error) from error
     except OSError as error:
         # Every rank of a run may come here at once: the first to end gives its folder the name.
         if not all((target / name).is_file() for name in names):
@@ -76,50 +81,21 @@ def unpack_tar(path: Path, folder: str, names: Collection[str], *, md5: str, url
     return target
 
 
-@contextmanager
-def _open_tar(path: Path, md5: str, url: str) -> Iterator[tarfile.TarFile]:
-    """An archive that is what it should be; damage found while it is read is a `DataError`, too."""
-    again = f"get it again from {url}"
-    check_no_page(path, again)
-    check_md5(path, md5, url)
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            yield archive
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path}: no readable archive of {path.stat().st_size} bytes ({error}); it may be cut short, "
-            f"{again}"
-        ) from error
-
-
-def _members(
-    archive: tarfile.TarFile, folder: str, names: Collection[str], url: str
-) -> Iterator[tuple[str, IO[bytes]]]:
-    """The named plain files of `folder`, each to be read before the next. `DataError` for one missing."""
-    wanted = {f"{folder}/{name}": name for name in names}
-    for member in archive:
-        key = member.name.removeprefix("./")
-        if key in wanted and member.isreg():
-            stream = archive.extractfile(member)
-            assert stream is not None, "a plain file has content"
-            yield wanted.pop(key), stream
-        if not wanted:
-            return
-    raise DataError(f"{archive.name!s} has no {min(wanted)}; get it again from {url}")
-
-
 def open_zip(path: Path, url: str) -> zipfile.ZipFile:
     """Open for reading; each member's checksum is compared when it is read. `DataError` as for
     `unpack_tar`."""
-    again = f"get it again from {url}"
-    check_no_page(path, again)
+    check_no_page(path, f"get it again from {url}")
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(
-            f"{path}: no readable archive of {path.stat().st_size} bytes ({error}); it may be cut short, "
-            f"{again}"
-        ) from error
+        raise _unreadable(path, url, error) from error
+
+
+def _unreadable(path: Path, url: str, error: Exception) -> DataError:
+    size = path.stat().st_size
+    return DataError(
+        f"{path}: no readable archive of {size} bytes ({error}); it may be cut short, get it again from {url}"
+    )
 
 
 def check_no_page(path: Path, again: str, *, expected: str = "an archive") -> None:

@@ -390,7 +390,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.copyfileobj", full)
+        patch.setattr("tarfile.copyfileobj", full)
         with pytest.raises(
             DataError,
             match=r"cannot be unpacked beside itself \(.*No space left.*\); unpack it where there is",
