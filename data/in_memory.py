@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .batch import IGNORE, Batch, DataError, Sample
-from .transforms.draws import upload
+from .reading import upload
 
 
 class PairedTensors(Dataset[Sample]):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .batch import Batch, collate
@@ -18,6 +19,13 @@ def device_of(dataset: Any) -> torch.device:
             return device
         dataset = getattr(dataset, "dataset", None)
     return CPU
+
+
+def upload(drawn: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """What was drawn on the CPU on another device, of another dtype; the host does not wait for a GPU."""
+    if device.type == "cuda" and drawn.device.type == "cpu":
+        drawn = drawn.pin_memory()
+    return drawn.to(device, dtype, non_blocking=True)
 
 
 def rank_and_ranks() -> tuple[int, int]:

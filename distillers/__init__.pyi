@@ -2,6 +2,7 @@ from . import functional
 from .activation_boundary import Connectors
 from .correlation import Embeddings
 from .factor import Paraphraser, Translator
+from .fitnet import FitNetRegressor
 from .methods import (
     JOINT,
     METHODS,
@@ -12,7 +13,6 @@ from .methods import (
     parse_settings,
     settings_of,
 )
-from .regressor import FitNetRegressor
 from .review import Fusion, Review
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec

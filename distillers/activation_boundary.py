@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ..contrast import check_positive
 from ..models import Outputs
+from .fitnet import FitNetRegressor
 from .ops import check_maps, check_same, full_precision
-from .regressor import FitNetRegressor
 from .spec import FeatureSpec, Shape, refusal, stage_maps
 from .term import PretrainStage, StatelessLoss, Term
 

@@ -14,11 +14,10 @@ from .errors import (
 )
 from .evaluate import Evaluate
 from .launch import Accelerator, from_main, make_accelerator
-from .loop import Schedule, train
-from .optimizer import OptimizerFactory, make_optimizer
+from .loop import train
+from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler
-from .schedule import lr_factor
 from .stages import StageRunner, digest, last_and_best, seeded
 from .supervised import SupervisedTask, augment_in_fp32, label_loss
 from .task import Task, check_task, weighted_sum

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,18 +18,14 @@ from .evaluate import Evaluate, measure
 from .files import prepare_folder
 from .finished import CHECKPOINTS, make_fingerprint, read_finished
 from .guards import FrozenGuard
-from .optimizer import OptimizerFactory, make_optimizer
+from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
 from .peers import Peers
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource
-from .schedule import lr_factor
 from .signals import StopSignals
 from .state import TrainState, required_space
 from .task import Task, check_task, weighted_sum
 from .tracking import Reporter
-
-Schedule = Callable[[int, int], float]
-"""(optimizer steps done, steps in all) -> the factor on the learning rate."""
 
 
 def train(

@@ -19,8 +19,8 @@ from .errors import CheckpointError, ResumeError
 from .evaluate import Evaluate
 from .finished import HISTORY
 from .launch import from_main
-from .loop import Schedule, train
-from .optimizer import OptimizerFactory
+from .loop import train
+from .optimization import OptimizerFactory, Schedule
 from .task import Task
 
 VALUES = "values.json"

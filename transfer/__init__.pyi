@@ -1,12 +1,11 @@
 from .cache import Cache, CachedAugmentations, cached_targets
 from .classification import ClassificationPipeline, fingerprint_of, statistics_of
 from .config import PipelineConfig, TeachersConfig, TransferConfig
-from .data import TransferData
 from .dry_run import check_pipeline, dry_step
 from .networks import Network, Own, classifier_of, make_network, normalize_by, with_normalization
 from .pipeline import Pipeline
 from .results import RunResult, Supervision, Transferred
-from .spec import make_spec, reads_of
+from .spec import TransferData, make_spec, reads_of
 from .targets import Targets, Teacher, TeacherTargets, alike
 from .task import Inputs, PretrainTask, TransferModule, TransferTask
 

@@ -15,7 +15,7 @@ from ..common import OutputError
 from ..data import Batch, Sample, read_rows
 from ..engine import Accelerator, augment_in_fp32, derive_seed, digest, seeded
 from ..models import Outputs, from_parts, take_parts
-from .data import TransferData
+from .spec import TransferData
 from .store import Blocks, Store, digest_of, fill_memory, open_array, open_folder, require_space, write_folder
 from .targets import Teacher, TeacherTargets
 

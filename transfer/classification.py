@@ -12,10 +12,10 @@ from ..engine import Accelerator, Evaluate, StageRunner, digest, last_and_best
 from ..evaluation import Evaluator
 from ..models import measure
 from .config import PipelineConfig
-from .data import TransferData
 from .networks import Own
 from .pipeline import Pipeline
 from .results import RunResult, Supervision, Transferred
+from .spec import TransferData
 from .targets import Teacher
 
 

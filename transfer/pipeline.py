@@ -22,11 +22,10 @@ from ..engine import (
 )
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
-from .data import TransferData
 from .dry_run import check_pipeline
 from .networks import Own, make_network
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
-from .spec import make_spec, reads_of
+from .spec import TransferData, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, no_targets
 from .task import Inputs, PretrainTask, TransferTask, without_classifier
 

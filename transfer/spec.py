@@ -1,15 +1,46 @@
-"""What a term is built for, measured on the networks, and what it reads of them."""
+"""What a transfer reads, what a term is built for, measured on the networks, and what it reads of them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from ..data import Statistics
 from ..distillers import FeatureSpec, Term
 from ..models import measure
-from .data import TransferData
 from .networks import classifier_of
 from .targets import Teacher
+
+
+@dataclass(frozen=True)
+class TransferData:
+    """The samples of a transfer and what is done to them before a network sees them."""
+
+    dataset: Any
+    """M samples with `index` and every modality, or what `augment` makes them of."""
+    augment: nn.Module
+    """batch -> batch with every modality under its name, all moved alike; may be cached."""
+    modality: str
+    """What the student sees."""
+    statistics: Statistics
+    """Of every modality, for the normalization of networks that are made by name."""
+    size: tuple[int, int]
+    """(H, W) of every modality."""
+    disturb: nn.Module | None = None
+    """batch -> batch: what the student's modality undergoes on top, anew in every step."""
+    labels: Tensor | None = None
+    """If the transfer may see them: the class of every sample, (M,), or of every pixel, (M, H, W)."""
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether samples have a class, and so the student a cross-entropy with it in the transfer; label
+        maps are for the terms that read them."""
+        return self.labels is not None and self.labels.ndim == 1
+
+    def shape(self, modality: str) -> tuple[int, int, int]:
+        """(C, H, W) of a modality."""
+        return (len(self.statistics.mean[modality]), *self.size)
 
 
 def make_spec(student: nn.Module, teacher: Teacher, data: TransferData) -> FeatureSpec:

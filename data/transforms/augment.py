@@ -6,8 +6,8 @@ from torch.nn import functional
 
 from ..batch import Batch
 from ..config import AugmentConfig, ImageAugmentConfig
+from ..reading import upload
 from .color import random_color
-from .draws import upload
 from .geometry import maps_of, random_crop, warp_bilinear, warp_modalities, warp_nearest
 
 

@@ -5,7 +5,7 @@ from kornia.color import rgb_to_yuv, yuv_to_rgb
 from torch import Tensor
 
 from ..config import RandomImageConfig
-from .draws import upload
+from ..reading import upload
 
 
 def random_color(rgb: Tensor, config: RandomImageConfig) -> Tensor:

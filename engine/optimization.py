@@ -1,12 +1,37 @@
-"""The learning rate as a pure function of the step, so that there is no schedule state to save."""
+"""The optimizer of a training, and its learning rate as a pure function of the step."""
 
 import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
 
 from .config import TrainConfig
+
+OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+"""Trainable parameters -> their optimizer; `torch.optim.AdamW` is one."""
+
+Schedule = Callable[[int, int], float]
+"""(optimizer steps done, steps in all) -> the factor on the learning rate."""
 
 ONECYCLE_RISE = 0.3
 ONECYCLE_START = 1 / 25
 ONECYCLE_END = ONECYCLE_START / 1e4
+
+
+def make_optimizer(
+    config: TrainConfig, parameters: Iterable[nn.Parameter], factory: OptimizerFactory | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of the configuration, or the caller's own, over what requires a gradient."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    if factory is not None:
+        return factory(trainable)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        trainable, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )  # fmt: skip
 
 
 def lr_factor(step: int, *, config: TrainConfig, steps_per_epoch: int) -> float:
