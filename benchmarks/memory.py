@@ -20,7 +20,8 @@ UNLABELED, LABELED, SIDE = 100_000, 500, 96
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "crossmodal.py"
 ALONE = """
 import torch
-from crdkit.crossmodal import PRESETS, RecognitionPipeline, load_recognition
+from crdkit.crossmodal import PRESETS, RecognitionPipeline
+from crdkit.data import load_splits
 from crdkit.engine import make_accelerator
 from crdkit.models import create
 make_accelerator(cpu=True)

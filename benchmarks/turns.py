@@ -53,9 +53,7 @@ def training_step(
     optimizer = torch.optim.SGD(task.module.parameters(), lr=1e-4, momentum=0.9)
 
     def step() -> None:
-        batch = {
-            name: value.to(device) for name, value in read(torch.randperm(num_samples)[:batch_size]).items()
-        }
+        batch = {n: x.to(device) for n, x in read(torch.randperm(num_samples)[:batch_size]).items()}
         found, extra = task.terms(task.module, batch)
         weighted_sum(found, task.weights).backward()
         optimizer.step()

@@ -42,8 +42,6 @@ class CompressionPipeline(ClassificationPipeline):
     @cached_property
     def _others(self) -> dict[str, ImageSplits]:
         side = self.images.train[0]["rgb"].shape[-1]
-        sources = {
-            path.stem: ImagesConfig(source="packed", root=path, size=side) for path in self.config.probe
-        }
+        sources = {p.stem: ImagesConfig(source="packed", root=p, size=side) for p in self.config.probe}
         device = self.accelerator.device
         return {name: load_splits(source, device, augment=False) for name, source in sources.items()}

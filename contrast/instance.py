@@ -66,9 +66,7 @@ class InstanceContrast(nn.Module):
         if labels is not None and len(labels) != num_samples:
             raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
         if negatives.endswith("other_class") and labels is None:
-            raise ValueError(
-                f"negatives={negatives!r} needs labels, the class of every sample in the data set"
-            )
+            raise ValueError(f"negatives={negatives!r} needs labels, the class of every sample")
         self.num_samples = num_samples
         self.num_negatives = num_negatives
         self.negatives = negatives

@@ -42,9 +42,7 @@ class OtherClass(nn.Module):
     def __init__(self, labels: Tensor) -> None:
         super().__init__()
         if labels.dim() != 1 or labels.is_floating_point():
-            raise ValueError(
-                f"labels must be (M,) integers, got {labels.dtype} of shape {tuple(labels.shape)}"
-            )
+            raise ValueError(f"labels must be (M,) integers, got {labels.dtype} {tuple(labels.shape)}")
         sorted_labels, order = labels.long().sort(stable=True)
         if len(labels) == 0 or sorted_labels[0] == sorted_labels[-1]:
             raise ValueError(f"other_class needs at least two classes, got {sorted_labels.unique().tolist()}")

@@ -159,9 +159,7 @@ class _Contrast(torch.autograd.Function):
     ) -> Tensor:
         needs_z, needs_positive, needs_noise = ctx.needs_input_grad[:3]
         if needs_noise and columns is not None:
-            raise ValueError(
-                "rows that are drawn by column must be constant; drop `columns` or detach `noise`"
-            )
+            raise ValueError("rows drawn by column must be constant; drop `columns` or detach `noise`")
         grad_z = torch.empty_like(z) if needs_z else None
         grad_positive = torch.empty_like(positive) if needs_positive else None
         grad_noise = torch.zeros_like(noise) if needs_noise else None

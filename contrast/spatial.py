@@ -32,12 +32,7 @@ class LocalGlobalContrast(nn.Module):
     """
 
     def __init__(
-        self,
-        embed_dim: int = 128,
-        *,
-        queue_size: int = 0,
-        temperature: float = 0.07,
-        objective: str = "nce",
+        self, embed_dim: int = 128, *, queue_size: int = 0, temperature: float = 0.07, objective: str = "nce"
     ) -> None:
         super().__init__()
         self.student = _Direction(embed_dim, queue_size, temperature, objective)

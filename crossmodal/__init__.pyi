@@ -9,7 +9,7 @@ from .config import (
 )
 from .presets import PRESETS
 from .recognition import RecognitionPipeline
-from .samples import RecognitionImages, Samples, load_recognition, load_samples
+from .samples import Samples, load_samples
 from .segmentation import SegmentationPipeline
 
 __all__ = [
@@ -18,13 +18,11 @@ __all__ = [
     "DataConfig",
     "ProbeConfig",
     "RecognitionConfig",
-    "RecognitionImages",
     "RecognitionPipeline",
     "Samples",
     "SegmentConfig",
     "SegmentationConfig",
     "SegmentationPipeline",
     "SegmentersConfig",
-    "load_recognition",
     "load_samples",
 ]

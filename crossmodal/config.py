@@ -59,9 +59,7 @@ class SegmentersConfig(TeachersConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.labels and any(self.weights_of(number) is None for number in range(len(self))):
-            raise ValueError(
-                "a teacher without labels needs weights: --teacher.weights imagenet or a local file"
-            )
+            raise ValueError("a teacher without labels needs weights: --teacher.weights imagenet or a file")
 
 
 @dataclass(frozen=True)

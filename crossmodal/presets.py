@@ -1,5 +1,7 @@
 """Named configurations of the cross-modal pipeline."""
 
+from dataclasses import replace
+
 from ..data import ImageAugmentConfig, ImagesConfig
 from ..engine import TrainConfig
 from ..transfer import TeachersConfig, TransferConfig
@@ -15,17 +17,8 @@ from .config import (
 
 
 def _sgd(epochs: int, lr: float, *, evaluate_every: int = 1) -> TrainConfig:
-    return TrainConfig(
-        epochs=epochs,
-        batch_size=16,
-        lr=lr,
-        weight_decay=1e-4,
-        nesterov=True,
-        schedule="cosine",
-        warmup_epochs=min(2.0, epochs / 4),
-        clip_norm=5.0,
-        evaluate_every=evaluate_every,
-    )
+    train = TrainConfig.cosine(epochs, batch_size=16, warmup_epochs=min(2.0, epochs / 4))
+    return replace(train, lr=lr, weight_decay=1e-4, clip_norm=5.0, evaluate_every=evaluate_every)
 
 
 _PLAIN_KL = ("temperature=1", "weight=1")

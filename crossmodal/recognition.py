@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
-from ..data import ChannelDataset, ChannelModalities, Statistics
+from ..data import ChannelDataset, ChannelModalities, ImageSplits, Statistics
 from ..engine import Accelerator, StageRunner, SupervisedTask, digest, last_and_best
 from ..evaluation import (
     Evaluator,
@@ -22,7 +22,6 @@ from ..evaluation import (
 from ..models import measure
 from ..transfer import Own, Pipeline, RunResult, Supervision, TransferData, Transferred, fingerprint_of
 from .config import RecognitionConfig
-from .samples import RecognitionImages
 
 
 class RecognitionPipeline(Pipeline):
@@ -30,7 +29,7 @@ class RecognitionPipeline(Pipeline):
 
     Args:
         config: the run's settings.
-        images: the labeled splits, and the images that the transfer reads.
+        images: the labeled splits, and the images without labels that the transfer reads.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
         own: networks and an optimization of one's own.
@@ -41,18 +40,18 @@ class RecognitionPipeline(Pipeline):
     def __init__(
         self,
         config: RecognitionConfig,
-        images: RecognitionImages,
+        images: ImageSplits,
         accelerator: Accelerator,
         folder: Path,
         **own: Unpack[Own],
     ) -> None:
+        if images.unlabeled is None:
+            raise ValueError("the transfer reads images.unlabeled: load_splits(…, unlabeled=True)")
         modalities = tuple(dict.fromkeys((*config.teacher.modality, config.student_modality)))
-        self.train, self.test = (
-            ChannelDataset(split, modalities) for split in (images.splits.plain, images.splits.test)
-        )
+        self.train, self.test = (ChannelDataset(split, modalities) for split in (images.plain, images.test))
         content = getattr(images.unlabeled, "tensors", {})  # of images on disk their number has to do
         fingerprint = {
-            **fingerprint_of(config.data, images.splits),
+            **fingerprint_of(config.data, images),
             "unlabeled": len(images.unlabeled),
             "unlabeled_digest": digest(content),
         }
@@ -62,11 +61,11 @@ class RecognitionPipeline(Pipeline):
         )
         height, width = self.train[0][config.student_modality].shape[-2:]
         data = TransferData(
-            images.unlabeled, nn.Sequential(images.splits.augment, ChannelModalities(*modalities)),
+            images.unlabeled, nn.Sequential(images.augment, ChannelModalities(*modalities)),
             config.student_modality, Statistics.from_dict(measured), (height, width),
         )  # fmt: skip
         super().__init__(config, data, stages, **own)
-        self.images = images.splits
+        self.images = images
         self.teacher_classes = self.images.num_classes
         self.embeddings: dict[tuple[str, int], Features] = {}
         """Of the test split, by method and seed."""

@@ -1,4 +1,4 @@
-"""What a run reads: paired samples in memory, or images in labeled and unlabeled splits."""
+"""What a run that segments reads: paired samples in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,7 @@ from typing import Any
 
 import torch
 
-from ..data import (
-    DataError,
-    FolderPairs,
-    ImagesConfig,
-    ImageSplits,
-    NYUDepth,
-    PackedPairs,
-    PairedTensors,
-    SyntheticRooms,
-    load_splits,
-    load_unlabeled,
-)
+from ..data import DataError, FolderPairs, NYUDepth, PackedPairs, PairedTensors, SyntheticRooms
 from .config import DataConfig
 
 NYU_HELP = (
@@ -94,23 +83,3 @@ def _root(config: DataConfig) -> Path:
     if not config.root.exists():
         raise DataError(f"--data.root {config.root} does not exist; {need}")
     return config.root
-
-
-@dataclass(frozen=True)
-class RecognitionImages:
-    """Images of which a transfer reads two modalities, and the labeled ones that judge it."""
-
-    splits: ImageSplits
-    """Labeled, for training and testing."""
-    unlabeled: Any
-    """What the transfer reads: `rgb` and `index`."""
-
-
-def load_recognition(config: ImagesConfig, device: torch.device) -> RecognitionImages:
-    """Read the images of a configuration; what fits in memory is put on the device.
-
-    Raises:
-        DataError, ValueError: as `load_splits` does.
-    """
-    splits = load_splits(config, device)
-    return RecognitionImages(splits, load_unlabeled(config, splits))

@@ -9,15 +9,7 @@ import torch
 from torch import nn
 
 from ..data import PairedAugment, Statistics
-from ..engine import (
-    Accelerator,
-    StageRunner,
-    SupervisedTask,
-    TrainConfig,
-    digest,
-    last_and_best,
-    seeded,
-)
+from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create
 from ..transfer import (
@@ -138,10 +130,8 @@ def same_steps(config: TrainConfig, labeled: int, whole: int) -> TrainConfig:
     if factor == 1:
         return config
     return replace(
-        config,
-        epochs=round(config.epochs * factor),
-        warmup_epochs=config.warmup_epochs * factor,
+        config, epochs=round(config.epochs * factor), warmup_epochs=config.warmup_epochs * factor,
         milestones=tuple(milestone * factor for milestone in config.milestones),
         evaluate_every=max(1, round(config.evaluate_every * factor)),
         checkpoint_every=config.checkpoint_every * factor,
-    )
+    )  # fmt: skip

@@ -1,5 +1,5 @@
 from .base import PairedDataset
-from .batch import IGNORE, Batch, DataError, Sample, collate
+from .batch import IGNORE, Batch, BatchDataset, DataError, Sample, collate
 from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
 from .datasets.cifar import CIFAR10, CIFAR100
 from .datasets.colored_shapes import ColoredShapes
@@ -15,7 +15,7 @@ from .datasets.tiny_imagenet import TinyImageNet
 from .in_memory import PairedTensors
 from .reading import device_of, rank_and_ranks, read_in_order, read_rows
 from .sources import SOURCES, load_images
-from .splits import ImageSplits, load_splits, load_unlabeled
+from .splits import ImageSplits, load_splits
 from .statistics import Normalize, Statistics
 from .transforms.augment import ImageAugment, PairedAugment, augment_images
 from .transforms.channels import (
@@ -34,6 +34,7 @@ __all__ = [
     "STL10",
     "AugmentConfig",
     "Batch",
+    "BatchDataset",
     "ChannelDataset",
     "ChannelModalities",
     "ColoredShapes",
@@ -62,7 +63,6 @@ __all__ = [
     "lab_modalities",
     "load_images",
     "load_splits",
-    "load_unlabeled",
     "rank_and_ranks",
     "read_in_order",
     "read_rows",

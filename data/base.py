@@ -33,9 +33,7 @@ class PairedDataset(Dataset[Sample], ABC):
     def __init__(self, *, size: Size | None, num_classes: int | None) -> None:
         self.size = check_size(size)
         if num_classes is not None and num_classes > IGNORE:
-            raise DataError(
-                f"{num_classes} classes: a label map has at most {IGNORE}, {IGNORE} is to be ignored"
-            )
+            raise DataError(f"{num_classes} classes: a label map has at most {IGNORE}, {IGNORE} is ignored")
         self.num_classes = num_classes
 
     @abstractmethod
@@ -82,6 +80,4 @@ class PairedDataset(Dataset[Sample], ABC):
         sizes = {name: array.shape[:2] for name, array in arrays.items()}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{self._where(index, name)} is {h}×{w}" for name, (h, w) in sizes.items())
-            raise DataError(
-                f"the modalities differ in size: {listed}; pass size=(height, width) to resize them"
-            )
+            raise DataError(f"the modalities differ in size: {listed}; pass size=(height, width)")

@@ -1,11 +1,12 @@
 """What every data set of the package yields, and the error that it raises."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset, default_collate
 
 IGNORE = 255
 """The label of a pixel that no loss and no metric counts."""
@@ -25,6 +26,22 @@ Batch: TypeAlias = dict[str, Tensor]
 
 class DataError(ValueError):
     """Data that cannot be used. The message says what is wrong, in which file and sample, and what to do."""
+
+
+class BatchDataset(Dataset[Sample], ABC):
+    """A data set that makes whole batches at once; a sample is a batch of one."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these rows, in their order."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a data set of {len(self)} samples")
+        return {name: value[0] for name, value in self.__getitems__([index]).items()}
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

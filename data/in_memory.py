@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from .batch import IGNORE, Batch, DataError, Sample
+from .batch import IGNORE, Batch, BatchDataset, DataError
 from .reading import upload
 
 
-class PairedTensors(Dataset[Sample]):
+class PairedTensors(BatchDataset):
     """A data set in memory: `rgb` (N, 3, H, W) uint8, `depth` (N, 1, H, W) float32, `label` (N, H, W) uint8.
 
     Any set of names will do; a uint8 tensor of four axes holds 0–255 and is served in [0, 1], other
@@ -32,9 +32,7 @@ class PairedTensors(Dataset[Sample]):
         counts = {name: len(modality) for name, modality in modalities.items()}
         if len(set(counts.values())) != 1:
             raise DataError(f"the modalities differ in number: {counts}")
-        sizes = {
-            name: tuple(modality.shape[-2:]) for name, modality in modalities.items() if modality.ndim >= 3
-        }
+        sizes = {name: tuple(x.shape[-2:]) for name, x in modalities.items() if x.ndim >= 3}
         if len(set(sizes.values())) > 1:
             raise DataError(f"the modalities differ in size: {sizes}")
         self.tensors = modalities
@@ -77,13 +75,7 @@ class PairedTensors(Dataset[Sample]):
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
 
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"index {index} of a data set of {len(self)} samples")
-        return {name: value[0] for name, value in self.__getitems__([index]).items()}
-
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The batch of these rows, in their order."""
         index = upload(torch.as_tensor(indices, dtype=torch.int64), self.device)
         batch = {"index": index}
         for name, modality in self.tensors.items():
@@ -115,9 +107,7 @@ class PairedTensors(Dataset[Sample]):
 
         A loader must read it in its own process (`num_workers=0`), and must not pin what is on a device.
         """
-        return self._with(
-            {name: modality.to(device) for name, modality in self.tensors.items()}, folds=self.folds
-        )
+        return self._with({name: x.to(device) for name, x in self.tensors.items()}, folds=self.folds)
 
     def subset(self, indices: Sequence[int] | Tensor) -> "PairedTensors":
         """These rows as a data set of their own, whose `index` is 0 … len(indices) - 1.

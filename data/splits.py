@@ -32,6 +32,9 @@ class ImageSplits:
     """batch -> batch, on the batch's device."""
     plain: Any
     """The training split as it is without augmentation, for statistics and features."""
+    unlabeled: Any = None
+    """What a transfer without labels reads, `rgb` and `index`: the split without labels if there is one, else
+    the training split without its labels. None unless it was asked for."""
 
     def measure_statistics(self, *, num_workers: int = 0) -> Statistics:
         """Of the training images, without augmentation."""
@@ -47,13 +50,16 @@ class ImageSplits:
         return self.train.tensors if isinstance(self.train, PairedTensors) else {"labels": self.train.labels}
 
 
-def load_splits(config: ImagesConfig, device: torch.device, *, augment: bool = True) -> ImageSplits:
+def load_splits(
+    config: ImagesConfig, device: torch.device, *, augment: bool = True, unlabeled: bool = False
+) -> ImageSplits:
     """Read the images of a configuration; those that fit into memory are put on the device.
 
     Args:
         config: which images.
         device: where they are put.
         augment: whether the training images are to be augmented; features are extracted from plain ones.
+        unlabeled: whether to read what a transfer without labels reads.
 
     Raises:
         DataError, ValueError: no root, files missing or damaged; the message says what to do.
@@ -74,30 +80,18 @@ def load_splits(config: ImagesConfig, device: torch.device, *, augment: bool = T
         train, test = train.to(device), test.to(device)
         device_augment = ImageAugment(config.augment) if augment else device_augment
     plain = read("train", augment=False) if isinstance(train, ImageFolder) else train
-    return ImageSplits(train, test, statistics, device_augment, plain)
+    without_labels = _load_unlabeled(config, train) if unlabeled else None
+    return ImageSplits(train, test, statistics, device_augment, plain, without_labels)
 
 
-def load_unlabeled(config: ImagesConfig, images: ImageSplits) -> Any:
-    """What a transfer without labels reads: the unlabeled split, else the training split without its labels.
-
-    Args:
-        config: as for `load_splits`.
-        images: what that gave.
-
-    Returns:
-        A data set of `rgb` and `index`; in memory on the device of `images`, where those are.
-    """
+def _load_unlabeled(config: ImagesConfig, train: Any) -> Any:
+    """In memory on the device of the training split, if that is."""
     if config.source not in UNLABELED or (config.source == "packed" and not _has_unlabeled(config.root)):
-        if isinstance(images.train, PairedTensors):
-            return images.train.select(*(name for name in images.train.tensors if name != "label"))
-        return images.train
-    unlabeled = load_images(
-        config.source, config.root, "unlabeled", size=config.size, download=config.download
-    )
-    if isinstance(unlabeled, PairedTensors):
-        device = next(iter(images.train.tensors.values())).device
-        return unlabeled.to(device)
-    return unlabeled
+        if isinstance(train, PairedTensors):
+            return train.select(*(name for name in train.tensors if name != "label"))
+        return train
+    found = load_images(config.source, config.root, "unlabeled", size=config.size, download=config.download)
+    return found.to(train.device) if isinstance(found, PairedTensors) else found
 
 
 def _has_unlabeled(path: Path | None) -> bool:

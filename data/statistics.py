@@ -20,9 +20,9 @@ class Statistics:
     """Mean and standard deviation of each channel of each modality, in the modality's own units."""
 
     mean: Mapping[str, tuple[float, ...]]
-    """View to one mean a channel; for `depth` over pixels with a reading, in meters."""
+    """Modality to one mean a channel; for `depth` over pixels with a reading, in meters."""
     std: Mapping[str, tuple[float, ...]]
-    """View to one standard deviation a channel, over the same pixels."""
+    """Modality to one standard deviation a channel, over the same pixels."""
 
     @classmethod
     def measure(cls, dataset: Any, *, batch_size: int = 64, num_workers: int = 0) -> "Statistics":
@@ -38,9 +38,8 @@ class Statistics:
         for batch in read_in_order(dataset, batch_size, num_workers=num_workers, sharded=True):
             for name, modality in batch.items():
                 if modality.is_floating_point():
-                    totals.setdefault(name, _Moments()).add(
-                        modality, modality > 0 if name == "depth" else None
-                    )
+                    mask = modality > 0 if name == "depth" else None
+                    totals.setdefault(name, _Moments()).add(modality, mask)
         results = {name: moments.result(name) for name, moments in _of_all_ranks(totals).items()}
         if not results:
             raise DataError(f"no floating modality in a data set of {len(dataset)} samples")
@@ -117,9 +116,8 @@ class _Moments:
         values = modality.to("cpu", torch.float64)
         weight = torch.ones_like(values) if mask is None else mask.to("cpu", torch.float64)
         if self.shift is None:
-            self.shift = (values * weight).sum(axes, keepdim=True) / weight.sum(axes, keepdim=True).clamp_min(
-                1
-            )
+            count = weight.sum(axes, keepdim=True).clamp_min(1)
+            self.shift = (values * weight).sum(axes, keepdim=True) / count
         centered = (values - self.shift) * weight
         self.count = self.count + weight.sum(axes)
         self.total = self.total + centered.sum(axes)

@@ -78,11 +78,8 @@ def make_ab(spec: FeatureSpec, *, weight: float = 0.0, margin: float = 1.0, epoc
     check_positive(margin=margin)
     for side, dimensions in (("student", spec.student), ("teacher", spec.teacher)):
         if not dimensions.preactivations:
-            raise refusal(
-                spec, "ab", f"it reads the maps before their ReLU, and the {side} has no preactivations"
-            )
+            raise refusal(spec, "ab", f"it reads maps before their ReLU; the {side} has no preactivations")
     projector = Connectors(stage_maps(spec, "ab", equally_many=True))
     objective = StatelessLoss(partial(activation_boundary, margin=margin))
-    return Term(
-        projector, objective, weight=weight, pretrain=PretrainStage(projector, objective, epochs=epochs)
-    )
+    stage = PretrainStage(projector, objective, epochs=epochs)
+    return Term(projector, objective, weight=weight, pretrain=stage)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ..contrast import CriticHeads, DenseContrast
 from ..models import Outputs
 from .dense import DenseTarget
-from .spec import FeatureSpec, last_maps
+from .spec import FeatureSpec, map_at
 from .term import MemoryLoss, Term
 
 
@@ -15,7 +15,7 @@ class DenseHeads(nn.Module):
 
     def __init__(self, spec: FeatureSpec, embed_dim: int, method: str, *, hypercolumn: bool) -> None:
         super().__init__()
-        student, _ = last_maps(spec, method)
+        student, _ = map_at(spec, method, -1)
         self.target = DenseTarget(spec, -1, method, hypercolumn=hypercolumn)
         self.reads = self.target.reads
         self.heads = CriticHeads(student[0], self.target.shape[0], embed_dim)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..contrast import check_positive
 from .kd import standardize_logits
 from .logits import select_logits
-from .ops import check_logits, full_precision, labels_at
+from .ops import check_logits, full_precision, kl, labels_at
 from .spec import FeatureSpec, need_labels
 from .term import StatelessLoss, Term
 
@@ -62,8 +62,8 @@ def dkd(
     counted = (label >= 0) & (label < classes)
     own = label if label.ndim == 1 else label.where(counted, 0)
     target = torch.zeros_like(student, dtype=torch.bool).scatter_(1, own[:, None], True)
-    tckd = _kl(_binary(student, target), _binary(teacher, target))
-    nckd = _kl(_others(student, target), _others(teacher, target))
+    tckd = kl(_binary(student, target), _binary(teacher, target))
+    nckd = kl(_others(student, target), _others(teacher, target))
     each = alpha * tckd + beta * nckd
     mean = each.mean() if label.ndim == 1 else (each * counted).sum() / counted.sum().clamp(min=1)
     return mean * temperature**2
@@ -79,10 +79,6 @@ def _binary(logits: Tensor, target: Tensor) -> Tensor:
 def _others(logits: Tensor, target: Tensor) -> Tensor:
     """Log-probabilities among the other classes, (B, C, …); 0 at the target, where both sides agree."""
     return F.log_softmax(logits.masked_fill(target, -torch.inf), dim=1).masked_fill(target, 0)
-
-
-def _kl(log_student: Tensor, log_teacher: Tensor) -> Tensor:
-    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1)
 
 
 def make_dkd(

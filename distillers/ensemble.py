@@ -13,7 +13,7 @@ from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
 from .kd import make_kd, standardize_logits
 from .logits import resized
-from .ops import full_precision, labels_at
+from .ops import full_precision, kl, labels_at
 from .spec import BatchMeta, FeatureSpec, classes, need_labels
 from .term import PretrainStage, StatelessLoss, Term
 
@@ -80,7 +80,7 @@ def ensemble_kd(
         teacher_logits = torch.stack([standardize_logits(logits) for logits in teacher_logits])
     student = F.log_softmax(student_logits / temperature, dim=1)
     teacher = soft_targets(teacher_logits, temperature=temperature, target=target, label=label)
-    return (F.kl_div(student, teacher, reduction="none", log_target=True).sum(1) * temperature**2).mean()
+    return (kl(student, teacher) * temperature**2).mean()
 
 
 class TogetherLogits(nn.Module):
@@ -169,9 +169,7 @@ def for_each_teacher(method: str, terms: Sequence[Term], *, mean: bool = False, 
 def _share_student_side(terms: Sequence[Term]) -> None:
     """Give several teachers' terms of `crd` one head and one memory of their student, the first's."""
     heads = [part for term in terms for part in term.projector.modules() if isinstance(part, CriticHeads)]
-    contrasts = [
-        part for term in terms for part in term.objective.modules() if isinstance(part, InstanceContrast)
-    ]
+    contrasts = [p for term in terms for p in term.objective.modules() if isinstance(p, InstanceContrast)]
     if len(contrasts) == len(heads) == len(terms):
         for own, contrast in zip(heads[1:], contrasts[1:], strict=True):
             own.student = heads[0].student

@@ -11,7 +11,7 @@ from ..models import Outputs
 from .attention import attention_map
 from .fitnet import fitnet
 from .ops import check_batch, full_precision, same_size
-from .spec import FeatureSpec, last_maps
+from .spec import FeatureSpec, map_at
 from .term import PretrainStage, StatelessLoss, Term
 
 
@@ -122,7 +122,7 @@ def make_ft(
         epochs: of the paraphraser's training, by mean squared error.
         paraphraser_lr: of that training; published: 0.01 but for VGG students, 0.05.
     """
-    student, teacher = last_maps(spec, "ft")
+    student, teacher = map_at(spec, "ft", -1)
     width = int(fraction * teacher[0])
     if width < 1:
         raise ValueError(f"fraction must leave at least one of {teacher[0]} channels, got {fraction}")
@@ -132,10 +132,6 @@ def make_ft(
         StatelessLoss(factor),
         weight=weight,
         pretrain=PretrainStage(
-            paraphraser,
-            StatelessLoss(fitnet),
-            epochs=epochs,
-            trains_student=False,
-            lr=paraphraser_lr,
+            paraphraser, StatelessLoss(fitnet), epochs=epochs, trains_student=False, lr=paraphraser_lr
         ),
     )

@@ -59,6 +59,5 @@ def make_fsp(spec: FeatureSpec, *, weight: float = 0.0, epochs: int = 30) -> Ter
         raise refusal(spec, "fsp", "its flow matrices need the same channels in at least two maps")
     projector = SelectOutputs("maps", *range(len(student)))
     objective = StatelessLoss(fsp)
-    return Term(
-        projector, objective, weight=weight, pretrain=PretrainStage(projector, objective, epochs=epochs)
-    )
+    stage = PretrainStage(projector, objective, epochs=epochs)
+    return Term(projector, objective, weight=weight, pretrain=stage)

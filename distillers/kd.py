@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..contrast import check_positive
 from .logits import select_logits
-from .ops import check_logits, check_same, full_precision, unit
+from .ops import check_logits, check_same, full_precision, kl, unit
 from .spec import FeatureSpec
 from .term import StatelessLoss, Term
 
@@ -121,4 +121,4 @@ def softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
     check_positive(temperature=temperature)
     log_student = F.log_softmax(student_logits / temperature, dim=1)
     log_teacher = F.log_softmax(teacher_logits / temperature, dim=1)
-    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1) * temperature**2
+    return kl(log_student, log_teacher) * temperature**2

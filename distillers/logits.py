@@ -52,9 +52,7 @@ def select_logits(spec: FeatureSpec, method: str, *, dense: bool = False) -> nn.
     """
     logits = classes(spec, method)
     if len(logits) != 1 and not dense:
-        raise ValueError(
-            f"{method} compares one prediction an image, and the teacher gives logits of {logits}"
-        )
+        raise ValueError(f"{method} compares one prediction an image; the teacher gives logits of {logits}")
     return SelectOutputs("logits") if spec.student.logits is not None else Classified(spec)
 
 

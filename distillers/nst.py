@@ -49,8 +49,4 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
 def make_nst(spec: FeatureSpec, *, weight: float = 50.0) -> Term:
     """Neuron selectivity transfer (`nst`) of the maps beyond the stem."""
     stop = 1 + len(stage_maps(spec, "nst"))
-    return Term(
-        SelectOutputs("maps", *range(1, stop)),
-        StatelessLoss(nst),
-        weight=weight,
-    )
+    return Term(SelectOutputs("maps", *range(1, stop)), StatelessLoss(nst), weight=weight)

@@ -51,6 +51,11 @@ def unit(x: Tensor, dim: int = 1) -> Tensor:
     return x / norm.masked_fill(norm < _TINY, 1.0)
 
 
+def kl(log_student: Tensor, log_teacher: Tensor) -> Tensor:
+    """KL(teacher ‖ student) over dim 1 of log-probabilities, without that dim."""
+    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1)
+
+
 def same_size(student_map: Tensor, teacher_map: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps at the smaller size, along each axis: the larger is average-pooled.
 

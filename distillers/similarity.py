@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .ops import full_precision, unit
-from .spec import FeatureSpec, last_maps
+from .spec import FeatureSpec, map_at
 from .term import SelectOutputs, StatelessLoss, Term
 
 
@@ -32,7 +32,7 @@ def similarity(student: Tensor, teacher: Tensor) -> Tensor:
 
 def make_sp(spec: FeatureSpec, *, weight: float = 3000.0) -> Term:
     """Similarity-preserving distillation (`similarity`) of the last maps."""
-    last_maps(spec, "sp")
+    map_at(spec, "sp", -1)
     ours, theirs = len(spec.student.maps) - 1, len(spec.teacher.maps) - 1
     projector = SelectOutputs("maps", ours, teacher=(theirs,))
     return Term(projector, StatelessLoss(_of_maps), weight=weight)

@@ -9,7 +9,7 @@ from ..contrast import check_positive
 from ..models import Outputs
 from .fitnet import fitnet
 from .ops import pooled
-from .spec import FeatureSpec, Shape, last_maps, refusal
+from .spec import FeatureSpec, Shape, map_at, refusal
 from .term import StatelessLoss, Term
 
 
@@ -35,9 +35,7 @@ class SimKDProjector(nn.Module):
         self.reads = frozenset({f"maps.{number}"})
         channels, inner = teacher_shape[0], teacher_shape[0] // reduction if reduction > 0 else 0
         if inner < 1:
-            raise ValueError(
-                f"reduction must be from 1 to the teacher's {channels} channels, got {reduction}"
-            )
+            raise ValueError(f"reduction must be 1 to the teacher's {channels} channels, got {reduction}")
         self.size = (min(student_shape[1], teacher_shape[1]), min(student_shape[2], teacher_shape[2]))
         self.transfer = nn.Sequential(
             *_convolution(student_shape[0], inner, 1),
@@ -105,7 +103,7 @@ def make_simkd(spec: FeatureSpec, *, weight: float = 1.0, reduction: int = 2) ->
     Raises:
         ValueError: for a teacher without a linear classifier, or one that reads something else.
     """
-    student, teacher = last_maps(spec, "simkd")
+    student, teacher = map_at(spec, "simkd", -1)
     check_positive(reduction=reduction)
     classifier = spec.teacher_classifier
     if classifier is None:

@@ -34,13 +34,8 @@ class BatchMeta:
     """Classes of the samples, (B,), or of their pixels, (B, H, W)."""
 
 
-def last_maps(spec: FeatureSpec, method: str) -> tuple[Shape, Shape]:
-    """The last map of the student and of the teacher."""
-    return map_at(spec, method, -1)
-
-
 def map_at(spec: FeatureSpec, method: str, index: int) -> tuple[Shape, Shape]:
-    """The map of this number, stem 0, of the student and of the teacher.
+    """The map of this number, stem 0 or last −1, of the student and of the teacher.
 
     Raises:
         ValueError: one of them has no such map.

@@ -13,12 +13,13 @@ from .errors import (
     WorkerError,
 )
 from .evaluate import Evaluate
+from .files import digest
 from .launch import Accelerator, from_main, make_accelerator
 from .loop import train
 from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler
-from .stages import StageRunner, digest, last_and_best, seeded
+from .stages import StageRunner, last_and_best, seeded
 from .supervised import SupervisedTask, augment_in_fp32, label_loss
 from .task import Task, check_task, weighted_sum
 

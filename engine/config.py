@@ -73,9 +73,7 @@ class TrainConfig:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs must be below epochs={self.epochs}, got {self.warmup_epochs!r}")
         if self.schedule == "onecycle" and self.warmup_epochs > 0:
-            raise ValueError(
-                f"onecycle has its own warm-up: warmup_epochs must be 0, got {self.warmup_epochs!r}"
-            )
+            raise ValueError(f"onecycle warms up itself: warmup_epochs must be 0, got {self.warmup_epochs!r}")
         if list(self.milestones) != sorted(self.milestones) or any(m < 0 for m in self.milestones):
             raise ValueError(f"milestones must rise and not be negative, got {self.milestones!r}")
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:

@@ -2,9 +2,7 @@
 
 import signal
 
-from ..common import CrdkitError as CrdkitError
-from ..common import OutputError as OutputError
-from ..common import ResumeError as ResumeError
+from ..common import CrdkitError, OutputError, ResumeError  # noqa: F401 - errors of the engine, too
 
 
 class TaskError(CrdkitError):

@@ -1,8 +1,10 @@
 """Tensors in files, whole or absent, and the folder that they go to."""
 
 import contextlib
+import hashlib
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -37,6 +39,15 @@ def tensors_of(module: nn.Module | None, name: str) -> dict[str, Tensor]:
                 f"{name}.{key} in the state dict is a {type(value).__name__}; only tensors can be saved"
             )
     return state
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over named tensors, by which a stage knows the data and the networks it was made from."""
+    total = hashlib.sha256()
+    for name, tensor in tensors.items():
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def require_finite(tensors: dict[str, Tensor], place: str) -> None:

@@ -1,12 +1,11 @@
 """What must not happen to a training: values that are not finite, a teacher that changes."""
 
-import hashlib
-
 import torch
 from torch import Tensor, nn
 
 from ..models import freeze
 from .errors import FrozenError
+from .files import digest
 
 NEVER = 2**62
 
@@ -75,20 +74,14 @@ class FrozenGuard:
 
     def verify(self) -> None:
         """Raise `FrozenError` naming the first tensor that is not what it was."""
-        for name, digest in self._digests().items():
-            if self.digests.get(name) != digest:
+        for name, found in self._digests().items():
+            if self.digests.get(name) != found:
                 raise FrozenError(f"the frozen network changed during training: {name}")
 
     def _digests(self) -> dict[str, str]:
         return {
-            f"frozen[{number}].{name}": digest(tensor)
+            f"frozen[{number}].{name}": digest({"": tensor})
             for number, network in enumerate(self.networks)
             for name, tensor in network.state_dict().items()
             if isinstance(tensor, Tensor)
         }
-
-
-def digest(tensor: Tensor) -> str:
-    """The SHA-256 of a tensor's bytes."""
-    values = tensor.detach().cpu().contiguous()
-    return hashlib.sha256(values.reshape(-1).view(torch.uint8).numpy().data).hexdigest()

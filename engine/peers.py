@@ -36,14 +36,6 @@ class Peers:
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self.group)
         return tensor.tolist()
 
-    def from_main(self, value: int) -> int:
-        """The main process's value."""
-        if self.size == 1:
-            return value
-        tensor = torch.tensor([value], dtype=torch.int64)
-        dist.broadcast(tensor, src=0, group=self.group)
-        return int(tensor.item())
-
     def broadcast(self, value: Any) -> Any:
         """The main process's JSON value; the group is closed."""
         if self.size == 1:

@@ -1,6 +1,5 @@
 """The trainings of one run: each in its own folder, or taken over from a run that has done the same."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..common import ManifestError, atomically, differences, plain, read_manifest, write_json, write_manifest
@@ -141,15 +139,6 @@ def last_and_best(history: Sequence[Mapping[str, Any]], *names: str) -> dict[str
         scores = [row[name] for row in history if name in row]
         found |= {name: scores[-1], f"best_{name}": max(scores)}
     return found
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over named tensors, by which a stage knows the data and the networks it was made from."""
-    total = hashlib.sha256()
-    for name, tensor in tensors.items():
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
 
 
 def _keep(folder: Path, fingerprint: Mapping[str, Any], values: Any) -> None:

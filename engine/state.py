@@ -65,9 +65,7 @@ class TrainState:
         if self._guard is None:
             self._guard = FiniteGuard(list(self.meter.names), self._device)
         if set(names) != set(self.meter.names):
-            raise TaskError(
-                f"the task returned the terms {sorted(terms)}, before {sorted(self.meter.names[:-1])}"
-            )
+            raise TaskError(f"the task returned {sorted(terms)}, before {sorted(self.meter.names[:-1])}")
         values = {**terms, "loss": loss}
         self.meter.add(values, self._source.size(number))
         self._guard.watch(values, self.epoch * self._source.batches_per_epoch + number)
@@ -145,7 +143,7 @@ class TrainState:
             self._store.clean()
             return self._store.newest_whole()
 
-        number = self._peers.from_main(self._on_main(find, "find a whole checkpoint") or 0)
+        (number,) = self._peers.largest(self._on_main(find, "find a whole checkpoint") or 0)
         if number:
             self._restore(number)
 

@@ -86,9 +86,7 @@ def extract_layers(
             for kept, layer in zip(vectors, layers, strict=True):
                 rows = _feature(outputs, layer)
                 if label.shape != rows.shape[:1]:
-                    raise ValueError(
-                        f"label must be ({len(rows)},), one class an image, got {tuple(label.shape)}"
-                    )
+                    raise ValueError(f"label must be ({len(rows)},), got {tuple(label.shape)}")
                 if not torch.isfinite(rows).all():
                     raise ValueError(f"the features of batch {number} hold NaN or infinity")
                 kept.append(rows.cpu())

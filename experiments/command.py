@@ -121,9 +121,7 @@ def run_folder(output: Path | None, resume: bool, name: str, *, share: Callable[
             raise ValueError("--resume needs --output, the folder of the run to continue")
         return Path("runs") / share(f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
     if output.exists() and any(output.iterdir()) and not resume:
-        raise FileExistsError(
-            f"{output} holds a run already: continue it with --resume, or name another --output"
-        )
+        raise FileExistsError(f"{output} holds a run already: go on with --resume, or name another --output")
     return output
 
 

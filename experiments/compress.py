@@ -8,27 +8,16 @@ The run folder gets config.yaml, results.json, report.md with pictures, and a fo
 student.safetensors. An interrupted run goes on with the same command and `--output DIR --resume`.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from crdkit.compression import CompressionConfig
-
-
-def run(config: CompressionConfig, preset: str) -> Path:
-    """All methods and seeds of a configuration, then the report; returns the run folder."""
-    from crdkit.experiments import report_classification, scenario
-
-    return scenario.run(report_classification.SCENARIO, config, "compress", preset)
+from functools import partial
 
 
 def main() -> None:
     """Entry point of the command line."""
     from crdkit.compression import PRESETS
-    from crdkit.experiments import command
+    from crdkit.experiments import command, scenario
+    from crdkit.experiments.report_classification import SCENARIO
 
+    run = partial(scenario.run, SCENARIO, name="compress")
     command.main("compress.py", run, PRESETS, default="digits", description=__doc__ or "")
 
 

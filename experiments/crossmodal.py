@@ -25,7 +25,7 @@ def run(config: CrossModalConfig, preset: str) -> Path:
     from crdkit.experiments import report_recognition, report_segmentation, scenario
 
     how = report_recognition if isinstance(config, RecognitionConfig) else report_segmentation
-    return scenario.run(how.SCENARIO, config, "crossmodal", preset)
+    return scenario.run(how.SCENARIO, config, preset, name="crossmodal")
 
 
 def main() -> None:

@@ -10,27 +10,16 @@ report.md with the figure, and a folder for each stage with its student.safetens
 on with the same command and `--output DIR --resume`.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from crdkit.ensemble import EnsembleConfig
-
-
-def run(config: EnsembleConfig, preset: str) -> Path:
-    """The pool, then every method with every ensemble and seed, then the report; returns the run folder."""
-    from crdkit.experiments import report_ensemble, scenario
-
-    return scenario.run(report_ensemble.SCENARIO, config, "ensemble", preset)
+from functools import partial
 
 
 def main() -> None:
     """Entry point of the command line."""
     from crdkit.ensemble import PRESETS
-    from crdkit.experiments import command
+    from crdkit.experiments import command, scenario
+    from crdkit.experiments.report_ensemble import SCENARIO
 
+    run = partial(scenario.run, SCENARIO, name="ensemble")
     command.main("ensemble.py", run, PRESETS, default="digits", description=__doc__ or "")
 
 

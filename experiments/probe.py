@@ -175,12 +175,7 @@ def saved_statistics(state: dict[str, Tensor]) -> Statistics | None:
 
 
 def judge(
-    row: Row,
-    network: nn.Module,
-    source: str,
-    images: ImageSplits,
-    config: ProbeRun,
-    accelerator: Accelerator,
+    row: Row, network: nn.Module, source: str, images: ImageSplits, config: ProbeRun, accelerator: Accelerator
 ) -> Judged:
     """Both judgments of one network."""
     from crdkit.evaluation import extract, knn_accuracy, probe_features, tsne

@@ -19,9 +19,11 @@ QUERIES, NEIGHBORS = 6, 5
 
 def make_pipeline(config: RecognitionConfig, accelerator: Accelerator, folder: Path) -> RecognitionPipeline:
     """The pipeline over the configuration's images."""
-    from crdkit.crossmodal import RecognitionPipeline, load_recognition
+    from crdkit.crossmodal import RecognitionPipeline
+    from crdkit.data import load_splits
 
-    return RecognitionPipeline(config, load_recognition(config.data, accelerator.device), accelerator, folder)
+    images = load_splits(config.data, accelerator.device, unlabeled=True)
+    return RecognitionPipeline(config, images, accelerator, folder)
 
 
 def in_words(done: RunResult) -> str:

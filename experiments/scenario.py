@@ -83,12 +83,12 @@ class Scenario:
     """Of the terminal's table."""
 
 
-def run(scenario: Scenario, config: Any, name: str, preset: str) -> Path:
+def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
     """Every run of a configuration, then results.json, report.md and the table; returns the run folder.
 
     Args:
-        name: of the script, for the run folder.
         preset: the configuration's name, for the folder and the title.
+        name: of the script, for the run folder.
     """
     from rich.console import Console
 

@@ -7,7 +7,7 @@ page += markdown_table(summary, columns, baseline="none")
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -99,14 +99,9 @@ def markdown_table(
     """
     columns = present(summary, columns)
     extra = extra or {}
-    best = {column.metric: _best(summary, column) for column in columns}
     headings = [*(column.title for column in columns), *extra, "n"]
     lines = [f"| method | {' | '.join(headings)} |", "|---|" + "---:|" * len(headings)]
-    for method in summary:
-        cells = []
-        for column in columns:
-            cell = _cell(summary, method, column, baseline)
-            cells.append(f"**{cell}**" if method == best[column.metric] else cell)
+    for method, cells in _cells(summary, columns, baseline, bold="**{}**"):
         cells += [cell_of.get(method, "–") for cell_of in extra.values()]
         lines.append(f"| {method} | {' | '.join([*cells, str(_seeds(summary, method))])} |")
     return "\n".join(lines) + "\n"
@@ -129,12 +124,7 @@ def terminal_table(
     for column in columns:
         table.add_column(column.title, justify="right", overflow="fold")
     table.add_column("n", justify="right")
-    best = {column.metric: _best(summary, column) for column in columns}
-    for method in summary:
-        cells = []
-        for column in columns:
-            cell = _cell(summary, method, column, baseline)
-            cells.append(f"[bold]{cell}[/bold]" if method == best[column.metric] else cell)
+    for method, cells in _cells(summary, columns, baseline, bold="[bold]{}[/bold]"):
         table.add_row(method, *cells, str(_seeds(summary, method)))
     return table
 
@@ -142,6 +132,16 @@ def terminal_table(
 def present(summary: Summary, columns: Sequence[Column]) -> list[Column]:
     """The columns that at least one method has."""
     return [column for column in columns if any(column.metric in metrics for metrics in summary.values())]
+
+
+def _cells(
+    summary: Summary, columns: Sequence[Column], baseline: str | None, *, bold: str
+) -> Iterator[tuple[str, list[str]]]:
+    """Each method with its cells, the best of a column in bold."""
+    best = {column: _best(summary, column) for column in columns}
+    for method in summary:
+        cells = {column: _cell(summary, method, column, baseline) for column in columns}
+        yield method, [bold.format(x) if method == best[column] else x for column, x in cells.items()]
 
 
 def _best(summary: Summary, column: Column) -> str | None:

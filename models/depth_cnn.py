@@ -41,9 +41,7 @@ class DepthCNN(nn.Module):
         if not widths or any(width < 1 for width in widths):
             raise ValueError(f"widths must be positive, at least one, got {tuple(widths)}")
         if len(strides) != len(widths) or any(stride < 1 for stride in strides):
-            raise ValueError(
-                f"strides must be {len(widths)} positive numbers like widths, got {tuple(strides)}"
-            )
+            raise ValueError(f"strides must be {len(widths)} positive numbers, got {tuple(strides)}")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
         sizes = [in_channels, *widths]

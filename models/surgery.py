@@ -24,9 +24,7 @@ class Ends(NamedTuple):
 
 def find_ends(network: nn.Module) -> Ends:
     """The first convolution, the last layer and the child that it lies in, in the order of registration."""
-    layers = [
-        (name, part) for name, part in network.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)
-    ]
+    layers = [(name, m) for name, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     stem = next(name for name, part in layers if isinstance(part, nn.Conv2d))
     head, _ = layers[-1]
     return Ends((stem,), head, head.split(".")[0])
@@ -34,9 +32,7 @@ def find_ends(network: nn.Module) -> Ends:
 
 def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a network that were saved bare, or with a wrapper or a normalization around it."""
-    bare = {
-        name: tensor for name, tensor in state.items() if not name.startswith(("normalize.", "normalise."))
-    }
+    bare = {name: x for name, x in state.items() if not name.startswith(("normalize.", "normalise."))}
     while bare and all(name.startswith("network.") for name in bare):
         bare = {name.removeprefix("network."): tensor for name, tensor in bare.items()}
     return bare

@@ -31,9 +31,7 @@ def build(name: str, num_classes: int | None, in_channels: int) -> tuple[Feature
     from torchvision.models import get_model
 
     if name in _AUXILIARY:
-        raise ValueError(
-            f"{name} returns auxiliary logits in training and cannot be used as a classifier here"
-        )
+        raise ValueError(f"{name} returns auxiliary logits in training and is no classifier here")
     network = get_model(name, weights=None, num_classes=num_classes or 1)
     ends = find_ends(network)
     _set_in_channels(network, ends.stems[0], in_channels)
@@ -79,9 +77,7 @@ def _download(entry: Any) -> dict[str, Tensor]:
     expected = re.search(r"-([0-9a-f]{8,})\.", target.name)
     actual = hashlib.sha256(target.read_bytes()).hexdigest()
     if expected and not actual.startswith(expected[1]):
-        raise ValueError(
-            f"{target} is damaged: SHA-256 {actual[:16]}…, expected {expected[1]}…; delete the file"
-        )
+        raise ValueError(f"{target} is damaged: SHA-256 {actual[:16]}…, expected {expected[1]}…; delete it")
     return read_weights(target)
 
 

@@ -158,9 +158,7 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} holds {type(content).__name__}, where named tensors are needed")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(
-                f"{path}: entry {name!r} is {type(value).__name__}, where named tensors are needed"
-            )
+            raise ValueError(f"{path}: entry {name!r} is {type(value).__name__}, where tensors are needed")
     prefix = "module." if all(name.startswith("module.") for name in content) else ""
     return {name.removeprefix(prefix): value for name, value in content.items()}
 

@@ -9,10 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..common import OutputError
-from ..data import Batch, Sample, read_rows
+from ..data import Batch, BatchDataset, read_rows
 from ..engine import Accelerator, augment_in_fp32, derive_seed, digest, seeded
 from ..models import Outputs, from_parts, take_parts
 from .spec import TransferData
@@ -34,7 +33,7 @@ def cached_targets(batch: Batch) -> tuple[Outputs, ...]:
     return tuple(from_parts(parts[number]) for number in sorted(parts))
 
 
-class CachedAugmentations(Dataset[Sample]):
+class CachedAugmentations(BatchDataset):
     """V augmentations of every sample and what some teachers say of them; a batch draws one for each sample.
 
     Batches hold `index`, the student's modality, `label` if the data have it, and for each teacher the parts
@@ -65,9 +64,6 @@ class CachedAugmentations(Dataset[Sample]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         self.store = {n: open_array(a) if isinstance(a, Path) else a for n, a in self.store.items()}
-
-    def __getitem__(self, index: int) -> Sample:
-        return {name: value[0] for name, value in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of these rows; which augmentation of each torch's global generator on the CPU decides."""

@@ -76,12 +76,7 @@ class ClassificationPipeline(Pipeline):
         return self.evaluator.top1(lambda module: deploy(module.student))
 
     def result(
-        self,
-        method: str,
-        seed: int,
-        transferred: Transferred,
-        teacher: nn.Module | None,
-        **more: Any,
+        self, method: str, seed: int, transferred: Transferred, teacher: nn.Module | None, **more: Any
     ) -> RunResult:
         """top1 of the last epoch, best_top1 of the best, and what the evaluator finds beside a teacher; its
         matrices are details."""

@@ -42,9 +42,7 @@ class TeachersConfig:
 
     def __post_init__(self) -> None:
         if not (self.modality and self.architecture and self.normalization):
-            raise ValueError(
-                "teacher.modality, teacher.architecture and teacher.normalization need a name each"
-            )
+            raise ValueError("teacher.modality, .architecture and .normalization need a name each")
         if self.number is not None and self.number < 1:
             raise ValueError(f"teacher.number must be at least 1, got {self.number}")
         if self.differ_by == "snapshots" and len({*self.architecture}) * len({*self.modality}) > 1:
@@ -99,9 +97,7 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         if self.cached_augmentations < 0:
-            raise ValueError(
-                f"transfer.cached_augmentations must be 0 or more, got {self.cached_augmentations}"
-            )
+            raise ValueError(f"transfer.cached_augmentations must be ≥ 0, got {self.cached_augmentations}")
         if not self.cache_limit > 0:
             raise ValueError(f"transfer.cache_limit must be positive, got {self.cache_limit}")
 

@@ -12,14 +12,7 @@ from torch import nn
 from torch.utils.data import Subset
 
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import (
-    Evaluate,
-    StageRunner,
-    SupervisedTask,
-    derive_seed,
-    digest,
-    seeded,
-)
+from ..engine import Evaluate, StageRunner, SupervisedTask, derive_seed, digest, seeded
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
 from .dry_run import check_pipeline

@@ -143,9 +143,7 @@ def _label_map(root: Path, classes: int, raw_classes: int) -> tuple[Array, tuple
     """Raw label 0 … 894 to 0-based class, `IGNORE` for 0 (unlabeled)."""
     to_40, names = map_894_to_40(root)
     if to_40.shape != (raw_classes,):
-        raise DataError(
-            f"{root / MAP_40}: mapClass has {to_40.size} entries, but there are {raw_classes} names"
-        )
+        raise DataError(f"{root / MAP_40}: mapClass has {to_40.size} entries, there are {raw_classes} names")
     target = to_40
     if classes == 13:
         to_13, names = map_40_to_13(root)

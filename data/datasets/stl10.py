@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from ..batch import Batch, DataError, Sample
+from ..batch import Batch, BatchDataset, DataError
 from ..in_memory import PairedTensors
 from ..io.archives import check_no_page, fetch, unpack_tar
 from ..io.decode import Array, Size, check_size, one_thread_in_workers, stack_color
@@ -34,7 +33,7 @@ BLOCK = 256
 AGAIN = f"extract {ARCHIVE} again, or get it from {URL}"
 
 
-class STL10(Dataset[Sample]):
+class STL10(BatchDataset):
     """STL-10 on disk (Coates, Ng & Lee, 2011): 5,000 images for `train`, 8,000 `test`, 100,000 `unlabeled`.
 
     Samples are `{"index", "rgb", "label"}`, without `label` where `unlabeled`: `rgb` (3, 96, 96) float32 in
@@ -101,11 +100,7 @@ class STL10(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Sample:
-        return {name: value[0] for name, value in self.__getitems__([index]).items()}
-
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The batch of these rows, in their order."""
         index = torch.as_tensor(indices, dtype=torch.int64, device="cpu")
         wrong = index[(index < 0) | (index >= len(self))]
         if wrong.numel():

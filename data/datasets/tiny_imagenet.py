@@ -112,9 +112,8 @@ class _Files:
 
 
 def _names(files: _Files, wnids: list[str]) -> tuple[str, ...]:
-    words = dict(
-        line.split("\t", 1) for line in files.read("words.txt").decode().splitlines() if "\t" in line
-    )
+    lines = files.read("words.txt").decode().splitlines()
+    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
     if missing := [wnid for wnid in wnids if wnid not in words]:
         raise DataError(f"{files.where}/words.txt has no name for {missing[0]}")
     return tuple(words[wnid].split(",")[0].strip() for wnid in wnids)

@@ -114,13 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="what", required=True)
     nyu = commands.add_parser("nyu", help="NYU-Depth-v2's official .mat files")
-    nyu.add_argument(
-        "root", type=Path, help="folder with nyu_depth_v2_labeled.mat, splits.mat, classMapping40.mat"
-    )
+    nyu.add_argument("root", type=Path, help="folder with the official .mat files")
     nyu.add_argument("out", type=Path, help="the file to write")
-    nyu.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="resize to; default 480 640"
-    )
+    nyu.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="default 480 640")
     nyu.add_argument("--inpainted", action="store_true", help="the filled depth in place of the sensor's")
     given = parser.parse_args(arguments)
     try:

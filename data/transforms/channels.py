@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from kornia.color import rgb_to_grayscale, rgb_to_lab
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from ..batch import Batch, DataError, Sample
+from ..batch import Batch, BatchDataset, DataError
 from ..reading import read_rows
 
 CHANNELS: Mapping[str, int] = {"rgb": 3, "gray": 1, "l": 1, "ab": 2}
@@ -68,7 +67,7 @@ class ChannelModalities(nn.Module):
         return result
 
 
-class ChannelDataset(Dataset[Sample]):
+class ChannelDataset(BatchDataset):
     """A data set of `rgb` served as its named modalities; the rest of a sample passes.
 
     Args:
@@ -83,13 +82,7 @@ class ChannelDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"index {index} of a data set of {len(self)} samples")
-        return {name: value[0] for name, value in self.__getitems__([index]).items()}
-
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The batch of these rows, in their order."""
         served: Batch = self.select(read_rows(self.dataset, indices))
         return served
 

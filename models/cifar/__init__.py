@@ -13,17 +13,6 @@ from .shufflenet_v2 import ShuffleNetV2
 from .vgg import VGG
 from .wide_resnet import WideResNet
 
-__all__ = [
-    "NETWORKS",
-    "VGG",
-    "MobileNetV2",
-    "ResNet",
-    "ResNet50",
-    "ShuffleNetV1",
-    "ShuffleNetV2",
-    "WideResNet",
-]
-
 # Each takes `num_classes` and `in_channels`. Names, order and shapes of parameters are the published ones.
 NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
     "resnet8": partial(ResNet, 8),

@@ -38,9 +38,7 @@ def initialize(network: nn.Module) -> None:
 
 
 def run_stages(
-    stem: Tensor,
-    stages: Iterable[nn.Sequential],
-    activation: Callable[[Tensor], Tensor] = F.relu,
+    stem: Tensor, stages: Iterable[nn.Sequential], activation: Callable[[Tensor], Tensor] = F.relu
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The maps and the preactivations of stages whose blocks leave their last activation to the caller.
 

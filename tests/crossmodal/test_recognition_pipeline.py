@@ -11,9 +11,8 @@ from crdkit.crossmodal import (
     ProbeConfig,
     RecognitionConfig,
     RecognitionPipeline,
-    load_recognition,
 )
-from crdkit.data import ImageAugmentConfig, ImagesConfig, lab_modalities
+from crdkit.data import ImageAugmentConfig, ImagesConfig, lab_modalities, load_splits
 from crdkit.engine import TrainConfig, digest, make_accelerator
 from crdkit.evaluation import linear_probe
 from crdkit.transfer import TeachersConfig, TransferConfig
@@ -33,7 +32,7 @@ TINY = RecognitionConfig(
 
 
 def pipeline(folder: Path, config: RecognitionConfig = TINY) -> RecognitionPipeline:
-    images = load_recognition(config.data, torch.device("cpu"))
+    images = load_splits(config.data, torch.device("cpu"), unlabeled=True)
     images = replace(images, unlabeled=images.unlabeled.subset(torch.arange(200)))
     return RecognitionPipeline(config, images, make_accelerator(cpu=True), folder)
 

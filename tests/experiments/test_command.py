@@ -137,7 +137,7 @@ def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]],
         lambda done: f"top-1 {100 * done.metrics['top1']:.0f}", lambda config, summary: columns, page,
         collect=lambda pipeline, runs: len(runs),
     )  # fmt: skip
-    return scenario.run(how, config, "script", "digits")
+    return scenario.run(how, config, "digits", name="script")
 
 
 def test_a_run_leaves_lines_results_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

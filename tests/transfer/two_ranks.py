@@ -17,7 +17,6 @@ from crdkit.crossmodal import (
     DataConfig,
     ProbeConfig,
     RecognitionConfig,
-    RecognitionImages,
     RecognitionPipeline,
     Samples,
     SegmentationConfig,
@@ -86,7 +85,7 @@ def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
         **common, method=("crd",), data=IMAGES, transfer=TRANSFER, finetune=TRAIN,
         probe=ProbeConfig(dimension=16, neighbors=3),
     )  # fmt: skip
-    seen = RecognitionImages(splits, splits.train.select("rgb"))
+    seen = replace(splits, unlabeled=splits.train.select("rgb"))
     return {
         "compression": CompressionPipeline(
             compression, splits, accelerator, folder / "compression",
