@@ -39,9 +39,9 @@ def test_unit_length_in_fp32_under_autocast(dtype: torch.dtype) -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="kind must be 'linear' or 'mlp', got 'conv'"):
+    with pytest.raises(ValueError, match=r"kind.*'linear'.*'mlp'.*'conv'"):
         CriticHeads(5, 7, kind="conv")
-    with pytest.raises(ValueError, match="teacher_dim must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"teacher_dim.*0"):
         CriticHeads(5, 0)
-    with pytest.raises(ValueError, match=r"student features .* got \(3, 5, 2\)"):
+    with pytest.raises(ValueError, match=r"\(3, 5, 2\)"):
         CriticHeads(5, 7)(torch.zeros(3, 5, 2), torch.zeros(3, 7))

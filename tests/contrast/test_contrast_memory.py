@@ -67,9 +67,9 @@ def test_queue_goes_on_where_its_state_was_saved() -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="num_samples must be at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"num_samples.*2.*1"):
         MemoryBank(1, 4)
-    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), got 1.0"):
+    with pytest.raises(ValueError, match=r"momentum.*\[0.*1\).*1.0"):
         MemoryBank(5, 4, momentum=1.0)
-    with pytest.raises(ValueError, match="length must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"length.*0"):
         FeatureQueue(0, 4)

@@ -64,7 +64,7 @@ def test_labels_of_the_call_go_before_those_of_the_data_set() -> None:
 
 
 def test_bad_labels_are_named() -> None:
-    with pytest.raises(ValueError, match=r"at least two classes, got \[4\]"):
+    with pytest.raises(ValueError, match=r"\[4\]"):
         OtherClass(torch.full((5,), 4))
-    with pytest.raises(ValueError, match=r"labels must be .* integers, got torch.float32"):
+    with pytest.raises(ValueError, match=r"labels.*torch.float32"):
         OtherClass(torch.rand(5))

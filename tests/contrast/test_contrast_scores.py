@@ -124,5 +124,5 @@ def test_fp32_under_autocast(dtype: torch.dtype, unit: Callable[..., Tensor]) ->
 
 
 def test_drawn_rows_that_ask_for_gradients_are_refused(unit: Callable[..., Tensor]) -> None:
-    with pytest.raises(ValueError, match="must be constant"):
+    with pytest.raises(ValueError, match="constant"):
         contrast(RULE, unit(3, 4), unit(3, 4), unit(6, 4), columns=COLUMNS)

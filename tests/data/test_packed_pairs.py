@@ -56,7 +56,7 @@ def test_users_own_arrays_and_names(tmp_path: Path) -> None:
     assert torch.equal(sample["thermal"][0], torch.from_numpy(thermal[2]))
     assert sample["depth"].unique().tolist() == pytest.approx([1.5])
     assert sample["label"].unique().tolist() == [7, IGNORE]
-    with pytest.raises(DataError, match="pass depth_scale"):
+    with pytest.raises(DataError, match="depth_scale"):
         PackedPairs(path, modalities=names)
 
 
@@ -112,20 +112,20 @@ def test_a_wrong_layout_is_named_at_construction(packed_path: Path, change, mess
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path, packed_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.h5: no such file"):
+    with pytest.raises(DataError, match=r"gone\.h5"):
         PackedPairs(tmp_path / "gone.h5")
     os.truncate(packed_path, packed_path.stat().st_size // 2)
-    with pytest.raises(DataError, match=r"packed\.h5: no readable HDF5 file of \d+ bytes"):
+    with pytest.raises(DataError, match=r"packed\.h5.*HDF5"):
         PackedPairs(packed_path)
     packed_path.write_text("<html>404 not found</html>")
-    with pytest.raises(DataError, match="no readable HDF5 file of 26 bytes"):
+    with pytest.raises(DataError, match=r"HDF5.*26"):
         PackedPairs(packed_path)
 
 
 def test_a_damaged_sample_is_named(tmp_path: Path, packed_path: Path) -> None:
     with h5py.File(packed_path, "r+") as file:
         file["rgb"][4] = np.frombuffer(b"no image at all", "u1")
-    with pytest.raises(DataError, match=r"rgb\[4\]: 15 bytes that do not decode"):
+    with pytest.raises(DataError, match=r"rgb\[4\].*15"):
         PackedPairs(packed_path, "train")[1]
 
     raw = tmp_path / "raw.h5"
@@ -137,7 +137,7 @@ def test_a_damaged_sample_is_named(tmp_path: Path, packed_path: Path) -> None:
         handle.write(b"\xff")
     dataset = PackedPairs(raw)
     assert dataset[0]["rgb"].max() == 0
-    with pytest.raises(DataError, match=r"rgb\[1\] cannot be read"):
+    with pytest.raises(DataError, match=r"rgb\[1\]"):
         dataset[1]
 
 
@@ -173,12 +173,12 @@ def test_color_and_label_out_of_range_are_told(packed_path: Path, tmp_path: Path
         del file["label40"]
         file["label40"] = np.full((5, 12, 16), 41, "u1")
     for classes in (13, 40):
-        with pytest.raises(DataError, match=r"label40\[1\]: label 41 at 192 pixels, expected 0 to 39"):
+        with pytest.raises(DataError, match=r"label40\[1\].*41.*192.*0.*39"):
             PackedPairs(packed_path, "train", classes=classes)[0]
     path = tmp_path / "color.h5"
     with h5py.File(path, "w") as file:
         file["rgb"] = np.full((1, 6, 8, 3), 200.0, "f4")
-    with pytest.raises(DataError, match=r"rgb\[0\]: float32 values from 200 to 200, expected \[0, 1\]"):
+    with pytest.raises(DataError, match=r"rgb\[0\].*float32.*200.*200.*\[0, 1\]"):
         PackedPairs(path)[0]
 
 
@@ -186,15 +186,15 @@ def test_views_of_different_sizes_need_a_size(packed_path: Path) -> None:
     with h5py.File(packed_path, "r+") as file:
         del file["depth"]
         file["depth"] = np.ones((5, 6, 8), "f4")
-    with pytest.raises(DataError, match=r"rgb\[1\] is 12×16, .*depth\[1\] is 6×8.*pass size"):
+    with pytest.raises(DataError, match=r"rgb\[1\].*12×16.*depth\[1\].*6×8"):
         PackedPairs(packed_path, "train")[0]
     assert PackedPairs(packed_path, "train", size=(6, 8))[0]["depth"].shape == (1, 6, 8)
 
 
 def test_arguments_are_checked(packed_path: Path) -> None:
-    with pytest.raises(ValueError, match="classes must be 13, 40 or None, got 20"):
+    with pytest.raises(ValueError, match=r"classes.*13.*40.*20"):
         PackedPairs(packed_path, classes=20)
-    with pytest.raises(ValueError, match=r"size must be two positive numbers .*got \(0, 4\)"):
+    with pytest.raises(ValueError, match=r"size.*\(0, 4\)"):
         PackedPairs(packed_path, size=(0, 4))
     with pytest.raises(IndexError):
         PackedPairs(packed_path)[5]

@@ -177,7 +177,7 @@ def test_strengths_are_checked(change: dict, message: str) -> None:
 
 def test_views_of_different_sizes_are_refused() -> None:
     batch = {"rgb": torch.rand(2, 3, 8, 8), "depth": torch.rand(2, 1, 8, 9)}
-    with pytest.raises(ValueError, match=r"one size, got .*\(8, 9\)"):
+    with pytest.raises(ValueError, match=r"\(8, 9\)"):
         PairedAugment()(batch)
 
 
@@ -201,5 +201,5 @@ def test_image_augmentation_shifts_by_whole_pixels_or_resizes() -> None:
         assert sum(matches) == 1
     resized = ImageAugment()(batch)["rgb"]
     assert resized.shape == batch["rgb"].shape and not torch.equal(resized, batch["rgb"])
-    with pytest.raises(ValueError, match="crop must be 'resized' or 'padded', got 'center'"):
+    with pytest.raises(ValueError, match=r"crop.*'resized'.*'padded'.*'center'"):
         ImageAugmentConfig(crop="center")

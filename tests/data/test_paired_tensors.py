@@ -41,9 +41,9 @@ def test_a_subset_is_renumbered_and_a_selection_shares_memory(memory: PairedTens
     assert set(modalities[0]) == {"index", "rgb", "depth"}
     assert modalities.tensors["rgb"].data_ptr() == memory.tensors["rgb"].data_ptr()
     assert part.num_classes == modalities.num_classes == 13
-    with pytest.raises(DataError, match="rows from 1 to 5 of a set of 5"):
+    with pytest.raises(DataError, match=r"1.*5.*5"):
         memory.subset([1, 5])
-    with pytest.raises(DataError, match="no modality 'thermal'; there are rgb, depth, label"):
+    with pytest.raises(DataError, match="'thermal'"):
         memory.select("thermal")
 
 
@@ -59,17 +59,17 @@ def test_it_serves_labeled_images_on_a_device() -> None:
     assert (elsewhere.num_classes, elsewhere.class_names) == (400, ("a",))
     assert {value.device.type for value in elsewhere.__getitems__([4, 0]).values()} == {"meta"}
     assert elsewhere.subset([1, 2]).labels.device == elsewhere.device == torch.device("meta")
-    with pytest.raises(DataError, match=r"labels of shape \(2, 4, 4\), expected one label an image"):
+    with pytest.raises(DataError, match=r"\(2, 4, 4\)"):
         _ = PairedTensors(label=torch.zeros(2, 4, 4, dtype=torch.uint8)).labels
 
 
 def test_views_must_agree() -> None:
     rgb = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
-    with pytest.raises(DataError, match=r"differ in number: \{'rgb': 3, 'depth': 2\}"):
+    with pytest.raises(DataError, match=r"\{'rgb': 3, 'depth': 2\}"):
         PairedTensors(rgb=rgb, depth=torch.ones(2, 1, 4, 4))
-    with pytest.raises(DataError, match=r"differ in size: .*\(4, 5\)"):
+    with pytest.raises(DataError, match=r"\(4, 5\)"):
         PairedTensors(rgb=rgb, depth=torch.ones(3, 1, 4, 5))
-    with pytest.raises(DataError, match="samples 0 and 1 do not stack: depth is absent"):
+    with pytest.raises(DataError, match=r"0.*1.*depth"):
         a = {"index": torch.tensor(0), "rgb": rgb[0]}
         collate([a, {"index": torch.tensor(1), "rgb": rgb[1], "depth": torch.ones(1, 4, 4)}])
 
@@ -91,9 +91,9 @@ def test_statistics_survive_a_file(memory: PairedTensors, tmp_path: Path) -> Non
     measured.save(tmp_path / "statistics.json")
     assert Statistics.load(tmp_path / "statistics.json") == measured
     (tmp_path / "statistics.json").write_text("[1, 2]")
-    with pytest.raises(DataError, match="no statistics that"):
+    with pytest.raises(DataError, match="statistics"):
         Statistics.load(tmp_path / "statistics.json")
-    with pytest.raises(DataError, match="depth: no pixel has a reading"):
+    with pytest.raises(DataError, match="reading"):
         Statistics.measure(PairedTensors(depth=torch.zeros(2, 1, 4, 4)))
 
 
@@ -109,9 +109,9 @@ def test_normalize_keeps_holes_at_the_mean_and_travels_with_the_model(memory: Pa
     other = Normalize(Statistics({"depth": (0.0,)}, {"depth": (1.0,)}), "depth")
     other.load_state_dict(layer.state_dict())
     assert torch.equal(other(depth), result)
-    with pytest.raises(DataError, match="no statistics of 'thermal'; there are rgb, depth"):
+    with pytest.raises(DataError, match="'thermal'"):
         Normalize(statistics, "thermal")
-    with pytest.raises(DataError, match="standard deviation must be positive"):
+    with pytest.raises(DataError, match="deviation"):
         Normalize(Statistics({"rgb": (0.0,)}, {"rgb": (0.0,)}), "rgb")
 
 

@@ -99,9 +99,9 @@ def test_statistics_of_a_set_are_plausible() -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="num_samples must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"num_samples.*0"):
         SyntheticRooms(0, seed=0)
-    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+    with pytest.raises(ValueError, match=r"seed.*-1"):
         SyntheticRooms(1, seed=-1)
-    with pytest.raises(ValueError, match=r"noise must not be negative, got -0\.5"):
+    with pytest.raises(ValueError, match=r"noise.*-0\.5"):
         SyntheticRooms(1, seed=1, noise=-0.5)

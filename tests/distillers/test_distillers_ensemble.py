@@ -104,5 +104,5 @@ def test_a_term_of_two_teachers_is_the_sum_or_mean_of_theirs(name: str, reductio
 
 @pytest.mark.parametrize("name", ["ab", "fsp", "ft", "simkd"])
 def test_what_knows_one_teacher_alone_says_so(name: str, zoo) -> None:
-    with pytest.raises(ValueError, match=f"{name} knows one teacher alone, and there are 2"):
+    with pytest.raises(ValueError, match=rf"{name}.*2"):
         build_terms(name, [zoo.spec("resnet20", "resnet56"), zoo.spec("resnet20", "resnet32")])

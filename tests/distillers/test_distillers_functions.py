@@ -254,33 +254,33 @@ def test_larger_maps_are_pooled() -> None:
 
 def test_bad_arguments_are_named() -> None:
     x, m = torch.randn(4, 5), torch.randn(4, 2, 4, 4)
-    with pytest.raises(ValueError, match=r"the same shape \(B, D\), got \(4, 5\) and \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(4, 2\)"):
         D.correlation(x, x[:, :2])
     for loss in (D.rkd, D.pkt):
-        with pytest.raises(ValueError, match=r"\(B, D\) with the same B, got \(4, 5\) and \(3, 5\)"):
+        with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(3, 5\)"):
             loss(x, x[:3])
-    with pytest.raises(ValueError, match=r"\(B, …\) with the same B, got \(4, 5\) and \(3, 5\)"):
+    with pytest.raises(ValueError, match=r"\(B, …\).*\(4, 5\).*\(3, 5\)"):
         D.similarity(x, x[:3])
-    with pytest.raises(ValueError, match=r"\(B, C, H, W\) with the same B, got \(4, 5\)"):
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\).*\(4, 5\)"):
         D.factor(x, m)
-    with pytest.raises(ValueError, match=r"at least 2, got 1 and 1"):
+    with pytest.raises(ValueError, match=r"2.*1.*1"):
         D.fsp([m], [m])
-    with pytest.raises(ValueError, match=r"same channels, got \[2, 2\] and \[2, 1\]"):
+    with pytest.raises(ValueError, match=r"\[2, 2\].*\[2, 1\]"):
         D.fsp([m, m], [m, m[:, :1]])
-    with pytest.raises(ValueError, match="student_maps must be a sequence of maps, got one tensor"):
+    with pytest.raises(ValueError, match="student_maps"):
         D.nst(m, [m])
-    with pytest.raises(ValueError, match=r"margin must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"margin.*0"):
         D.activation_boundary([m], [m], margin=0)
     with pytest.raises(ValueError, match=r"got \(4, 2, 4, 4\) and \(4, 1, 4, 4\)"):
         D.activation_boundary([m], [m[:, :1]])
-    with pytest.raises(ValueError, match=r"variances be \(C,\), got .*\(3,\)"):
+    with pytest.raises(ValueError, match=r"\(C,\).*\(3,\)"):
         D.vid([m], [m], [torch.ones(3)])
     with pytest.raises(ValueError, match=r"got \(4, 2, 4, 4\) and \(4, 2, 2, 2\)"):
         D.hcl([m], [m[..., :2, :2]])
     for loss in (D.dist, lambda s, t, temperature: D.dkd(s, t, LABEL, temperature=temperature)):
-        with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+        with pytest.raises(ValueError, match=r"temperature.*0"):
             loss(x, x, temperature=0)
-    with pytest.raises(ValueError, match=r"label must be int64 of shape \(4,\), got torch\.int64 \(3,\)"):
+    with pytest.raises(ValueError, match=r"label.*int64.*\(4,\).*torch\.int64.*\(3,\)"):
         D.dkd(x, x, LABEL[:3])
-    with pytest.raises(ValueError, match="at least two classes"):
+    with pytest.raises(ValueError, match="classes"):
         D.dkd(x[:, :1], x[:, :1], LABEL)

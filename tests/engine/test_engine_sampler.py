@@ -141,5 +141,5 @@ class DyingData(TinyData):
 
 def test_a_killed_worker_is_an_error_and_no_hang() -> None:
     dying = BatchSource(DyingData(), batch_size=8, epochs=1, seed=3)
-    with pytest.raises(WorkerError, match="memory ran out: try fewer than num_workers=1"):
+    with pytest.raises(WorkerError, match="num_workers=1"):
         list(dying.load(0, 0, num_workers=1))

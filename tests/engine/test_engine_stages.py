@@ -27,7 +27,7 @@ def test_values_are_computed_once_for_the_same_fingerprint(tmp_path: Path) -> No
     assert (tmp_path / "b/runs/crd/probe/values.json").is_file() and calls == [0]
     other = stages("a").keep("runs/crd/probe", {"layer": (1, 3)}, compute)
     assert other != first and calls == [0, 1]
-    with pytest.raises(FileNotFoundError, match=r"no run folder .*none"):
+    with pytest.raises(FileNotFoundError, match="none"):
         stages("b", "none")
     assert stages("a", data=2).keep("runs/crd/probe", {"layer": (1, 3)}, compute) != other
 

@@ -77,7 +77,7 @@ def test_correlation_survives_a_large_mean_and_knows_what_does_not_vary() -> Non
     matrix = correlation.matrix()
     np.testing.assert_allclose(matrix[:3, :3], np.corrcoef(rows[:, :3].T), atol=1e-8)
     assert matrix[3].isnan().all() and matrix[:, 3].isnan().all()
-    with pytest.raises(ValueError, match=r"rows must be \(B, 4\), got \(300, 3\)"):
+    with pytest.raises(ValueError, match=r"rows.*\(B, 4\).*\(300, 3\)"):
         correlation.update(rows[:, :3])
 
 
@@ -151,7 +151,7 @@ def test_classify_runs_modules_in_eval_without_a_trace() -> None:
     assert first["top1"] == again["top1"] and first["divergence"] == pytest.approx(again["divergence"])
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
     assert student.training and student[1].training and not student[2].training
-    with pytest.raises(ValueError, match="logits must be"):
+    with pytest.raises(ValueError, match="logits"):
         evaluate_classifier(student, Rows(), 8, modality="student")
     assert student.training and not student[2].training
 
@@ -160,24 +160,24 @@ def test_classify_says_what_is_wrong() -> None:
     batch = answers()
     with pytest.raises(ValueError, match="no sample"):
         evaluate_classifier(same, [], 7, modality="student")
-    with pytest.raises(KeyError, match="no 'rgb', only student, teacher, label"):
+    with pytest.raises(KeyError, match="'rgb'"):
         evaluate_classifier(same, [batch], 7, teacher=same, modality="student", teacher_modality="rgb")
-    with pytest.raises(ValueError, match=r"logits must be \(B, 6\), got \(37, 7\)"):
+    with pytest.raises(ValueError, match=r"logits.*\(B, 6\).*\(37, 7\)"):
         evaluate_classifier(same, [batch], 6, modality="student")
-    with pytest.raises(ValueError, match=r"logits must be \(B, 7\), got NoneType"):
+    with pytest.raises(ValueError, match=r"logits.*\(B, 7\).*NoneType"):
         evaluate_classifier(lambda x: Outputs(None, (), x), [batch], 7, modality="student")
-    with pytest.raises(ValueError, match="label must be 0 … 6, got 0 … 7"):
+    with pytest.raises(ValueError, match=r"label.*0.*….*6.*0.*….*7"):
         evaluate_classifier(
             same, [batch | {"label": batch["label"] + (batch["label"] == 6)}], 7, modality="student"
         )
-    with pytest.raises(ValueError, match=r"label must be \(37,\), got \(36,\)"):
+    with pytest.raises(ValueError, match=r"label.*\(37,\).*\(36,\)"):
         evaluate_classifier(same, [batch | {"label": batch["label"][1:]}], 7, modality="student")
     broken = batch | {"teacher": batch["teacher"] / 0}
-    with pytest.raises(ValueError, match="teacher_logits hold NaN or infinity, after 37 samples"):
+    with pytest.raises(ValueError, match=r"teacher_logits.*NaN.*37"):
         evaluate_classifier(
             same, [batch, broken], 7, teacher=same, modality="student", teacher_modality="teacher"
         )
-    with pytest.raises(ValueError, match="must come with every update"):
+    with pytest.raises(ValueError, match="update"):
         ClassificationSums(7, teacher=True).update(batch["student"], batch["label"])
-    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_classes.*1.*0"):
         ClassificationSums(0)

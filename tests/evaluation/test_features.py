@@ -74,24 +74,24 @@ def test_half_precision_forward_gives_float32_near_to_the_exact() -> None:
 
 def test_faults_are_named() -> None:
     network, data = Small(), images()
-    with pytest.raises(ValueError, match=r"no layer 2: the network has 2 maps, \(4, 6, 8\), \(6, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"2.*2.*\(4, 6, 8\).*\(6, 3, 4\)"):
         extract(network, data, modality="rgb", layer=2)
-    with pytest.raises(ValueError, match="grid belongs to a map"):
+    with pytest.raises(ValueError, match="grid"):
         extract(network, data, modality="rgb", grid=2)
-    with pytest.raises(ValueError, match="grid must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"grid.*1.*0"):
         extract(network, data, modality="rgb", layer=0, grid=0)
-    with pytest.raises(KeyError, match="no 'depth', only index, rgb, label"):
+    with pytest.raises(KeyError, match="'depth'"):
         extract(network, data, modality="depth")
-    with pytest.raises(TypeError, match="returned Tensor, not Outputs"):
+    with pytest.raises(TypeError, match="Outputs"):
         extract(network.stem, data, modality="rgb")
-    with pytest.raises(ValueError, match=r"label must be \(2,\), one class an image, got \(2, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"label.*\(2,\).*\(2, 4, 4\)"):
         batch = {"depth": torch.rand(2, 1, 4, 4), "label": torch.zeros(2, 4, 4)}
         extract(DepthCNN(widths=(4,), strides=(2,)), [batch], modality="depth")
     with pytest.raises(ValueError, match="no batch"):
         extract(network, [], modality="rgb")
     with torch.no_grad():
         network.last[1].bias[0] = torch.inf
-    with pytest.raises(ValueError, match="features of batch 0 hold NaN or infinity"):
+    with pytest.raises(ValueError, match=r"0.*NaN"):
         extract(network, data, modality="rgb")
 
 
@@ -105,5 +105,5 @@ def test_tsne_keeps_far_clusters_apart_and_is_the_seeds() -> None:
     assert (centers[0] - centers[1]).norm() > 2 * spread
     assert torch.equal(points.vectors, tsne(features, limit=30).vectors)
     assert not torch.equal(points.vectors, tsne(features, limit=30, seed=1).vectors)
-    with pytest.raises(ValueError, match="at least 4 samples, got 3"):
+    with pytest.raises(ValueError, match=r"4.*3"):
         tsne(features, limit=3)

@@ -91,9 +91,9 @@ def test_folds_are_probes_of_their_own_rows(fit: str) -> None:
 
 def test_faults_of_a_probe_are_named() -> None:
     features = Features(torch.randn(6, 2), torch.arange(6) % 2)
-    with pytest.raises(ValueError, match="fit must be logistic or sgd, got 'svm'"):
+    with pytest.raises(ValueError, match=r"fit.*'svm'"):
         probe_features(features, features, fit="svm")
-    with pytest.raises(ValueError, match="fold 1 has rows outside of 0 … 5"):
+    with pytest.raises(ValueError, match=r"1.*0.*….*5"):
         probe_features(features, features, folds=[torch.arange(4), torch.tensor([6])])
 
 

@@ -108,9 +108,9 @@ def test_every_class_is_held_out_in_its_share() -> None:
     assert sorted([*known.tolist(), *held.tolist()]) == list(range(63))
     assert label[held].bincount(minlength=4).tolist() == [10, 2, 1, 0]
     assert torch.equal(held, hold_out(label, 0.2, 0)[1]) and not torch.equal(held, hold_out(label, 0.2, 1)[1])
-    with pytest.raises(ValueError, match="every class has a single one"):
+    with pytest.raises(ValueError, match="single"):
         hold_out(torch.arange(3), 0.2, 0)
-    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
+    with pytest.raises(ValueError, match=r"0.*1.*1"):
         hold_out(label, 1, 0)
 
 
@@ -141,24 +141,24 @@ def test_nearness_is_the_angle() -> None:
 
 def test_faults_are_named() -> None:
     for judge in (probe_logistic, probe_sgd, knn_accuracy):
-        with pytest.raises(ValueError, match="train has 7 dimensions and test 6; take both from one layer"):
+        with pytest.raises(ValueError, match=r"train.*7.*6"):
             judge(TRAIN, TEST._replace(vectors=TEST.vectors[:, 1:]))
-        with pytest.raises(ValueError, match="class 9 is in test and not in train"):
+        with pytest.raises(ValueError, match=r"\b9\b"):
             judge(TRAIN, TEST._replace(label=TEST.label.clone().index_fill_(0, torch.tensor([4]), 9)))
-        with pytest.raises(ValueError, match=r"\(N, D\) and labels \(N,\), got \(90, 7\) and \(89,\)"):
+        with pytest.raises(ValueError, match=r"\(N, D\).*\(N,\).*\(90, 7\).*\(89,\)"):
             judge(TRAIN, TEST._replace(label=TEST.label[1:]))
-        with pytest.raises(ValueError, match="test has no sample"):
+        with pytest.raises(ValueError, match="test"):
             judge(TRAIN, Features(TEST.vectors[:0], TEST.label[:0]))
     one = Features(torch.rand(5, 7), torch.zeros(5, dtype=torch.int64))
-    with pytest.raises(ValueError, match="at least two classes in train, got one"):
+    with pytest.raises(ValueError, match="classes"):
         probe_logistic(one, one)
-    with pytest.raises(ValueError, match=r"strengths must be positive, at least one, got \(-1, 1\)"):
+    with pytest.raises(ValueError, match=r"strengths.*\(-1, 1\)"):
         probe_logistic(TRAIN, TEST, strengths=(1, -1))
-    with pytest.raises(ValueError, match="lrs must be positive"):
+    with pytest.raises(ValueError, match="lrs"):
         probe_sgd(TRAIN, TEST, lrs=())
-    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"epochs.*1.*0"):
         probe_sgd(TRAIN, TEST, epochs=0)
     with pytest.raises(ValueError, match=r"160, .* got 161"):
         knn_accuracy(TRAIN, TEST, neighbors=161)
-    with pytest.raises(ValueError, match=f"temperature must be positive, got -{math.inf}"):
+    with pytest.raises(ValueError, match=rf"temperature.*-{math.inf}"):
         knn_accuracy(TRAIN, TEST, temperature=-math.inf)

@@ -28,7 +28,7 @@ def test_matrices_share_a_scale_about_zero_and_nan_is_gray(tmp_path: Path) -> No
     assert (tmp_path / "nothing.png").stat().st_size > 1000
     with pytest.raises(ValueError, match=r"'kd'.*\(2, 3\)"):
         matrix_picture(tmp_path / "x.png", {"kd": torch.zeros(2, 3)})
-    with pytest.raises(ValueError, match="at least one matrix"):
+    with pytest.raises(ValueError, match="matrix"):
         matrix_picture(tmp_path / "x.png", {})
 
 
@@ -75,5 +75,5 @@ def test_retrieved_images_stand_beside_their_query(tmp_path: Path) -> None:
     drawn = pixels(retrieval_picture(tmp_path / "neighbors.png", image, [0, 9], found))
     assert shown == [0, 1, 2, 0, 5, 6, 9, 3, 4, 9, 7, 8]
     assert (255, 0, 0) in drawn  # the queries' frames
-    with pytest.raises(ValueError, match="at least one method"):
+    with pytest.raises(ValueError, match="method"):
         retrieval_picture(tmp_path / "none.png", image, [0], {})

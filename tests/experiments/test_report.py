@@ -60,7 +60,7 @@ def test_one_run_has_no_deviation() -> None:
 def test_summary_refuses_what_would_mislead() -> None:
     with pytest.raises(ValueError, match=r"'crd'.* 0$"):
         summarize([run("crd", 0, 0.5), run("crd", 0, 0.6)])
-    with pytest.raises(ValueError, match=r"pixel_accuracy.*'crd'.*3.*nan"):
+    with pytest.raises(ValueError, match=r"pixel_accuracy.*'crd'.*3"):
         summarize([run("crd", 3, math.nan)])
 
 
@@ -261,7 +261,7 @@ def test_documentation_shows_every_metric_of_another_task(docs: ModuleType, tmp_
 def test_documentation_markers_must_be_whole(docs: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'gone'"):
         docs.fill("<!-- begin results gone -->\n<!-- end results gone -->", tmp_path)
-    with pytest.raises(ValueError, match="<!-- begin results half -->"):
+    with pytest.raises(ValueError, match="begin results half"):
         docs.fill("<!-- begin results half -->\n", tmp_path)
 
 

@@ -209,21 +209,21 @@ def test_kernels_start_with_the_published_spread(name: str) -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"depth must be 6n \+ 2, at least 8, got 18"):
+    with pytest.raises(ValueError, match=r"depth.*6n.*2.*8.*18"):
         ResNet(18)
-    with pytest.raises(ValueError, match=r"widths must be four, .* got \(16, 32\)"):
+    with pytest.raises(ValueError, match=r"widths.*\(16, 32\)"):
         ResNet(8, (16, 32))
-    with pytest.raises(ValueError, match=r"depth must be 6n \+ 4, at least 10, got 20"):
+    with pytest.raises(ValueError, match=r"depth.*6n.*4.*10.*20"):
         WideResNet(20)
-    with pytest.raises(ValueError, match="width must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"width.*1.*0"):
         WideResNet(16, 0)
-    with pytest.raises(ValueError, match=r"layers must be five positive numbers, got \(1, 0, 1, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"layers.*\(1, 0, 1, 1, 1\)"):
         VGG((1, 0, 1, 1, 1))
-    with pytest.raises(ValueError, match="expansion must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"expansion.*1.*0"):
         MobileNetV2(0)
-    with pytest.raises(ValueError, match=r"width must be 0\.125 … 1, got 0\.01"):
+    with pytest.raises(ValueError, match=r"width.*0\.125.*….*1.*0\.01"):
         MobileNetV2(6, 0.01)
-    with pytest.raises(ValueError, match=r"no weights 'imagenet' for wrn_16_2: give a file's path"):
+    with pytest.raises(ValueError, match=r"'imagenet'.*wrn_16_2"):
         create("wrn_16_2", weights="imagenet")
-    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_classes.*1.*0"):
         create("wrn_16_2", num_classes=0)

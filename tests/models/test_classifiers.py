@@ -94,7 +94,7 @@ def test_encoders_have_no_classifier_and_exchange_weights_with_those_that_do(tmp
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path) -> None:
     save_weights(create("squeezenet1_1", num_classes=3), tmp_path / "w.safetensors")
-    with pytest.raises(ValueError, match=r"w\.safetensors does not fit ResNet; missing: conv1\.weight"):
+    with pytest.raises(ValueError, match=r"w\.safetensors.*ResNet.*conv1\.weight"):
         create("resnet18", weights=tmp_path / "w.safetensors")
 
 
@@ -112,7 +112,7 @@ def test_imagenet_comes_from_torchvisions_cache(tmp_path, monkeypatch) -> None:
     cached = tmp_path / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
     source = create("squeezenet1_1", num_classes=1000).network
     torch.save(source.state_dict(), cached)
-    with pytest.raises(ValueError, match=r"is damaged: SHA-256 .* expected b8a52dc0"):
+    with pytest.raises(ValueError, match=r"SHA-256.*b8a52dc0"):
         create("squeezenet1_1", weights="imagenet")
     monkeypatch.setattr(
         "hashlib.sha256", lambda _: type("H", (), {"hexdigest": lambda self: "b8a52dc0" * 8})()
@@ -136,31 +136,25 @@ def test_offline_says_where_to_put_the_file(tmp_path, monkeypatch) -> None:
 
 
 def test_names_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"no network named 'resnet81': did you mean resnet8 or resnet18"):
+    with pytest.raises(ValueError, match=r"'resnet81'.*resnet8.*resnet18"):
         create("resnet81")
-    with pytest.raises(
-        ValueError, match=r"no network named 'torchvision/vgg31': did you mean torchvision/vgg1"
-    ):
+    with pytest.raises(ValueError, match=r"'torchvision/vgg31'.*torchvision/vgg1"):
         create("torchvision/vgg31")
-    with pytest.raises(ValueError, match=r"no network named 'cifar/wrn-16-2': did you mean wrn_16_2"):
+    with pytest.raises(ValueError, match=r"'cifar/wrn-16-2'.*wrn_16_2"):
         create("cifar/wrn-16-2")
-    with pytest.raises(ValueError, match=r"no network named 'qqq': known: .*resnet20.*, … \(\d+ in all\)"):
+    with pytest.raises(ValueError, match=r"'qqq'.*resnet20.*….*\(\d+ in all\)"):
         create("qqq")
-    with pytest.raises(
-        ValueError, match=r"vit_b_16 gives no feature maps .*use crdkit\.models\.FeatureExtractor"
-    ):
+    with pytest.raises(ValueError, match=r"vit_b_16.*crdkit\.models\.FeatureExtractor"):
         create("vit_b_16")
     with pytest.raises(ValueError, match="auxiliary"):
         create("googlenet")
-    with pytest.raises(
-        ValueError, match=r"no weights 'IMAGENET1K_V9' for resnet18: give one of IMAGENET1K_V1"
-    ):
+    with pytest.raises(ValueError, match=r"'IMAGENET1K_V9'.*resnet18.*IMAGENET1K_V1"):
         create("resnet18", weights="IMAGENET1K_V9")
-    with pytest.raises(FileNotFoundError, match=r"no weights file at .*nowhere\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         create("resnet18", weights="nowhere.pth")
-    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_classes.*1.*0"):
         create("resnet18", num_classes=0)
-    with pytest.raises(ValueError, match="in_channels must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"in_channels.*1.*0"):
         create("resnet18", in_channels=0)
 
 
@@ -191,7 +185,7 @@ def test_a_network_inside_another_is_saved_under_its_own_names() -> None:
         target.load_state_dict(names)
         assert all(torch.equal(t, state[key]) for key, t in target.state_dict().items())
     del state["teacher.features.0.weight"]
-    with pytest.raises(RuntimeError, match=r"Missing key.*features\.0\.weight"):
+    with pytest.raises(RuntimeError, match=r"features\.0\.weight"):
         target.load_state_dict(state)
 
 

@@ -68,9 +68,7 @@ def test_measuring_leaves_statistics_generator_and_modes_alone() -> None:
 
 
 def test_measuring_asks_for_a_size_and_for_outputs() -> None:
-    with pytest.raises(ValueError, match=r"all positive, got \(3, 0, 5\)"):
+    with pytest.raises(ValueError, match=r"\(3, 0, 5\)"):
         measure(Noisy(), (3, 0, 5))
-    with pytest.raises(
-        TypeError, match=r"Conv2d returned Tensor, not Outputs; wrap it with crdkit\.models\.FeatureExtractor"
-    ):
+    with pytest.raises(TypeError, match=r"Conv2d.*crdkit\.models\.FeatureExtractor"):
         measure(nn.Conv2d(3, 4, 1), (3, 4, 5))

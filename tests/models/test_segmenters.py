@@ -87,11 +87,11 @@ def test_every_level_of_the_pyramid_reaches_the_fused_map() -> None:
 
 def test_bad_settings_are_refused() -> None:
     encoder = DepthCNN(widths=(3, 4), strides=(2, 2))
-    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"num_classes.*2.*1"):
         Segmenter(encoder, 1, input_size=(1, 8, 8))
-    with pytest.raises(ValueError, match="levels must be 1 … 2, the encoder's maps, got 3"):
+    with pytest.raises(ValueError, match=r"levels.*1.*….*2.*3"):
         Segmenter(encoder, 3, input_size=(1, 8, 8), levels=3)
-    with pytest.raises(ValueError, match=r"no map .* has stride 8 or more; its strides are \[2, 4\]"):
+    with pytest.raises(ValueError, match=r"8.*\[2, 4\]"):
         PyramidSegmenter(encoder, 3, input_size=(1, 16, 16), stride=8)
-    with pytest.raises(ValueError, match="hidden must be positive or None, got 0"):
+    with pytest.raises(ValueError, match=r"hidden.*0"):
         SegmentationHead(3, 2, hidden=0)

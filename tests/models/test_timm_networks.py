@@ -10,9 +10,9 @@ from crdkit.models import create, measure, save_weights
 
 def test_a_missing_timm_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ValueError, match=r"timm, which is not installed: .*pip install 'crdkit\[timm\]'"):
+    with pytest.raises(ValueError, match=r"'crdkit\[timm\]'"):
         create("timm/resnet18")
-    with pytest.raises(ValueError, match="no network named 'resnet81': did you mean resnet8"):
+    with pytest.raises(ValueError, match=r"'resnet81'.*resnet8"):
         create("resnet81")
 
 
@@ -61,11 +61,11 @@ def test_encoders_and_weights(tmp_path) -> None:
 
 def test_names_and_networks_that_cannot_serve() -> None:
     pytest.importorskip("timm")
-    with pytest.raises(ValueError, match=r"no network named 'convnext_ato': did you mean timm/convnext_atto"):
+    with pytest.raises(ValueError, match=r"'convnext_ato'.*timm/convnext_atto"):
         create("convnext_ato")
-    with pytest.raises(ValueError, match=r"no network named 'timm/resnet10tt': did you mean timm/resnet10t"):
+    with pytest.raises(ValueError, match=r"'timm/resnet10tt'.*timm/resnet10t"):
         create("timm/resnet10tt")
     with pytest.raises(
-        ValueError, match=r"deit_tiny_distilled_patch16_224 has no .*crdkit\.models\.FeatureExtractor"
+        ValueError, match=r"deit_tiny_distilled_patch16_224.*crdkit\.models\.FeatureExtractor"
     ):
         create("timm/deit_tiny_distilled_patch16_224")

@@ -68,7 +68,7 @@ def test_misfits_are_listed_and_nothing_is_loaded(tmp_path) -> None:
 
 def test_a_file_of_another_network_is_refused_even_when_not_strict(tmp_path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="has nothing that fits DepthCNN"):
+    with pytest.raises(ValueError, match="DepthCNN"):
         load_weights(small(), tmp_path / "w.pth", strict=False)
 
 
@@ -115,7 +115,7 @@ class Planted:
 )
 def test_planted_code_is_refused_and_does_not_run(tmp_path, write) -> None:
     write({"weight": Planted(tmp_path / "ran")}, tmp_path / "teacher.pth")
-    with pytest.raises(ValueError, match=r"teacher\.pth is refused"):
+    with pytest.raises(ValueError, match=r"teacher\.pth"):
         load_weights(small(), tmp_path / "teacher.pth")
     assert not (tmp_path / "ran").exists()
     pickle.loads(pickle.dumps(Planted(tmp_path / "ran")))  # the plant works where nothing guards it
@@ -141,10 +141,10 @@ def test_broken_files_are_named(tmp_path, suffix: str) -> None:
 
 
 def test_what_is_not_weights_is_refused(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no weights file at .*none\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         read_weights(tmp_path / "none.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match="holds list, where named tensors are needed"):
+    with pytest.raises(ValueError, match="tensors"):
         read_weights(tmp_path / "list.pth")
     torch.save({"epoch": 3}, tmp_path / "epoch.pth")
     with pytest.raises(ValueError, match="'epoch' is int"):
@@ -154,7 +154,7 @@ def test_what_is_not_weights_is_refused(tmp_path) -> None:
     torch.save(state, tmp_path / "nan.pth")
     with pytest.raises(ValueError, match=r"'layers\.0\.1\.bias' holds NaN"):
         load_weights(small(), tmp_path / "nan.pth")
-    with pytest.raises(ValueError, match=r"written as \.safetensors, got 'w\.pth'"):
+    with pytest.raises(ValueError, match=r"\.safetensors.*'w\.pth'"):
         save_weights(small(), tmp_path / "w.pth")
 
 
@@ -166,7 +166,7 @@ def test_a_failed_save_keeps_the_file_before_it(tmp_path, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("crdkit.models.weights.save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space"):
         save_weights(small(), tmp_path / "w.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
     target = small()
