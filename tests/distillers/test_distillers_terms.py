@@ -217,7 +217,7 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("ft", {"paraphraser_lr": 0.0}, "lr must be positive, got 0"),
         ("crd", {"negatives": "most"}, "negatives must be one of .*, got 'most'"),
         ("simkd", {"reduction": 0}, "reduction must be positive, got 0"),
-        ("simkd", {"reduction": 65}, "reduction must be from 1 to the teacher's 64 channels, got 65"),
+        ("simkd", {"reduction": 65}, "reduction must be 1 to the teacher's 64 channels, got 65"),
         ("reviewkd", {"max_width": 0}, "width must be positive, got 0"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -26,10 +26,10 @@ def test_depth_cnn_maps_and_embedding() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
-        ({"widths": ()}, r"widths must be positive, at least one, got \(\)"),
-        ({"widths": (8, 8)}, r"strides must be 2 positive numbers like widths, got \(2, 2, 2, 1, 1\)"),
-        ({"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
+        ({"in_channels": 0}, r"in_channels.*1.*0"),
+        ({"widths": ()}, r"widths.*\(\)"),
+        ({"widths": (8, 8)}, r"strides.*2.*\(2, 2, 2, 1, 1\)"),
+        ({"kernel_size": 4}, r"kernel_size.*4"),
     ],
 )
 def test_depth_cnn_refuses(arguments: dict, message: str) -> None:
