@@ -69,6 +69,7 @@ class SegmentationPipeline(Pipeline):
         network: nn.Module = create(
             config.architecture_of(number), num_classes=None if config.labels else config.classes,
             in_channels=len(self.data.statistics.mean[modality]), weights=config.weights_of(number),
+            new_head=config.labels,
         )  # fmt: skip
         if config.labels:
             network = PyramidSegmenter(

@@ -35,6 +35,7 @@ def create(
     num_classes: int | Literal["published"] | None = "published",
     in_channels: int = 3,
     weights: str | os.PathLike[str] | None = None,
+    new_head: bool = True,
 ) -> nn.Module:
     """Builds a classifier that returns `Outputs`.
 
@@ -59,6 +60,7 @@ def create(
         weights: None for random ones; the path of a `.safetensors` or `torch.save` file with this network's
             weights; or of torchvision's, "imagenet" for the first published set, or a set's own name such as
             "IMAGENET1K_V2" (downloaded once, into torch's cache).
+        new_head: whether weights of other classes are taken, their last layer drawn anew, or refused.
 
     Raises:
         ValueError: for an unknown name (the nearest are suggested), a network without feature maps, weights
@@ -82,7 +84,8 @@ def create(
         raise ValueError(f"no weights {weights!r} for {name}: give a file's path")
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
         network, ends = _build(library, bare, num_classes, in_channels)
-    load_adapted(network.network if isinstance(network, Wrapper) else network, state, ends, source=source)
+    inner = network.network if isinstance(network, Wrapper) else network
+    load_adapted(inner, state, ends, source=source, new_head=new_head)
     return network
 
 

@@ -38,7 +38,9 @@ def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return bare
 
 
-def load_adapted(network: nn.Module, state: Mapping[str, Tensor], ends: Ends, *, source: str) -> None:
+def load_adapted(
+    network: nn.Module, state: Mapping[str, Tensor], ends: Ends, *, source: str, new_head: bool = True
+) -> None:
     """Loads weights as `load_state` does, and fits them to the network's input channels and classes.
 
     A stem of other input channels gets the sum of the old kernels over theirs, divided by its own number. A
@@ -46,7 +48,7 @@ def load_adapted(network: nn.Module, state: Mapping[str, Tensor], ends: Ends, *,
     is left out where the network has none.
 
     Raises:
-        ValueError: the rest does not fit; see `load_weights`.
+        ValueError: the rest does not fit, see `load_weights`; or without `new_head` the classes differ.
     """
     state = unwrapped(state)
     own = network.state_dict()
@@ -57,6 +59,9 @@ def load_adapted(network: nn.Module, state: Mapping[str, Tensor], ends: Ends, *,
             state[f"{stem}.weight"] = mean.expand(-1, new.shape[1], -1, -1)
 
     old, new = state.get(f"{ends.head}.weight"), own.get(f"{ends.head}.weight")
+    if not new_head and new is not None and (old is None or old.shape[0] != new.shape[0]):
+        found = "no classifier" if old is None else f"{old.shape[0]} classes"
+        raise ValueError(f"{source} has {found}, {new.shape[0]} classes are needed")
     if new is None:
         state = _without(state, ends.classifier)
     elif not any(name.startswith(f"{ends.classifier}.") for name in state):

@@ -49,17 +49,18 @@ def make_network(
     *,
     num_classes: int | None,
     weights: str | None = None,
+    new_head: bool = True,
     normalization: str = "data",
 ) -> Normalized:
     """A network by its name for a modality, its weights fresh or read.
 
     Args:
-        name, num_classes, weights: as for `crdkit.models.create`, whose errors it raises.
+        name, num_classes, weights, new_head: as for `crdkit.models.create`, whose errors it raises.
         statistics: of the modality on the training split.
         normalization: as in `TeachersConfig`.
     """
     channels = len(statistics.mean[modality])
-    network = create(name, num_classes=num_classes, in_channels=channels, weights=weights)
+    network = create(name, num_classes=num_classes, in_channels=channels, weights=weights, new_head=new_head)
     return with_normalization(network, normalize_by(normalization, statistics, modality), modality)
 
 

@@ -176,6 +176,10 @@ def test_member_with_other_classes_is_named(images: ImageSplits, tmp_path: Path)
     config = replace(TINY, teacher=read, teachers=(1,))
     with pytest.raises(ValueError, match=r"0.*\(.*other\.safetensors\)"):
         _ = pipeline(images, tmp_path, config).teachers
+    save_weights(create("resnet8", num_classes=7), tmp_path / "seven.safetensors")
+    read = TeachersConfig(architecture=("resnet8",), weights=(str(tmp_path / "seven.safetensors"),))
+    with pytest.raises(ValueError, match=r"0.*seven\.safetensors.*7.*4"):
+        pipeline(images, tmp_path, replace(config, teacher=read)).check()
 
 
 def test_settings_that_cannot_be_are_refused_at_once(images: ImageSplits, tmp_path: Path) -> None:

@@ -180,6 +180,9 @@ def test_weights_of_other_channels_and_classes_are_adapted(tmp_path) -> None:
     gray = torch.rand(2, 1, 32, 32)
     torch.testing.assert_close(depth(gray).embedding, color(gray.expand(-1, 3, -1, -1)).embedding)
     assert depth(gray).logits.shape == (2, 2)
+    assert create("vgg8", num_classes=9, weights=tmp_path / "color.pth", new_head=False)
+    with pytest.raises(ValueError, match=r"color\.pth.*9.*2"):
+        create("vgg8", num_classes=2, weights=tmp_path / "color.pth", new_head=False)
 
 
 def test_loading_leaves_the_generator_alone_and_heads_drawn_anew_differ(tmp_path) -> None:
