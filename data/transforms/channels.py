@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from kornia.color import rgb_to_grayscale, rgb_to_lab
+from kornia.color import rgb_to_grayscale, rgb_to_lab, rgb_to_linear_rgb
 from torch import Tensor, nn
 
 from ..batch import Batch, BatchDataset, DataError
@@ -31,8 +31,22 @@ def lab_modalities(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """
     _check_unit(rgb)
     with torch.autocast(rgb.device.type, enabled=False):
-        lab = rgb_to_lab(rgb.float())
+        # kornia sends its constants to the device in every call, and a GPU's step would wait for them.
+        lab = rgb_to_lab(rgb.float()) if rgb.device.type == "cpu" else lab_without_constants(rgb.float())
     return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
+
+
+def lab_without_constants(rgb: Tensor) -> Tensor:
+    """CIE Lab (D65) of (B, 3, H, W) in [0, 1], of the same shape, with numbers for the matrix and the white
+    point (IEC 61966-2-1), so that nothing is sent to a device."""
+    red, green, blue = rgb_to_linear_rgb(rgb).unbind(1)
+    x = (0.412453 * red + 0.357580 * green + 0.180423 * blue) / 0.95047
+    y = 0.212671 * red + 0.715160 * green + 0.072169 * blue
+    z = (0.019334 * red + 0.119193 * green + 0.950227 * blue) / 1.08883
+    cubes = (t.clamp_min(0.008856) ** (1 / 3) for t in (x, y, z))
+    lines = (7.787 * t + 4 / 29 for t in (x, y, z))
+    fx, fy, fz = (torch.where(t > 0.008856, c, f) for t, c, f in zip((x, y, z), cubes, lines, strict=True))
+    return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], dim=1)
 
 
 class ChannelModalities(nn.Module):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from kornia.color import lab_to_rgb
+from kornia.color import lab_to_rgb, rgb_to_lab
 
 from crdkit.data import (
     ChannelDataset,
@@ -13,6 +13,7 @@ from crdkit.data import (
     PairedTensors,
     lab_modalities,
 )
+from crdkit.data.transforms.channels import lab_without_constants
 
 
 def naive_lab(r: float, g: float, b: float) -> tuple[float, float, float]:
@@ -102,3 +103,9 @@ def test_data_set_serves_the_views_row_by_row_and_whole() -> None:
     torch.testing.assert_close(alone, batch["ab"][:1], atol=1e-6, rtol=0)
     with pytest.raises(IndexError, match=r"5.*5"):
         served[5]
+
+
+def test_lab_of_a_gpu_is_that_of_a_cpu() -> None:
+    levels = torch.linspace(0, 1, 17)
+    rgb = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 17, -1)
+    torch.testing.assert_close(lab_without_constants(rgb), rgb_to_lab(rgb), atol=2e-4, rtol=1e-5)

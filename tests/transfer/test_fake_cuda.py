@@ -1,5 +1,6 @@
 """One step of every training and method in every pipeline on a GPU that is none."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from test_pipelines import NEEDS_LABELS, compression, crossmodal, digits
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from crdkit.data import ImageSplits, PairedTensors
+from crdkit.crossmodal import RecognitionConfig, RecognitionPipeline, SegmentersConfig
+from crdkit.data import ImagesConfig, ImageSplits, PairedTensors, load_splits
 from crdkit.distillers import JOINT, METHODS
-from crdkit.engine import Task
+from crdkit.engine import Task, make_accelerator
+from crdkit.transfer import TeachersConfig
 
 __all__ = ["digits"]
 
@@ -43,6 +46,27 @@ def test_compression_stays_on_the_gpu(method: str, digits: ImageSplits, tmp_path
 @pytest.mark.parametrize("method", sorted({*METHODS, *JOINT} - REFUSED))
 def test_rgb_to_depth_stays_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
     crossmodal(tmp_path, method=(method,), labeled_transfer=method in NEEDS_LABELS).check()
+    assert steps and not any(steps.values()), steps
+
+
+@pytest.mark.parametrize("method", ["kd-mean", "crd", "vid", "crd-dense"])
+def test_two_teachers_stay_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
+    teacher = SegmentersConfig(modality=("rgb", "depth"), architecture=("vgg8", "depth_cnn"), width=8)
+    crossmodal(tmp_path, method=(method,), teacher=teacher, student_modality="thermal").check()
+    assert steps and not any(steps.values()), steps
+
+
+@pytest.mark.parametrize("method", ["kd", "fitnet", "at", "sp", "vid", "crd", "crd-local", "crd-dense"])
+def test_l_to_ab_stays_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
+    images = load_splits(ImagesConfig("shapes", classes=3), torch.device("cpu"), unlabeled=True)
+    images = replace(
+        images, train=images.train.subset(range(16)), unlabeled=images.unlabeled.subset(range(16))
+    )
+    config = RecognitionConfig(
+        method=(method,), setting=("crd.num_negatives=8",), student="resnet14", cpu=True,
+        teacher=TeachersConfig(modality=("l",), architecture=("resnet8",)),
+    )  # fmt: skip
+    RecognitionPipeline(config, images, make_accelerator(cpu=True), tmp_path).check()
     assert steps and not any(steps.values()), steps
 
 
