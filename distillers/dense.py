@@ -12,9 +12,8 @@ class DenseTarget(nn.Module):
     """One of a teacher's maps, or its hypercolumn if that map is coarser than the student's.
 
     The hypercolumn (Hariharan et al., 2015) is the maps from the student's number of rows down, resized to
-    the finest of them and stacked: a classifier's last map alone has hardly any positions. A segmenter's last
-        map
-    is a fused one already.
+    the finest of them and stacked: a classifier's last map alone has hardly any positions. A segmenter's
+    last map is a fused one already.
 
     Args:
         spec: of both networks.

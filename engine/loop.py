@@ -49,8 +49,7 @@ def train(
 
     In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then `model.safetensors`
     (the module), `history.json` and, written last, `manifest.json` (what they belong to). A folder with that
-    is
-    finished: the call loads the weights into `task.module` and returns the history. The memory ends with
+    is finished: the call loads the weights into `task.module` and returns the history. The memory ends with
     the training; it is not in the results.
 
     A batch is cut into equal slices over the processes; the loss of a step is the mean over the samples of

@@ -38,10 +38,9 @@ class TeacherTargets(nn.Module):
     """What the teachers say of a batch: a batch to a tuple of `Outputs`, one for each teacher, without
     gradients.
 
-    Teachers of one architecture and modality may run as one batched call: their weights are stacked and
-        `vmap`
-    turns N convolutions into one grouped convolution. That is for devices where the launch of a kernel costs
-    more than its work; on a CPU the loop is the faster one (benchmarks/ensemble.py).
+    Teachers of one architecture and modality may run as one batched call: their weights are stacked, and
+    `vmap` turns N convolutions into one grouped convolution. That is for devices where the launch of a kernel
+    costs more than its work; on a CPU the loop is the faster one (benchmarks/ensemble.py).
 
     Args:
         teachers: their networks are frozen, and kept as they are.

@@ -1,4 +1,4 @@
-"""Views made of an image's own channels, by name: lightness, color, gray."""
+"""Modalities made of an image's own channels, by name: lightness, color, gray."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

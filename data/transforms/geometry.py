@@ -73,10 +73,10 @@ def warp_modalities(
 ) -> dict[str, Tensor]:
     """All modalities (B, C, H, W) and masks (B, H, W) at the maps, in two passes whatever their number.
 
-    Views are interpolated, masks take the nearest pixel (exact for integers up to 2^24). `depth` is made of
+    They are interpolated, masks take the nearest pixel (exact for integers up to 2^24). `depth` is made of
     readings only: a pixel whose nearest source is a hole (0) is a hole, elsewhere the readings among its four
     neighbors are averaged with their bilinear weights, so that no zero leaks into a depth. Meters are not
-    rescaled by a zoom: a crop is a narrower modality from the same place, not a step forward.
+    rescaled by a zoom: a crop is a narrower picture from the same place, not a step forward.
     """
     smooth = dict(modalities)
     sharp = {name: mask[:, None].to(torch.float32) for name, mask in masks.items()}

@@ -1,4 +1,4 @@
-"""Synthetic RGB-D rooms: paired views with exact labels, from nothing but a seed."""
+"""Synthetic RGB-D rooms: paired images with exact labels, from nothing but a seed."""
 
 import numpy as np
 import torch
