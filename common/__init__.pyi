@@ -1,5 +1,5 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
-from .files import atomically, flush, sha256, write_json, write_text
+from .files import atomically, flush, require_space, sha256, write_json, write_text
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 
@@ -16,6 +16,7 @@ __all__ = [
     "nearest",
     "plain",
     "read_manifest",
+    "require_space",
     "sha256",
     "write_json",
     "write_manifest",

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .errors import OutputError
+
 
 @contextmanager
 def atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -64,3 +66,14 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_space(folder: Path, size: int, remedy: str) -> None:
+    """Raise `OutputError` with a remedy if the disk of `folder`, which is made, has fewer than `size` bytes
+    free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OutputError(
+            f"{size / 2**20:.0f} MiB are needed and {folder} has {free / 2**20:.0f} free: {remedy}"
+        )

@@ -1,83 +1,144 @@
-"""What a run that segments reads: paired samples in memory."""
+"""What a run over stored modalities reads: labeled pairs to train and to judge with, pairs without labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ..data import DataError, FolderPairs, NYUDepth, PackedPairs, PairedTensors, SyntheticRooms
+from ..data import DataError, NYUDepth, PackedPairs, SyntheticRooms, join, read_rows, select, subset
+from ..engine import Accelerator
 from .config import DataConfig
+from .keeping import content_of, keep
+from .own_files import check_parts, find_parts, groups_of
 
 NYU_HELP = (
     "put nyu_depth_v2_labeled.mat and splits.mat there "
     "(from https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html; classMapping40.mat and "
     "class13Mapping.mat for the class maps), or name a packed .h5 file"
 )
+OWN_HELP = (
+    "put train/, test/ and unlabeled/ there, those that you have, each with a folder per modality and, if "
+    "there are labels, label/; or name a .csv or .jsonl file of paths"
+)
+PARTS = ("train", "test", "unlabeled")
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What the three stages train and test on."""
+    """Pairs in three parts, those that there are; each is a data set of its modalities and, where a sample
+    has labels, `label`."""
 
-    train: PairedTensors
-    test: PairedTensors
+    train: Any
+    """Trains the student's last stage, and teachers that see labels; None if all training pairs are in
+    `unlabeled`."""
+    test: Any
+    """Held out: judges what was trained with labels, and how well the modalities are aligned. None if
+    nothing is."""
     num_classes: int
     class_names: tuple[str, ...]
+    unlabeled: Any = None
+    """Read by the transfer alone, beside `train`."""
+    group: Tensor | None = None
+    """The recording or scene of every sample of `pairs`, (M,) int64."""
 
-    def labeled(self, fraction: float, seed: int) -> PairedTensors:
+    def pairs(self, *names: str) -> Any:
+        """What the transfer reads: these modalities of all training pairs, without labels."""
+        parts = [part for part in (self.train, self.unlabeled) if part is not None]
+        if not parts:
+            raise DataError("there are no pairs to transfer from: neither a training nor an unlabeled part")
+        return join(*(select(part, *names) for part in parts))
+
+    @cached_property
+    def is_labeled(self) -> bool:
+        """Whether there are labels to train and to judge a segmentation with."""
+        return all(part is not None and "label" in read_rows(part, [0]) for part in (self.train, self.test))
+
+    @cached_property
+    def digest(self) -> dict[str, Any]:
+        """What is in the parts, by which finished stages know them."""
+        parts = {"train": self.train, "unlabeled": self.unlabeled}
+        return {name: content_of(part) for name, part in parts.items() if part is not None}
+
+    def labeled(self, fraction: float, seed: int) -> Any:
         """A share of the training split, at least one sample, drawn by `seed`; all of it for 1."""
         if fraction == 1.0:
             return self.train
         count = max(1, round(fraction * len(self.train)))
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
-        return self.train.subset(order[:count].sort().values)
+        return subset(self.train, order[:count].sort().values.tolist())
 
 
-def load_samples(config: DataConfig, modalities: Sequence[str] = ("rgb", "depth")) -> Samples:
-    """Read the data set of a configuration into memory: the named modalities, and the label maps.
+def load_samples(
+    config: DataConfig,
+    modalities: Sequence[str] = ("rgb", "depth"),
+    *,
+    accelerator: Accelerator | None = None,
+    num_workers: int = 0,
+) -> Samples:
+    """The pairs of a configuration: in memory if they fit in its share of it, else as `DataConfig` says.
+
+    Args:
+        modalities: that are needed; label maps come along where there are some.
+        accelerator: its main process makes the cache, and prints what was guessed and found.
+        num_workers: processes that decode.
 
     Raises:
-        DataError: no root, files missing there, damaged or unpaired samples; the message says what to do.
+        DataError: no root, files missing there, damaged or unpaired samples, an encoding that cannot be
+            guessed; the message says what to do.
+        OutputError: no room for the cache.
     """
-    train, test = (_split(config, split, modalities) for split in ("train", "test"))
-    for name in (*modalities, "label"):
-        if name not in train.tensors:
-            raise DataError(f"the data have no {name!r}, only {', '.join(train.tensors)}")
-    classes = train.num_classes or config.classes
-    names = train.class_names or tuple(str(c) for c in range(classes))
-    return Samples(train, test, classes, names)
-
-
-def _split(config: DataConfig, split: str, modalities: Sequence[str]) -> PairedTensors:
+    tell: Callable[[str], None] = print if accelerator is None else accelerator.print
     if config.source == "synthetic":
-        first = split == "train"
-        return SyntheticRooms(
-            config.train_samples if first else config.test_samples,
-            seed=2 * config.seed + (not first),
-            size=config.size,
-        )
-    root = _root(config)
-    dataset: Any
+        return _rooms(config, modalities)
     if config.source == "folder":
-        names = {name: name for name in (*modalities, "label")}
-        dataset = FolderPairs(
-            root / split, names, depth_scale=config.depth_scale, num_classes=config.classes, size=config.size
-        )
-    elif root.suffix in (".h5", ".hdf5"):
-        dataset = PackedPairs(root, split, classes=config.classes, size=config.size)
-    else:
-        dataset = NYUDepth(root, split, classes=config.classes, size=config.size)
-    return PairedTensors.from_dataset(dataset)
+        files = find_parts(config, _root(config, OWN_HELP), modalities, tell)
+        kept = keep(files, config, accelerator=accelerator, num_workers=num_workers, tell=tell)
+        check_parts(kept, files, config, tell)
+        return _samples(kept, config, groups_of(files))
+    parts = _nyu(config, _root(config, NYU_HELP), modalities)
+    return _samples(keep(parts, config, accelerator=accelerator, num_workers=num_workers, tell=tell), config)
 
 
-def _root(config: DataConfig) -> Path:
-    need = (
-        NYU_HELP
-        if config.source == "nyu"
-        else "put train/ and test/ there, each with a folder per modality and label/"
-    )
+def _samples(kept: Mapping[str, Any], config: DataConfig, group: Tensor | None = None) -> Samples:
+    labeled = kept.get("train", next(iter(kept.values())))
+    classes = getattr(labeled, "num_classes", None) or config.classes
+    names = getattr(labeled, "class_names", ()) or tuple(str(c) for c in range(classes))
+    return Samples(kept.get("train"), kept.get("test"), classes, names, kept.get("unlabeled"), group)
+
+
+def _rooms(config: DataConfig, modalities: Sequence[str]) -> Samples:
+    if config.sizes:
+        raise DataError("rendered rooms have one size for all modalities: --data.size HEIGHT WIDTH")
+    counts = (config.train_samples, config.test_samples, config.unlabeled_samples)
+    # The third set is of seeds that no other configuration's first two have.
+    seeds = (2 * config.seed, 2 * config.seed + 1, 2**31 + config.seed)
+    parts = {
+        part: SyntheticRooms(count, seed=seed, size=config.size)
+        for part, count, seed in zip(PARTS, counts, seeds, strict=True)
+        if count
+    }
+    for name in modalities:
+        if name not in parts["train"].tensors:
+            raise DataError(f"the data have no {name!r}, only {', '.join(parts['train'].tensors)}")
+    rooms = parts["train"]
+    assert rooms.num_classes is not None
+    unlabeled = parts["unlabeled"].select(*modalities) if "unlabeled" in parts else None
+    return Samples(rooms, parts["test"], rooms.num_classes, rooms.class_names, unlabeled)
+
+
+def _nyu(config: DataConfig, root: Path, modalities: Sequence[str]) -> Mapping[str, Any]:
+    """Both official parts, or those of a packed file."""
+    sizes = {name: config.size_of(name) for name in (*modalities, "label")}
+    if root.suffix not in (".h5", ".hdf5"):
+        return {part: NYUDepth(root, part, classes=config.classes, size=sizes) for part in ("train", "test")}
+    return {part: PackedPairs(root, part, classes=config.classes, size=sizes) for part in ("train", "test")}
+
+
+def _root(config: DataConfig, need: str) -> Path:
     if config.root is None:
         raise DataError(f"--data.root is missing: the source {config.source!r} reads your files; {need}")
     if not config.root.exists():

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..data import PairedAugment, Statistics
+from ..data import PairedAugment, PairedTensors, Statistics, read_in_order, read_rows, select, subset
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create
@@ -17,6 +17,7 @@ from ..transfer import (
     Pipeline,
     RunResult,
     Supervision,
+    Teacher,
     TransferData,
     Transferred,
     normalize_by,
@@ -24,6 +25,9 @@ from ..transfer import (
 )
 from .config import SegmentationConfig
 from .samples import Samples
+
+MEASURED = 10_000
+"""Samples whose statistics stand for all."""
 
 
 class SegmentationPipeline(Pipeline):
@@ -47,24 +51,42 @@ class SegmentationPipeline(Pipeline):
         folder: Path,
         **own: Unpack[Own],
     ) -> None:
+        if config.labeled_transfer and (samples.unlabeled is not None or not samples.is_labeled):
+            raise ValueError("--labeled-transfer reads pairs with labels alone, and these data have others")
+        given = [t.modality for t in own.get("teachers", ()) if isinstance(t, Teacher)]
+        modalities = tuple(dict.fromkeys((*(given or config.teacher.modality), config.student_modality)))
+        pairs = samples.pairs(*modalities)
         fingerprint = {
-            "data": asdict(replace(config.data, root=None)), "data_digest": digest(samples.train.tensors)
+            "data": asdict(replace(config.data, root=None, cache=None)), "data_digest": samples.digest
         }  # fmt: skip
         stages = StageRunner(folder, accelerator, reuse=config.reuse, fingerprint=fingerprint)
-        measured = stages.keep("statistics", {}, lambda: Statistics.measure(samples.train).as_dict())
+        measured = stages.keep(
+            "statistics",
+            {"modalities": modalities},
+            lambda: _statistics(pairs, config.transfer.train.num_workers),
+        )
         augment = config.data.augment
-        labels = samples.train.tensors["label"] if config.labeled_transfer else None
-        seen = [name for name in samples.train.tensors if name != "label" or labels is not None]
+        first = read_rows(pairs, [0])
+        labels = None
+        if config.labeled_transfer:
+            pairs = select(samples.train, *modalities, "label")
+            labels = _label_maps(samples.train)
         data = TransferData(
-            samples.train.select(*seen), PairedAugment(augment.without_depth_noise()),
-            config.student_modality, Statistics.from_dict(measured), config.data.size,
-            PairedAugment(augment.depth_noise_only()), labels,
+            pairs, PairedAugment(augment.without_depth_noise()), config.student_modality,
+            Statistics.from_dict(measured),
+            {name: (first[name].shape[-2], first[name].shape[-1]) for name in modalities},
+            PairedAugment(augment.depth_noise_only()), labels, samples.group,
         )  # fmt: skip
-        super().__init__(config, data, stages, **own)
         self.samples = samples
+        super().__init__(config, data, stages, **own)
 
     def build_teacher(self, number: int) -> nn.Module:
         """A classifier, with a segmentation decoder if it learns from labels."""
+        if self.config.teacher.labels and not self.samples.is_labeled:
+            raise ValueError(
+                "the data have no labels that a teacher could learn to segment from: give it weights and "
+                "--teacher.no-labels"
+            )
         config, modality = self.config.teacher, self.config.teacher.modality_of(number)
         network: nn.Module = create(
             config.architecture_of(number), num_classes=None if config.labels else config.classes,
@@ -85,7 +107,7 @@ class SegmentationPipeline(Pipeline):
     def supervise(self, modality: str) -> Supervision:
         """The label maps of the training split."""
         return Supervision(
-            self.samples.train.select(modality, "label"), PairedAugment(self.config.data.augment),
+            select(self.samples.train, modality, "label"), PairedAugment(self.config.data.augment),
             self.evaluator(modality).summary(),
         )  # fmt: skip
 
@@ -101,7 +123,10 @@ class SegmentationPipeline(Pipeline):
         return [last_and_best(h, "pixel_accuracy", "mean_iou") if h else {} for h in histories]
 
     def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
-        """Stage 3: the student learns to segment from its own modality and is tested on the test split."""
+        """Stage 3: the student learns to segment from its own modality and is tested on the test split; with
+        no labels nothing is left to do."""
+        if not self.samples.is_labeled:
+            return RunResult(method, seed, {}, transferred.history, transferred.network)
         config, modality, encoder = self.config.segment, self.config.student_modality, transferred.network
         fingerprint = {"segment": asdict(config), "student": digest(encoder.state_dict())}
         with seeded(seed):
@@ -114,7 +139,7 @@ class SegmentationPipeline(Pipeline):
         labeled = self.samples.labeled(config.label_fraction, seed)
         history = self.stages.train(
             f"runs/{method}/seed-{seed}/segment",
-            SupervisedTask(segmenter, labels.augment, modality=modality), labeled.select(modality, "label"),
+            SupervisedTask(segmenter, labels.augment, modality=modality), select(labeled, modality, "label"),
             same_steps(config.train, len(labeled), len(self.samples.train)), seed, evaluate=labels.evaluate,
             fingerprint=fingerprint,
         )  # fmt: skip
@@ -122,6 +147,21 @@ class SegmentationPipeline(Pipeline):
         metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
         metrics["iou"] = self.evaluator(modality)(segmenter)["iou"]
         return RunResult(method, seed, metrics, history, segmenter)
+
+
+def _label_maps(train: Any) -> Tensor:
+    """(M, H, W) uint8."""
+    if isinstance(train, PairedTensors):
+        return train.tensors["label"]
+    return torch.cat([batch["label"].byte() for batch in read_in_order(select(train, "label"), 256)])
+
+
+def _statistics(pairs: Any, num_workers: int) -> dict[str, Any]:
+    """Of every modality; of evenly spaced samples if there are very many."""
+    if len(pairs) > MEASURED:
+        step = len(pairs) / MEASURED
+        pairs = subset(pairs, [int(i * step) for i in range(MEASURED)])
+    return Statistics.measure(pairs, num_workers=num_workers).as_dict()
 
 
 def same_steps(config: TrainConfig, labeled: int, whole: int) -> TrainConfig:

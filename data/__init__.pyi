@@ -1,6 +1,6 @@
 from .base import PairedDataset
 from .batch import IGNORE, Batch, BatchDataset, DataError, Sample, collate
-from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
+from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig, check_shares
 from .datasets.cifar import CIFAR10, CIFAR100
 from .datasets.colored_shapes import ColoredShapes
 from .datasets.digits import Digits
@@ -13,10 +13,13 @@ from .datasets.stl10 import STL10
 from .datasets.synthetic_rooms.rooms import SyntheticRooms
 from .datasets.tiny_imagenet import TinyImageNet
 from .in_memory import PairedTensors
+from .io.arrays import ArrayWriter, MappedArray
 from .reading import device_of, rank_and_ranks, read_in_order, read_rows
+from .selection import JoinedPairs, SelectedPairs, join, select, subset
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits
 from .statistics import Normalize, Statistics
+from .stored_pairs import StoredPairs
 from .transforms.augment import ImageAugment, PairedAugment, augment_images
 from .transforms.channels import (
     CHANNELS,
@@ -32,6 +35,7 @@ __all__ = [
     "IGNORE",
     "SOURCES",
     "STL10",
+    "ArrayWriter",
     "AugmentConfig",
     "Batch",
     "BatchDataset",
@@ -46,6 +50,8 @@ __all__ = [
     "ImageFolder",
     "ImageSplits",
     "ImagesConfig",
+    "JoinedPairs",
+    "MappedArray",
     "NYUDepth",
     "Normalize",
     "PackedImages",
@@ -54,16 +60,22 @@ __all__ = [
     "PairedDataset",
     "PairedTensors",
     "Sample",
+    "SelectedPairs",
     "Statistics",
+    "StoredPairs",
     "SyntheticRooms",
     "TinyImageNet",
     "augment_images",
+    "check_shares",
     "collate",
     "device_of",
+    "join",
     "lab_modalities",
     "load_images",
     "load_splits",
     "rank_and_ranks",
     "read_in_order",
     "read_rows",
+    "select",
+    "subset",
 ]

@@ -57,7 +57,7 @@ class PairedTensors(BatchDataset):
             for name, value in sample.items():
                 if name == "index":
                     continue
-                stored = _stored(name, value)
+                stored = to_store(name, value)
                 if row == 0:
                     modalities[name] = torch.empty((len(dataset), *stored.shape), dtype=stored.dtype)
                 if name not in modalities or modalities[name].shape[1:] != stored.shape:
@@ -79,7 +79,7 @@ class PairedTensors(BatchDataset):
         index = upload(torch.as_tensor(indices, dtype=torch.int64), self.device)
         batch = {"index": index}
         for name, modality in self.tensors.items():
-            batch[name] = _served(modality[index])
+            batch[name] = to_serve(modality[index])
         return batch
 
     @property
@@ -133,8 +133,14 @@ class PairedTensors(BatchDataset):
         return result
 
 
-def _stored(name: str, value: Tensor) -> Tensor:
-    if name == "label" and value.ndim:
+def to_store(name: str, value: Tensor, *, batched: bool = False) -> Tensor:
+    """What is kept of a sample's modality, or of a batch's: `rgb` and label maps in 8 bits, the rest as it
+    is.
+
+    Raises:
+        DataError: a label map has classes beyond 8 bits.
+    """
+    if name == "label" and value.ndim > batched:
         low, high = int(value.min()), int(value.max())
         if low < 0 or high > IGNORE:
             raise DataError(
@@ -145,7 +151,9 @@ def _stored(name: str, value: Tensor) -> Tensor:
     return (value * 255).round_().to(torch.uint8) if name == "rgb" else value
 
 
-def _served(rows: Tensor) -> Tensor:
+def to_serve(rows: Tensor) -> Tensor:
+    """A batch as it is served, of what is kept: floats in float32, labels in int64."""
+
     if rows.dtype == torch.uint8 and rows.ndim == 4:
         return rows.to(torch.float32).div_(255)
     return rows.to(torch.float32 if rows.is_floating_point() else torch.int64)

@@ -45,9 +45,12 @@ SETTINGS = {
 }
 """Former flags of crossmodal.py, and the distillers' settings that have their value now."""
 
+SIZE_OF = "data.size."
+
 
 def current(script: str, arguments: Sequence[str]) -> list[str]:
-    """A command line with today's flags in the place of former ones, and all its settings in one `--setting`.
+    """A command line with today's flags in the place of former ones, all its settings in one `--setting` and
+    the sizes of single modalities (`--data.size.rgb 224 224`) in one `--data.sizes`.
 
     Former flags are told in one DeprecationWarning; it is shown unless `python -W` says otherwise.
 
@@ -57,12 +60,15 @@ def current(script: str, arguments: Sequence[str]) -> list[str]:
     """
     kept: list[str] = []
     settings: list[str] = []
+    sizes: list[str] = []
     told: dict[str, str] = {}
     modalities, is_reversed = ["l", "ab"], False
     for flag, tokens in _groups(arguments):
         name, values = _parts(flag, tokens)
         if name == "setting":
             settings += values
+        elif name.startswith(SIZE_OF):
+            sizes += [name.removeprefix(SIZE_OF), *values]
         elif script == CROSSMODAL and name in SETTINGS and len(values) == 1:
             given = [f"{setting}={values[0]}" for setting in SETTINGS[name]]
             settings += given
@@ -83,6 +89,8 @@ def current(script: str, arguments: Sequence[str]) -> list[str]:
         pair = ["--teacher.modality", teacher, "--student-modality", student]
         kept += pair
         told |= dict.fromkeys((old for old, new in told.items() if not new), " ".join(pair))
+    if sizes:
+        kept += ["--data.sizes", *sizes]
     if settings:
         kept += ["--setting", *settings]
     if told:

@@ -6,20 +6,21 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..common import OutputError
+from ..common import OutputError, require_space
 from ..data import Batch, BatchDataset, read_rows
 from ..engine import Accelerator, augment_in_fp32, derive_seed, digest, seeded
 from ..models import Outputs, from_parts, take_parts
 from .spec import TransferData
-from .store import Blocks, Store, digest_of, fill_memory, open_array, open_folder, require_space, write_folder
+from .store import Blocks, Store, digest_of, fill_memory, open_folder, write_folder
 from .targets import Teacher, TeacherTargets
 
 BLOCK = 128
 """Samples that are augmented and taught at a time."""
+
+SMALLER = "fewer --transfer.cached-augmentations, --transfer.cache-dtype float16, or another --transfer.cache"
 
 
 def cached_targets(batch: Batch) -> tuple[Outputs, ...]:
@@ -52,18 +53,6 @@ class CachedAugmentations(BatchDataset):
 
     def __len__(self) -> int:
         return int(self.length)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Maps of files by their path: another process opens them, their contents are not sent."""
-        state = self.__dict__.copy()
-        state["store"] = {
-            n: Path(str(a.filename)) if isinstance(a, np.memmap) else a for n, a in self.store.items()
-        }
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        self.store = {n: open_array(a) if isinstance(a, Path) else a for n, a in self.store.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of these rows; which augmentation of each torch's global generator on the CPU decides."""
@@ -202,7 +191,7 @@ class Cache:
             )
             if on_disk:
                 if self.accelerator.is_main_process:
-                    require_space(self.folder, size)
+                    require_space(self.folder, size, SMALLER)
                     write_folder(folder, fingerprint, shapes, chain([first], iterator))
                 self.accelerator.wait_for_everyone()
                 stored = open_folder(folder, fingerprint)
@@ -231,4 +220,4 @@ def _as_kept(images: Tensor, modality: str) -> Tensor:
 def _read(array: Any, *places: Tensor) -> Tensor:
     if isinstance(array, Tensor):
         return array[places]
-    return torch.from_numpy(np.ascontiguousarray(array[tuple(place.numpy() for place in places)]))
+    return torch.from_numpy(array[tuple(place.numpy() for place in places)])

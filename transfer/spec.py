@@ -1,6 +1,6 @@
 """What a transfer reads, what a term is built for, measured on the networks, and what it reads of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,14 @@ class TransferData:
     """What the student sees."""
     statistics: Statistics
     """Of every modality, for the normalization of networks that are made by name."""
-    size: tuple[int, int]
-    """(H, W) of every modality."""
+    size: tuple[int, int] | Mapping[str, tuple[int, int]]
+    """(H, W) of every modality, or of each."""
     disturb: nn.Module | None = None
     """batch -> batch: what the student's modality undergoes on top, anew in every step."""
     labels: Tensor | None = None
     """If the transfer may see them: the class of every sample, (M,), or of every pixel, (M, H, W)."""
+    groups: Tensor | None = None
+    """The recording or scene of every sample, (M,) int64: samples of one are no negatives of each other."""
 
     @property
     def is_labeled(self) -> bool:
@@ -40,7 +42,8 @@ class TransferData:
 
     def shape(self, modality: str) -> tuple[int, int, int]:
         """(C, H, W) of a modality."""
-        return (len(self.statistics.mean[modality]), *self.size)
+        height, width = self.size[modality] if isinstance(self.size, Mapping) else self.size
+        return len(self.statistics.mean[modality]), height, width
 
 
 def make_spec(student: nn.Module, teacher: Teacher, data: TransferData) -> FeatureSpec:

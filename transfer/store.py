@@ -2,25 +2,23 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..common import (
     ManifestError,
-    OutputError,
     ResumeError,
     atomically,
     differences,
     read_manifest,
     write_manifest,
 )
+from ..data import ArrayWriter, MappedArray
 
 Store = Mapping[str, Any]
 """Arrays by name, each (V, N, …) but for `label` (N,): tensors on a device, or maps of files."""
@@ -53,15 +51,13 @@ def write_folder(
     with atomically(folder) as made:
         made.mkdir()
         with ExitStack() as stack:
-            maps: dict[str, Any] = {}
-            for name, place, value in _placed(shapes, blocks):
+            writers: dict[str, ArrayWriter] = {}
+            for name, _, value in _placed(shapes, blocks):
                 rows = value.cpu().numpy()
-                if name not in maps:
-                    maps[name] = np.lib.format.open_memmap(
-                        made / f"{name}.npy", mode="w+", dtype=rows.dtype, shape=shapes[name]
-                    )
-                    stack.callback(maps[name].flush)
-                maps[name][place] = rows
+                if name not in writers:
+                    writer = ArrayWriter(made / f"{name}.npy", shapes[name], rows.dtype)
+                    writers[name] = stack.enter_context(writer)
+                writers[name].append(rows)
         write_manifest(made, fingerprint)
 
 
@@ -80,23 +76,7 @@ def open_folder(folder: Path, fingerprint: Mapping[str, Any]) -> Store | None:
         raise ManifestError(f"{error}; delete {folder} to make the cache anew") from error
     if lines := differences(manifest.fingerprint, fingerprint):
         raise ResumeError(f"{folder} is a cache of something else: {'; '.join(lines[:8])}")
-    return {name.removesuffix(".npy"): open_array(folder / name) for name in manifest.files}
-
-
-def open_array(path: Path) -> Any:
-    """A .npy file, mapped; what is no plain array is refused."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def require_space(folder: Path, size: int) -> None:
-    """Raise `OutputError` if the disk of `folder` has fewer than `size` bytes free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise OutputError(
-            f"the cache needs {size / 2**20:.0f} MiB and {folder} has {free / 2**20:.0f} free: fewer "
-            "--transfer.cached-augmentations, --transfer.cache-dtype float16, or another --transfer.cache"
-        )
+    return {name.removesuffix(".npy"): MappedArray(folder / name) for name in manifest.files}
 
 
 def _placed(shapes: Shapes, blocks: Iterable[dict[str, Tensor]]) -> Iterator[tuple[str, Any, Tensor]]:

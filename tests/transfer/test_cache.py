@@ -14,6 +14,7 @@ from crdkit.data import (
     AugmentConfig,
     ImageAugment,
     ImageAugmentConfig,
+    MappedArray,
     PairedAugment,
     PairedTensors,
     Statistics,
@@ -108,7 +109,7 @@ def test_folders_are_made_once_and_known_by_what_they_are_of(
     assert len(list(tmp_path.iterdir())) == 3
     again = cache(images(), tmp_path, **on_disk).dataset(teachers, [READS, READS])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == stamps
-    assert isinstance(again.store["images"], np.memmap)
+    assert isinstance(again.store["images"], MappedArray)
     cache(images(), tmp_path, number=2, **on_disk).dataset(teachers[:1], [READS])
     assert len(list(tmp_path.iterdir())) == 5
     path = next(path for path in stamps if path.stem == "images")
@@ -174,7 +175,7 @@ def test_size_is_told_and_bounded_before_it_is_taken(
     with pytest.raises(OutputError, match="cache-limit"):
         cache(images(), tmp_path, place="device", limit=size - 1).dataset([], [])
     on_disk = cache(images(), tmp_path, limit=size - 1).dataset([], [])
-    assert isinstance(on_disk.store["images"], np.memmap)
+    assert isinstance(on_disk.store["images"], MappedArray)
     assert isinstance(
         cache(images(), tmp_path / "b", limit=size).dataset([], []).store["images"], torch.Tensor
     )
