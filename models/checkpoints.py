@@ -49,7 +49,8 @@ class _List:
 
 _PLAIN: Mapping[type, tuple[str, ...]] = {
     _Nothing: (
-        *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+        *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in
+          ("scalar", "_reconstruct")),
         *("numpy.dtype", "numpy.ndarray", "argparse.Namespace", "types.SimpleNamespace"),
         *(f"{home}.{kind}" for home in ("pathlib", "pathlib._local", "pathlib._pathlib") for kind in
           ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")),
@@ -59,7 +60,8 @@ _PLAIN: Mapping[type, tuple[str, ...]] = {
         *("builtins.range", "builtins.slice", "builtins.frozenset"),
     ),
     _Dict: (
-        *("collections.defaultdict", "easydict.EasyDict", "yacs.config.CfgNode", "fvcore.common.config.CfgNode"),
+        *("collections.defaultdict", "easydict.EasyDict"),
+        *("yacs.config.CfgNode", "fvcore.common.config.CfgNode"),
         *(f"{home}.AttributeDict" for home in (
             "lightning.fabric.utilities.data", "lightning_fabric.utilities.data",
             "pytorch_lightning.utilities.parsing")),
@@ -96,8 +98,8 @@ def read_file(path: Path) -> object:
     except pickle.UnpicklingError as error:
         # The error itself, chained, would advise to switch the check off.
         raise ValueError(
-            f"{path} is refused: {_found(path, str(error))}. Nothing of it was run. Weights alone can be read: "
-            "a state_dict of tensors, best as safetensors"
+            f"{path} is refused: {_found(path, str(error))}. Nothing of it was run. Weights alone can be "
+            "read: a state_dict of tensors, best as safetensors"
         ) from None
     except RuntimeError as error:
         if "TorchScript" in str(error):
@@ -174,10 +176,11 @@ def _options(content: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The entries that are named tensors, or lead to some."""
     if isinstance(content, Mapping):
         for key, value in content.items():
+            if not isinstance(key, str) or not isinstance(value, Mapping):
+                continue
             # An optimizer's state is made of tensors, too.
-            if isinstance(key, str) and isinstance(value, Mapping) and not key.startswith("optim"):
-                if _is_state(value) or any(True for _ in _options(value)):
-                    yield key, value
+            if not key.startswith("optim") and (_is_state(value) or any(True for _ in _options(value))):
+                yield key, value
 
 
 def _flat(content: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:

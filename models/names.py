@@ -8,8 +8,11 @@ from torch import Tensor
 
 # What DDP, DataParallel, averaging, torch.compile, FSDP and checkpointed activations put around a module.
 _WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
-# Counts of batches, of averaged models and of a profiler's operations are no weights.
-_COUNTERS = frozenset(("num_batches_tracked", "n_averaged", "total_ops", "total_params"))
+CHOSEN = "chosen_layers"
+"""The mark of `ChosenLayers` among the weights."""
+
+# Counts of batches, of averaged models and of a profiler's operations are no weights, nor is a mark.
+_COUNTERS = frozenset(("num_batches_tracked", "n_averaged", "total_ops", "total_params", CHOSEN))
 
 
 class Fitted(NamedTuple):
@@ -27,7 +30,7 @@ class Fitted(NamedTuple):
 
 
 def is_counter(name: str) -> bool:
-    """Whether a name is that of a count, which a network does without."""
+    """Whether a name is that of a count or a mark, which a network does without."""
     return name.rpartition(".")[2] in _COUNTERS
 
 
@@ -53,8 +56,8 @@ def fit_names(state: Mapping[str, Tensor], own: Collection[str]) -> Fitted:
     """The state of a file under a network's own names.
 
     Wrappers come off on both sides, at any depth. If that is not enough, the prefix is looked for under which
-    the file has most of the network's names: the network was a part of a larger one, which is left out. Counts
-    that the network has not are left out without a word.
+    the file has most of the network's names: the network was a part of a larger one, which is left out.
+    Counts that the network has not are left out without a word.
 
     Args:
         own: the network's names.
@@ -80,7 +83,8 @@ def fit_names(state: Mapping[str, Tensor], own: Collection[str]) -> Fitted:
 
 
 def _prefix(stored: Collection[str], plain: Collection[str]) -> str:
-    """The prefix under which most names of `plain` are stored, the first of several; "" if half are missing."""
+    """The prefix, the first of several, under which most names of `plain` are stored; "" for less than
+    half."""
     own = {name for name in plain if not is_counter(name)}
     found: Counter[str] = Counter()
     for name in stored:

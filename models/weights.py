@@ -130,6 +130,11 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return chosen
 
 
+def is_file_name(weights: str | os.PathLike[str]) -> bool:
+    """Whether `weights` of `create` is a file's path and not the name of published weights."""
+    return bool(Path(weights).suffix) or os.sep in os.fspath(weights)
+
+
 def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """Writes a module's `state_dict` as safetensors, whole or not at all.
 
