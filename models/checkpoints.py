@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .names import without_wrappers
+
 # Where trainers put the weights, beside the epoch and the accuracy; of several the first is read.
 _CONTAINERS = (
     *("state_dict", "model", "model_state_dict", "weights", "net", "network", "model_state", "params"),
@@ -191,13 +193,21 @@ def _flat(content: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
             yield from ((f"{key}.{name}", tensor) for name, tensor in _flat(part))
 
 
+def _weight_names(content: Mapping[str, Any]) -> set[str]:
+    """Of all named tensors inside, without their places and wrappers."""
+    if _is_state(content):
+        return {without_wrappers(name) for name in content}
+    return {name for _, part in _options(content) for name in _weight_names(part)}
+
+
 def _tell_others(path: Path, place: list[str], used: str, options: Mapping[str, Mapping[str, Any]]) -> None:
     """Say which of several sets of the same weights is read."""
-    names = {name for name, _ in _flat(options[used])}
+    names = _weight_names(options[used])
     alike = [
-        ".".join((*place, key)) for key, part in options.items()
-        if key != used and len(names & {name for name, _ in _flat(part)}) > len(names) / 2
-    ]  # fmt: skip
+        ".".join((*place, key))
+        for key, part in options.items()
+        if key != used and len(names & _weight_names(part)) > len(names) / 2
+    ]
     if alike:
         warnings.warn(
             f"{path} holds several sets of weights: {'.'.join((*place, used))!r} is read; write "

@@ -1,10 +1,10 @@
 """The names of weights in a file, matched with those of a network."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Size, Tensor
 
 # What DDP, DataParallel, averaging, torch.compile, FSDP and checkpointed activations put around a module.
 _WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
@@ -52,7 +52,7 @@ def unwrap_all(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return bare
 
 
-def fit_names(state: Mapping[str, Tensor], own: Collection[str]) -> Fitted:
+def fit_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Fitted:
     """The state of a file under a network's own names.
 
     Wrappers come off on both sides, at any depth. If that is not enough, the prefix is looked for under which
@@ -60,37 +60,46 @@ def fit_names(state: Mapping[str, Tensor], own: Collection[str]) -> Fitted:
     Counts that the network has not are left out without a word.
 
     Args:
-        own: the network's names.
+        own: the network's state.
     """
     state = {name: value for name, value in state.items() if name in own or not is_counter(name)}
-    if state.keys() <= set(own):
+    if state.keys() <= own.keys():
         return Fitted(state, "", ())
     plain, stored = ({without_wrappers(name): name for name in names} for names in (own, state))
     if len(plain) < len(own) or len(stored) < len(state):
         # A network and its average have the same names behind the wrappers.
         plain, stored = ({name: name for name in names} for names in (own, state))
-    prefix = _prefix(stored, plain)
-    fitted = {
-        plain.get(name.removeprefix(prefix), name.removeprefix(prefix)): state[was]
-        for name, was in stored.items() if name.startswith(prefix)
-    }  # fmt: skip
-    rest = {name: was for name, was in stored.items() if not name.startswith(prefix)}
-    beside = {
-        plain[name]: state[was] for name, was in rest.items() if name in plain and plain[name] not in fitted
-    }
-    left_out = tuple(was for name, was in rest.items() if plain.get(name) not in beside)
-    return Fitted(fitted | beside, prefix, left_out)
+    prefix = _prefix(
+        {name: state[was].shape for name, was in stored.items()},
+        {name: own[was].shape for name, was in plain.items()},
+    )
+    fitted, left_out = {}, []
+    for name, was in stored.items():
+        if name.startswith(prefix):
+            bare = name.removeprefix(prefix)
+            fitted[plain.get(bare, bare)] = state[was]
+    for name, was in stored.items():
+        if not name.startswith(prefix):
+            if name in plain and plain[name] not in fitted:
+                fitted[plain[name]] = state[was]
+            else:
+                left_out.append(was)
+    return Fitted(fitted, prefix, tuple(left_out))
 
 
-def _prefix(stored: Collection[str], plain: Collection[str]) -> str:
-    """The prefix, the first of several, under which most names of `plain` are stored; "" for less than
-    half."""
-    own = {name for name in plain if not is_counter(name)}
-    found: Counter[str] = Counter()
-    for name in stored:
+def _prefix(stored: Mapping[str, Size], own: Mapping[str, Size]) -> str:
+    """The prefix under which most of a network's names are stored, of several the one with most of the shapes,
+    then the first; "" for less than half of the names."""
+    number = sum(not is_counter(name) for name in own)
+    names: Counter[str] = Counter()
+    shapes: Counter[str] = Counter()
+    for name, shape in stored.items():
         parts = name.split(".")
         for begin in range(len(parts)):
-            if ".".join(parts[begin:]) in own:
-                found[".".join((*parts[:begin], ""))] += 1
-    prefix, count = max(found.items(), key=lambda item: item[1], default=("", 0))
-    return prefix if count > max(len(own) / 2, found[""]) else ""
+            bare = ".".join(parts[begin:])
+            if bare in own and not is_counter(bare):
+                prefix = ".".join((*parts[:begin], ""))
+                names[prefix] += 1
+                shapes[prefix] += own[bare] == shape
+    best = max(names, key=lambda prefix: (names[prefix], shapes[prefix]), default="")
+    return best if names[best] > max(number / 2, names[""]) else ""

@@ -43,8 +43,9 @@ def saved_preprocessing(path: str | os.PathLike[str]) -> Preprocessing | None:
 def find_preprocessing(name: str, weights: str | os.PathLike[str]) -> Preprocessing | None:
     """The normalization that belongs to weights.
 
-    In this order: what the file itself holds, see `saved_preprocessing`; of torchvision's networks what torchvision says of the published weights, by their name or
-    the name of the published file; of timm's networks their `pretrained_cfg`, for files, too.
+    In this order: what the file itself holds, see `saved_preprocessing`; of torchvision's networks what
+    torchvision says of the published weights, by their name or the name of the published file; of timm's
+    networks their `pretrained_cfg`, for files, too.
 
     Args:
         name, weights: as for `create`.

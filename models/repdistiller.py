@@ -34,7 +34,7 @@ def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
     state = without_normalization(read_weights(path))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
         misfits = {
-            name: len(_shapes(own, ends).items() ^ _shapes(fit_names(state, own.keys()).state, ends).items())
+            name: len(_shapes(own, ends).items() ^ _shapes(fit_names(state, own).state, ends).items())
             for name, (own, ends) in _published().items()
         }
         nearest = sorted(NETWORKS, key=lambda name: misfits[name])
@@ -67,7 +67,7 @@ def _shapes(state: Mapping[str, Tensor], ends: Ends) -> dict[str, tuple[int, ...
 def _build(name: str, state: Mapping[str, Tensor]) -> nn.Module:
     """The named network with the input channels and the classes of the state."""
     own, ends = _published()[name]
-    state = fit_names(state, own.keys()).state
+    state = fit_names(state, own).state
     stem, head = state.get(f"{ends.stems[0]}.weight"), state.get(f"{ends.head}.weight")
     return NETWORKS[name](
         num_classes=100 if head is None or head.ndim != 2 else head.shape[0],

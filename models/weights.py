@@ -86,7 +86,7 @@ def load_state(
 
 def fit_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
     """The state under the module's own names, as far as it has them; see `load_state`."""
-    fitted, prefix, left_out = fit_names(state, module.state_dict().keys())
+    fitted, prefix, left_out = fit_names(state, module.state_dict())
     if left_out:
         warnings.warn(
             f"{source}: what is under {prefix!r} is loaded into {type(module).__name__}"
