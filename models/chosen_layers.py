@@ -28,7 +28,7 @@ class ChosenLayers(Wrapper):
 
     Raises:
         ValueError: no layer, a name that the network does not have, or in the forward a number that it does
-            not have, or an output that is no map.
+            not have, an output that is no map, or one that a later layer changes in place.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[int | str]) -> None:
@@ -81,7 +81,10 @@ class ChosenLayers(Wrapper):
         return Outputs(outputs.logits, maps, outputs.embedding, before)
 
     def _map(self, seen: Seen, layer: str, x: Tensor) -> Tensor:
-        output = take(seen, layer, self._inner)
+        try:
+            output = take(seen, layer, self._inner)
+        except RuntimeError as error:  # a setting is wrong, not the program
+            raise ValueError(str(error)) from error
         if isinstance(self.network, TimmNetwork):
             return self.network.as_map(output, layer, x)
         if output.ndim != 4:

@@ -88,8 +88,8 @@ def fit_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Fitted:
 
 
 def _prefix(stored: Mapping[str, Size], own: Mapping[str, Size]) -> str:
-    """The prefix under which most of a network's names are stored, of several the one with most of the shapes,
-    then the first; "" for less than half of the names."""
+    """The prefix with most of a network's names, of several the one with most of its shapes, of these the
+    first; "" for less than half of the names."""
     number = sum(not is_counter(name) for name in own)
     names: Counter[str] = Counter()
     shapes: Counter[str] = Counter()
