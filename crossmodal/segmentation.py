@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..data import PairedAugment, PairedTensors, Statistics, read_in_order, read_rows, select, subset
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import SegmentationEvaluator
-from ..models import PyramidSegmenter, Segmenter, create
+from ..models import PyramidSegmenter, Segmenter, create, has_classifier
 from ..transfer import (
     Own,
     Pipeline,
@@ -88,16 +88,19 @@ class SegmentationPipeline(Pipeline):
                 "--teacher.no-labels"
             )
         config, modality = self.config.teacher, self.config.teacher.modality_of(number)
+        name, weights = config.architecture_of(number), config.weights_of(number)
+        classes = None if config.labels or not has_classifier(name) else config.classes
         network: nn.Module = create(
-            config.architecture_of(number), num_classes=None if config.labels else config.classes,
-            in_channels=len(self.data.statistics.mean[modality]), weights=config.weights_of(number),
-            new_head=config.labels,
+            name, num_classes=classes, in_channels=len(self.data.statistics.mean[modality]), weights=weights,
+            new_head=config.labels, layers=config.layers_of(number),
         )  # fmt: skip
         if config.labels:
             network = PyramidSegmenter(
                 network, self.samples.num_classes, input_size=self.data.shape(modality), width=config.width
             )
-        statistics = normalize_by(config.normalization_of(number), self.data.statistics, modality)
+        statistics = normalize_by(
+            config.normalization_of(number), self.data.statistics, modality, network=name, weights=weights
+        )
         return with_normalization(network, statistics, modality)
 
     def trains_teacher(self, number: int) -> bool:

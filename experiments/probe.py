@@ -22,7 +22,7 @@ from crdkit.data import ImagesConfig
 from crdkit.experiments.report_probe import Row
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from crdkit.data import ImageSplits, Statistics
     from crdkit.engine import Accelerator
@@ -55,7 +55,8 @@ class ProbeRun:
     """Draw the test images' features in the plane."""
     statistics: Path | None = None
     """Mean and deviation that the networks were trained with, as `Statistics.save` writes them. Absent: those
-    in the weights or in `training/` beside them, else measured on this data's training split."""
+    in the weights or in `training/` beside them, else those that torchvision or timm says of published
+    weights, else measured on this data's training split."""
     seed: int = 0
     """Seed of the held-out part, of the order in `sgd`, and of `random` weights."""
     batch_size: int = 128
@@ -141,37 +142,31 @@ def load_network(row: Row, config: ProbeRun, measured: Callable[[], Statistics])
     import torch
 
     from crdkit.data import Statistics
-    from crdkit.models import create, read_weights
+    from crdkit.models import create, find_preprocessing, saved_preprocessing
     from crdkit.transfer import with_normalization
 
     torch.manual_seed(config.seed + row.number)
-    found, source = None, ""
-    if row.weights == "random":
-        encoder: nn.Module = create(row.network, num_classes=None)
-    else:
-        encoder = create(row.network, num_classes=None, weights=row.weights)
-        found, source = saved_statistics(read_weights(row.weights)), "in the weights"
-        beside = Path(row.weights).parent / "training" / MODEL
-        if found is None and beside.is_file():
-            found, source = saved_statistics(read_weights(beside)), "in training/ beside the weights"
+    weights = None if row.weights == "random" else row.weights
+    encoder = create(row.network, num_classes=None, weights=weights)
     if config.statistics is not None:
         found, source = Statistics.load(config.statistics), f"given, {config.statistics.name}"
-    elif found is None:
+        return with_normalization(encoder, found, "rgb"), source
+    own, source = None, ""
+    if weights is not None:
+        beside = Path(weights).parent / "training" / MODEL
+        own, source = saved_preprocessing(weights), "in the weights"
+        if own is None and beside.is_file():
+            own, source = saved_preprocessing(beside), "in training/ beside the weights"
+        if own is None:
+            own = find_preprocessing(row.network, weights)
+            source = "" if own is None else own.source
+    if own is not None:
+        found = Statistics(mean={"rgb": own.mean}, std={"rgb": own.std})
+    else:
         found, source = measured(), "measured on this training split"
         if config.data.mean is not None:
             source = "given, --data.mean and --data.std"
     return with_normalization(encoder, found, "rgb"), source
-
-
-def saved_statistics(state: dict[str, Tensor]) -> Statistics | None:
-    """Those of a `Normalized` network's weights, also of earlier releases; None for others."""
-    from crdkit.data import Statistics
-
-    for module in ("normalize", "normalise"):
-        if {f"{module}.mean", f"{module}.std"} <= state.keys():
-            mean, std = (tuple(state[f"{module}.{name}"].flatten().tolist()) for name in ("mean", "std"))
-            return Statistics(mean={"rgb": mean}, std={"rgb": std})
-    return None
 
 
 def judge(

@@ -1,15 +1,18 @@
-from .classifiers import create
+from .chosen_layers import ChosenLayers
+from .classifiers import create, has_classifier
 from .depth_cnn import DepthCNN
 from .feature_extractor import FeatureExtractor
 from .frozen import Frozen, evaluating, freeze
 from .measure import Dimensions, measure
 from .normalized import Normalized
 from .outputs import Outputs, from_parts, take_parts
+from .preprocessing import Preprocessing, find_preprocessing, saved_preprocessing
 from .repdistiller import load_repdistiller
 from .segmentation import PyramidSegmenter, SegmentationHead, Segmenter
 from .weights import LoadReport, load_state, load_weights, read_weights, save_weights
 
 __all__ = [
+    "ChosenLayers",
     "DepthCNN",
     "Dimensions",
     "FeatureExtractor",
@@ -17,18 +20,22 @@ __all__ = [
     "LoadReport",
     "Normalized",
     "Outputs",
+    "Preprocessing",
     "PyramidSegmenter",
     "SegmentationHead",
     "Segmenter",
     "create",
     "evaluating",
+    "find_preprocessing",
     "freeze",
     "from_parts",
+    "has_classifier",
     "load_repdistiller",
     "load_state",
     "load_weights",
     "measure",
     "read_weights",
     "save_weights",
+    "saved_preprocessing",
     "take_parts",
 ]

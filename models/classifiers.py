@@ -1,23 +1,23 @@
 """Classifiers by name, as networks that return `Outputs`."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..common import nearest
 from . import timm_networks, torchvision_networks
 from .alexnet import AlexNetSmall
+from .chosen_layers import ChosenLayers
 from .cifar import NETWORKS
 from .depth_cnn import DepthCNN
 from .feature_extractor import Wrapper
 from .surgery import Ends, find_ends, load_adapted
-from .weights import read_weights
+from .weights import is_file_name, read_weights
 
 DEPTH: Mapping[str, Callable[..., nn.Module]] = {
     "depth_cnn": DepthCNN,
@@ -36,11 +36,13 @@ def create(
     in_channels: int = 3,
     weights: str | os.PathLike[str] | None = None,
     new_head: bool = True,
+    layers: Sequence[int | str] | None = None,
 ) -> nn.Module:
     """Builds a classifier that returns `Outputs`.
 
     Of torchvision's, the maps are the last output at each resolution, from the stem on, and the embedding is
-    the average of the last map; of timm's, the maps are its own features and the embedding is what the
+    the average of the last map; of timm's, the maps are its own features (of a vision transformer the patch
+    tokens after each block, for images of any size that its patches fill) and the embedding is what the
     classifier reads. Both hold the library's module as `.network`. The CIFAR networks say theirs in
     `crdkit.models.cifar`, and give preactivations, too. Whatever the library, the `state_dict` has its own
     names, so that files of `save_weights` fit the bare module as well.
@@ -58,9 +60,11 @@ def create(
             adapted: each input channel gets the sum of the old kernels over their channels, divided by
             `in_channels`. An image with all channels equal then answers as a gray image did before.
         weights: None for random ones; the path of a `.safetensors` or `torch.save` file with this network's
-            weights; or of torchvision's, "imagenet" for the first published set, or a set's own name such as
-            "IMAGENET1K_V2" (downloaded once, into torch's cache).
+            weights, see `read_weights`; or of torchvision's and timm's, "imagenet" for the first published
+            set, or a set's own name such as "IMAGENET1K_V2" and "a1_in1k" (downloaded once, into the
+            library's cache). How their input is normalized: `find_preprocessing`.
         new_head: whether weights of other classes are taken, their last layer drawn anew, or refused.
+        layers: which maps it gives, see `ChosenLayers`; its own if absent.
 
     Raises:
         ValueError: for an unknown name (the nearest are suggested), a network without feature maps, weights
@@ -74,19 +78,32 @@ def create(
     if in_channels < 1:
         raise ValueError(f"in_channels must be at least 1, got {in_channels}")
     if weights is None:
-        return _build(library, bare, num_classes, in_channels)[0]
-
-    if library == "torchvision":
-        state, source = torchvision_networks.find_weights(bare, weights)
-    elif Path(weights).suffix or os.sep in os.fspath(weights):
-        state, source = read_weights(weights), os.fspath(weights)
+        network = _build(library, bare, num_classes, in_channels)[0]
     else:
-        raise ValueError(f"no weights {weights!r} for {name}: give a file's path")
-    with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
-        network, ends = _build(library, bare, num_classes, in_channels)
-    inner = network.network if isinstance(network, Wrapper) else network
-    load_adapted(inner, state, ends, source=source, new_head=new_head)
-    return network
+        state, source = _find_weights(library, name, weights)
+        with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
+            network, ends = _build(library, bare, num_classes, in_channels)
+        inner = network.network if isinstance(network, Wrapper) else network
+        load_adapted(inner, state, ends, source=source, new_head=new_head)
+    return network if layers is None else ChosenLayers(network, layers)
+
+
+def _find_weights(library: str, name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
+    """The named tensors that `weights` of `create` stands for, and their origin for messages."""
+    bare = name.rpartition("/")[2]
+    if library == "torchvision":
+        return torchvision_networks.find_weights(bare, weights)
+    if library == "timm":
+        return timm_networks.find_weights(bare, weights)
+    if is_file_name(weights):
+        return read_weights(weights), os.fspath(weights)
+    raise ValueError(f"no weights {weights!r} for {name}: give a file's path")
+
+
+def has_classifier(name: str) -> bool:
+    """Whether the published weights of a network have a classifier: those of timm's DINO have none."""
+    library, bare = _find(name)
+    return library != "timm" or timm_networks.has_classifier(bare)
 
 
 def _build(

@@ -1,6 +1,7 @@
 """Any module as a network that returns `Outputs`, through its named layers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,6 +10,9 @@ from torch.utils.hooks import RemovableHandle
 
 from ..common import nearest
 from .outputs import Outputs
+
+Seen = dict[str, tuple[Tensor, int]]
+"""A layer's name to its last output and the output's version then, to notice changes in place."""
 
 
 class Wrapper(nn.Module):
@@ -84,17 +88,9 @@ class FeatureExtractor(Wrapper):
 
     def forward(self, x: Tensor) -> Outputs:
         """Runs the module on x and returns `Outputs` of the named layers."""
-        # name -> the layer's last output and its version then, to notice changes in place
-        seen: dict[str, tuple[Tensor, int]] = {}
-        names = dict.fromkeys(
-            n for n in (*self.map_names, self.embedding_name, self.logits_name) if n is not None
-        )
-        handles = [_observe(self.network.get_submodule(name), name, seen) for name in names]
-        try:
+        names = (*self.map_names, self.embedding_name, self.logits_name)
+        with observing(self.network, [name for name in names if name is not None]) as seen:
             self.network(x)
-        finally:
-            for handle in handles:
-                handle.remove()
 
         maps = tuple(self._get(seen, name) for name in self.map_names)
         for name, m in zip(self.map_names, maps, strict=True):
@@ -111,20 +107,37 @@ class FeatureExtractor(Wrapper):
         logits = None if self.logits_name is None else self._get(seen, self.logits_name)
         return Outputs(logits, maps, embedding)
 
-    def _get(self, seen: dict[str, tuple[Tensor, int]], name: str) -> Tensor:
-        layer = f"layer '{name}'" if name else "the module"
-        if name not in seen:
-            raise RuntimeError(f"{layer} of {type(self.network).__name__} gave no tensor in this forward")
-        output, version = seen[name]
-        if not self.accept_overwritten and _version(output) != version:
-            raise RuntimeError(
-                f"the output of {layer} was changed in place by a later layer (an activation with "
-                "inplace=True?); name that later layer, or switch its inplace off"
-            )
-        return output
+    def _get(self, seen: Seen, name: str) -> Tensor:
+        return take(seen, name, self.network, accept_overwritten=self.accept_overwritten)
 
 
-def _observe(layer: nn.Module, name: str, seen: dict[str, tuple[Tensor, int]]) -> RemovableHandle:
+@contextmanager
+def observing(network: nn.Module, names: Iterable[str]) -> Iterator[Seen]:
+    """Inside, the layers' outputs are noted; afterwards no hook stays behind."""
+    seen: Seen = {}
+    handles = [_observe(network.get_submodule(name), name, seen) for name in dict.fromkeys(names)]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def take(seen: Seen, name: str, network: nn.Module, *, accept_overwritten: bool = False) -> Tensor:
+    """The last output of a layer that was observed; see `FeatureExtractor` for its `RuntimeError`."""
+    layer = f"layer '{name}'" if name else "the module"
+    if name not in seen:
+        raise RuntimeError(f"{layer} of {type(network).__name__} gave no tensor in this forward")
+    output, version = seen[name]
+    if not accept_overwritten and _version(output) != version:
+        raise RuntimeError(
+            f"the output of {layer} was changed in place by a later layer (an activation with "
+            "inplace=True?); name that later layer, or switch its inplace off"
+        )
+    return output
+
+
+def _observe(layer: nn.Module, name: str, seen: Seen) -> RemovableHandle:
     def hook(_module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor):
             seen[name] = (output, _version(output))

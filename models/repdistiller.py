@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .cifar import NETWORKS
-from .surgery import Ends, find_ends
+from .names import fit_names, is_counter
+from .surgery import Ends, find_ends, without_normalization
 from .weights import load_state, read_weights
 
 
@@ -19,8 +20,8 @@ def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
     layer. Files of `create`'s CIFAR networks are taken, too.
 
     Args:
-        path: a `.pth` file with the weights under "model", beside the epoch and the accuracy. It is read
-            without running code; see `read_weights`.
+        path: a `.pth` file with the weights under "model", beside the epoch and the accuracy, or another that
+            `read_weights` and `load_state` take. It is read without running code.
 
     Returns:
         The network in eval mode, on the CPU; it returns `Outputs`.
@@ -30,11 +31,11 @@ def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
         ValueError: the file cannot be read safely, or holds another network: the nearest are named, and what
             differs from the first of them.
     """
-    state = read_weights(path)
+    state = without_normalization(read_weights(path))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
         misfits = {
-            name: len(_shapes(network.state_dict(), ends).items() ^ _shapes(state, ends).items())
-            for name, (network, ends) in _published().items()
+            name: len(_shapes(own, ends).items() ^ _shapes(fit_names(state, own).state, ends).items())
+            for name, (own, ends) in _published().items()
         }
         nearest = sorted(NETWORKS, key=lambda name: misfits[name])
         network = _build(nearest[0], state)
@@ -47,25 +48,26 @@ def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
 
 
 @cache
-def _published() -> dict[str, tuple[nn.Module, Ends]]:
-    """The networks without storage, and their ends."""
+def _published() -> dict[str, tuple[dict[str, Tensor], Ends]]:
+    """The states of the networks, without storage, and their ends."""
     with torch.device("meta"):
         networks = {name: make() for name, make in NETWORKS.items()}
-    return {name: (network, find_ends(network)) for name, network in networks.items()}
+    return {name: (network.state_dict(), find_ends(network)) for name, network in networks.items()}
 
 
 def _shapes(state: Mapping[str, Tensor], ends: Ends) -> dict[str, tuple[int, ...]]:
-    """Names and shapes, without the axes of the input channels and of the classes."""
+    """Names and shapes of weights, without the axes of the input channels and of the classes."""
     free = {f"{ends.stems[0]}.weight": 1, f"{ends.head}.weight": 0, f"{ends.head}.bias": 0}
     return {
         name: tuple(length for axis, length in enumerate(tensor.shape) if axis != free.get(name))
-        for name, tensor in state.items()
-    }
+        for name, tensor in state.items() if not is_counter(name)
+    }  # fmt: skip
 
 
 def _build(name: str, state: Mapping[str, Tensor]) -> nn.Module:
     """The named network with the input channels and the classes of the state."""
-    _, ends = _published()[name]
+    own, ends = _published()[name]
+    state = fit_names(state, own).state
     stem, head = state.get(f"{ends.stems[0]}.weight"), state.get(f"{ends.head}.weight")
     return NETWORKS[name](
         num_classes=100 if head is None or head.ndim != 2 else head.shape[0],

@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .weights import load_state
+from .weights import fit_state, load_state
+
+NORMALIZATIONS = ("normalize.", "normalise.")
+"""Where `Normalized` keeps its figures, of earlier releases, too."""
 
 
 class Ends(NamedTuple):
@@ -30,12 +33,9 @@ def find_ends(network: nn.Module) -> Ends:
     return Ends((stem,), head, head.split(".")[0])
 
 
-def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a network that were saved bare, or with a wrapper or a normalization around it."""
-    bare = {name: x for name, x in state.items() if not name.startswith(("normalize.", "normalise."))}
-    while bare and all(name.startswith("network.") for name in bare):
-        bare = {name.removeprefix("network."): tensor for name, tensor in bare.items()}
-    return bare
+def without_normalization(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without the figures of a normalization that was saved with them."""
+    return {name: x for name, x in state.items() if not name.startswith(NORMALIZATIONS)}
 
 
 def load_adapted(
@@ -44,14 +44,14 @@ def load_adapted(
     """Loads weights as `load_state` does, and fits them to the network's input channels and classes.
 
     A stem of other input channels gets the sum of the old kernels over theirs, divided by its own number. A
-    head of other classes is drawn anew; so is the whole classifier where the weights have none, and theirs
-    is left out where the network has none.
+    head of other classes is drawn anew; so is the whole classifier if the weights have none, or one of other
+    layers, and theirs is left out if the network has none.
 
     Raises:
         ValueError: the rest does not fit, see `load_weights`; or without `new_head` the classes differ.
     """
-    state = unwrapped(state)
     own = network.state_dict()
+    state = fit_state(network, without_normalization(state), source=source)
     for stem in ends.stems:
         old, new = state.get(f"{stem}.weight"), own.get(f"{stem}.weight")
         if old is not None and new is not None and old.ndim == 4 and old.shape[1] != new.shape[1]:
@@ -64,8 +64,8 @@ def load_adapted(
         raise ValueError(f"{source} has {found}, {new.shape[0]} classes are needed")
     if new is None:
         state = _without(state, ends.classifier)
-    elif not any(name.startswith(f"{ends.classifier}.") for name in state):
-        state |= _drawn(network, ends.classifier)
+    elif not any(name.startswith(f"{ends.classifier}.") and name in own for name in state):
+        state = _without(state, ends.classifier) | _drawn(network, ends.classifier)
     elif old is not None and old.shape[0] != new.shape[0]:
         state = _without(state, ends.head) | _drawn(network, ends.head)
     load_state(network, state, source=source)

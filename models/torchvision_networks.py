@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .checkpoints import split_entry
 from .feature_extractor import FeatureExtractor
 from .surgery import Ends, find_ends
-from .weights import read_weights
+from .weights import is_file_name, read_weights
 
 # Their training forward returns a tuple with auxiliary logits, which is no classifier's output.
 _AUXILIARY = ("googlenet", "inception_v3")
@@ -50,7 +51,7 @@ def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, 
     wanted = "IMAGENET1K_V1" if weights == "imagenet" else os.fspath(weights)
     if wanted in sets.__members__:
         state, source = _download(sets[wanted]), f"torchvision's {name} {wanted}"
-    elif weights == "imagenet" or not (Path(wanted).suffix or os.sep in wanted):
+    elif not is_file_name(wanted):
         raise ValueError(
             f"no weights {wanted!r} for {name}: give one of {', '.join(sets.__members__)} or a file's path"
         )
@@ -59,6 +60,18 @@ def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, 
     if name.startswith("densenet"):  # published before module names could not hold a dot
         state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): t for key, t in state.items()}
     return state, source
+
+
+def describe(name: str, weights: str) -> Any:
+    """torchvision's entry of published weights, by their name or their file's; None for other files."""
+    from torchvision.models import get_model_weights
+
+    sets = get_model_weights(name)
+    wanted = "IMAGENET1K_V1" if weights == "imagenet" else weights
+    if wanted in sets.__members__:
+        return sets[wanted]
+    published = {entry.url.rsplit("/", 1)[-1]: entry for entry in sets}
+    return published.get(split_entry(weights)[0].name)
 
 
 def _download(entry: Any) -> dict[str, Tensor]:

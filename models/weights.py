@@ -1,21 +1,18 @@
 """Weights to and from files, without ever running what a file holds."""
 
-import argparse
 import os
-import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..common import atomically
-
-# Published checkpoints put the weights beside the epoch and the accuracy, under one of these.
-_CONTAINERS = ("state_dict", "model", "model_state_dict", "weights")
+from .checkpoints import find_state, read_file, split_entry
+from .names import fit_names, is_counter, unwrap_all, without_wrappers
 
 
 class LoadReport(NamedTuple):
@@ -51,13 +48,23 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str], *, strict: boo
 def load_state(
     module: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True, source: str = "the state"
 ) -> LoadReport:
-    """Loads named tensors into a module as `load_weights` does; `source` names them in messages."""
+    """Loads named tensors into a module as `load_weights` does; `source` names them in messages.
+
+    What stands before the module's own names in those of the state comes off: a wrapper's (`module.`,
+    `_orig_mod.`) at any depth, and one prefix, such as `backbone.` or `encoder_q.`, under which the state has
+    most of the module's names. Other entries of such a state are left out with a warning. Counts (of batches,
+    averaged models, a profiler's operations) may be missing or too many.
+    """
     own = module.state_dict()
+    state = fit_state(module, state, source=source)
     unexpected = tuple(name for name in state if name not in own)
     mismatched = tuple(name for name in state if name in own and state[name].shape != own[name].shape)
     # A tensor under several names is stored under one of them.
     arrived = {_identity(own[name]) for name in state if name in own}
-    missing = tuple(name for name in own if name not in state and _identity(own[name]) not in arrived)
+    missing = tuple(
+        name for name in own
+        if name not in state and _identity(own[name]) not in arrived and not is_counter(name)
+    )  # fmt: skip
     fitting = {name: t for name, t in state.items() if name in own and name not in mismatched}
     shapes = [f"{n} {tuple(state[n].shape)} where the module has {tuple(own[n].shape)}" for n in mismatched]
     if strict and (missing or unexpected or mismatched):
@@ -77,41 +84,55 @@ def load_state(
     return LoadReport(missing, unexpected, mismatched)
 
 
+def fit_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+    """The state under the module's own names, as far as it has them; see `load_state`."""
+    fitted, prefix, left_out = fit_names(state, module.state_dict())
+    if left_out:
+        warnings.warn(
+            f"{source}: what is under {prefix!r} is loaded into {type(module).__name__}"
+            f"{_listed('left out', left_out, 4)}",
+            stacklevel=2,
+        )
+    return fitted
+
+
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Reads named tensors from a `.safetensors` file, or from one that `torch.save` wrote.
 
-    A pickle is read with `weights_only=True`: code in it is refused, never run. Weights that lie inside a
-    dictionary under "state_dict" or "model" are found, and the "module." that DDP puts before each name is
-    taken off.
+    A pickle is read with `weights_only=True`: code in it is refused, never run. Plain values beside the
+    weights (numbers, NumPy's too, paths, arguments) are passed over. Weights that lie inside a dictionary
+    ("state_dict", "model", "net", …, or one of its own inside these) are found; of several sets one is read,
+    and a warning says which. What DDP and torch.compile put before each name is taken off.
+
+    Args:
+        path: the file; `FILE#ENTRY` reads one entry of it, such as `FILE#model_ema` or `FILE#model.encoder`,
+            or the names that begin with it, `FILE#encoder_k`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is broken, holds objects other than tensors, or no weights.
+        ValueError: the file is broken, holds objects that are neither tensors nor plain (they are named), or
+            no weights.
     """
-    path = Path(path)
+    path, entry = split_entry(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
-    content: object
-    if path.suffix == ".safetensors":
-        try:
-            content = load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is no whole safetensors file: {error}") from error
-    else:
-        try:
-            # Training scripts put their arguments beside the weights: attributes and no code.
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            # The first line says what was found; the rest advises to switch the check off.
-            found = str(error).splitlines()[0]
-            raise ValueError(
-                f"{path} is refused: it is no weights file, or holds objects other than tensors, and reading "
-                f"those would run code ({found}). Trusted files: save them as safetensors first"
-            ) from error
-        except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-            raise ValueError(f"{path} cannot be read as weights (cut off or damaged?): {error}") from error
-    return _tensors(content, path)
+    found, begin = find_state(read_file(path), path, entry)
+    state = unwrap_all(found)
+    if not begin:
+        return state
+    begin = f"{without_wrappers(begin)}."
+    chosen = {name.removeprefix(begin): t for name, t in state.items() if name.startswith(begin)}
+    if not chosen:
+        begins = dict.fromkeys(name.split(".", 1)[0] for name in state)
+        raise ValueError(
+            f"{path} has no weights called {entry!r}; they begin with {', '.join([*begins][:8])}"
+        )
+    return chosen
+
+
+def is_file_name(weights: str | os.PathLike[str]) -> bool:
+    """Whether `weights` of `create` is a file's path and not the name of published weights."""
+    return bool(Path(weights).suffix) or os.sep in os.fspath(weights)
 
 
 def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -147,20 +168,6 @@ def _identity(tensor: Tensor) -> tuple[object, ...]:
     if tensor.numel() == 0 or tensor.is_meta:
         return (id(tensor),)
     return (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-
-
-def _tensors(content: object, path: Path) -> dict[str, Tensor]:
-    for key in _CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"{path} holds {type(content).__name__}, where named tensors are needed")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(f"{path}: entry {name!r} is {type(value).__name__}, where tensors are needed")
-    prefix = "module." if all(name.startswith("module.") for name in content) else ""
-    return {name.removeprefix(prefix): value for name, value in content.items()}
 
 
 def _listed(title: str, names: Iterable[str], limit: int = 8) -> str:

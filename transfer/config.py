@@ -1,5 +1,6 @@
 """What a person can set for a transfer, the same in every pipeline; imports no torch."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 class TeachersConfig:
     """Stage 1: one teacher or several, trained here or read from files.
 
-    The four lists are taken in turn: with `--teacher.number 4` and two architectures, teachers 0 and 2 have
+    The lists are taken in turn: with `--teacher.number 4` and two architectures, teachers 0 and 2 have
     the first. Two teachers of two modalities are `--teacher.modality rgb depth --teacher.architecture
     resnet18 depth_cnn`.
     """
@@ -24,11 +25,16 @@ class TeachersConfig:
     architecture: tuple[str, ...] = ("resnet32x4",)
     """Any names that `crdkit.models.create` takes."""
     weights: tuple[str, ...] = ()
-    """For each teacher a file with its weights (a published .pth, too), torchvision's `imagenet`, or `none`
-    to train it here; all are trained here if absent."""
-    normalization: tuple[str, ...] = ("data",)
-    """For each teacher the mean and deviation that its input is normalized with: `data` (measured on the
-    training split), `imagenet`, `half` (0.5 and 0.5), `none`, or numbers: `0.5,0.4,0.4/0.2,0.2,0.2`."""
+    """For each teacher a file with its weights (a published .pth, too; `FILE#model_ema` for one entry of it),
+    torchvision's or timm's `imagenet`, or `none` to train it here; all are trained here if absent."""
+    normalization: tuple[str, ...] = ("own",)
+    """For each teacher the mean and deviation that its input is normalized with: `own` (those of its weights
+    if the file, torchvision or timm says them, else `data`), `data` (measured on the training split),
+    `imagenet`, `half` (0.5 and 0.5), `none`, or numbers: `0.5,0.4,0.4/0.2,0.2,0.2`."""
+    layers: tuple[str, ...] = ("all",)
+    """For each teacher the layers whose maps it teaches: numbers of its maps (-1 is the last, 5 of a vision
+    transformer its sixth block) or names of layers, with commas between, such as `2,-1` or `blocks.8,norm`;
+    or `all`."""
     number: int | None = None
     """Teachers; as many as the longest of the lists if absent."""
     differ_by: Literal["seed", "bootstrap", "snapshots"] = "seed"
@@ -41,8 +47,8 @@ class TeachersConfig:
     """Optimization of a teacher that is trained here."""
 
     def __post_init__(self) -> None:
-        if not (self.modality and self.architecture and self.normalization):
-            raise ValueError("teacher.modality, .architecture and .normalization need a name each")
+        if not (self.modality and self.architecture and self.normalization and self.layers):
+            raise ValueError("teacher.modality, .architecture, .normalization and .layers need a name each")
         if self.number is not None and self.number < 1:
             raise ValueError(f"teacher.number must be at least 1, got {self.number}")
         if self.differ_by == "snapshots" and len({*self.architecture}) * len({*self.modality}) > 1:
@@ -50,7 +56,7 @@ class TeachersConfig:
 
     def __len__(self) -> int:
         """How many teachers there are."""
-        lists = (self.modality, self.architecture, self.weights, self.normalization)
+        lists = (self.modality, self.architecture, self.weights, self.normalization, self.layers)
         return self.number or max(map(len, lists))
 
     def modality_of(self, number: int) -> str:
@@ -69,6 +75,13 @@ class TeachersConfig:
     def normalization_of(self, number: int) -> str:
         """The normalization of teacher `number`."""
         return self.normalization[number % len(self.normalization)]
+
+    def layers_of(self, number: int) -> tuple[int | str, ...] | None:
+        """The layers of teacher `number`, by their numbers or names; None for all of its maps."""
+        layers = self.layers[number % len(self.layers)]
+        if layers == "all":
+            return None
+        return tuple(int(part) if re.fullmatch(r"-?\d+", part) else part for part in layers.split(","))
 
 
 @dataclass(frozen=True)

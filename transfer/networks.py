@@ -1,14 +1,15 @@
 """Networks of a pipeline: by name, behind the normalization of their modality, or a caller's own."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TypedDict
 
 import torch
 from torch import nn
 
-from ..data import Normalize, Statistics
+from ..data import Normalize, Statistics, rank_and_ranks
 from ..engine import OptimizerFactory, Schedule
-from ..models import Normalized, create
+from ..models import Normalized, create, find_preprocessing
 from .targets import Teacher
 
 Network = nn.Module | Callable[[], nn.Module]
@@ -50,26 +51,44 @@ def make_network(
     num_classes: int | None,
     weights: str | None = None,
     new_head: bool = True,
-    normalization: str = "data",
+    normalization: str = "own",
+    layers: Sequence[int | str] | None = None,
 ) -> Normalized:
     """A network by its name for a modality, its weights fresh or read.
 
     Args:
-        name, num_classes, weights, new_head: as for `crdkit.models.create`, whose errors it raises.
+        name, num_classes, weights, new_head, layers: as for `crdkit.models.create`, whose errors it raises.
         statistics: of the modality on the training split.
         normalization: as in `TeachersConfig`.
     """
     channels = len(statistics.mean[modality])
-    network = create(name, num_classes=num_classes, in_channels=channels, weights=weights, new_head=new_head)
-    return with_normalization(network, normalize_by(normalization, statistics, modality), modality)
+    network = create(
+        name, num_classes=num_classes, in_channels=channels, weights=weights, new_head=new_head, layers=layers
+    )
+    chosen = normalize_by(normalization, statistics, modality, network=name, weights=weights)
+    return with_normalization(network, chosen, modality)
 
 
-def normalize_by(normalization: str, statistics: Statistics, modality: str) -> Statistics:
+def normalize_by(
+    normalization: str,
+    statistics: Statistics,
+    modality: str,
+    *,
+    network: str = "",
+    weights: str | None = None,
+) -> Statistics:
     """The mean and the deviation that a setting names, for one modality.
+
+    Args:
+        normalization: as in `TeachersConfig`.
+        statistics: of the modality on the training split.
+        network, weights: a name and weights of `crdkit.models.create`, for `own`.
 
     Raises:
         ValueError: neither a known name nor numbers, or numbers for other channels.
     """
+    if normalization == "own":
+        return statistics if weights is None else _own(network, weights, statistics, modality)
     if normalization == "data":
         return statistics
     channels = len(statistics.mean[modality])
@@ -81,7 +100,7 @@ def normalize_by(normalization: str, statistics: Statistics, modality: str) -> S
         try:
             mean, std = (tuple(map(float, part.split(","))) for part in normalization.split("/"))
         except ValueError:
-            known = ", ".join(("data", "none", *NORMALIZATIONS))
+            known = ", ".join(("own", "data", "none", *NORMALIZATIONS))
             raise ValueError(
                 f"normalization must be one of {known}, or MEAN,…/STD,… such as 0.5,0.5,0.5/0.2,0.2,0.2; got "
                 f"{normalization!r}"
@@ -92,6 +111,31 @@ def normalize_by(normalization: str, statistics: Statistics, modality: str) -> S
             f"{modality} has {channels}"
         )
     return Statistics(mean={modality: mean}, std={modality: std})
+
+
+def _own(network: str, weights: str, statistics: Statistics, modality: str) -> Statistics:
+    """What weights were made with if anything says so and it is of such a modality, else of the data."""
+    found = find_preprocessing(network, weights)
+    if found is None:
+        return statistics
+    who = f"{network} with {weights}: {modality}"
+    channels = len(statistics.mean[modality])
+    if len(found.mean) != channels or found.modality not in (None, modality):
+        _tell(
+            f"{who} is normalized by the statistics of the data, as the weights' own are of "
+            f"{found.modality or f'{len(found.mean)} channels'}"
+        )
+        return statistics
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (found.mean, found.std))
+    _tell(f"{who} is normalized by mean {mean} and deviation {std}, from {found.source}")
+    return Statistics(mean={modality: found.mean}, std={modality: found.std})
+
+
+@cache
+def _tell(line: str) -> None:
+    """Print a line once, on the main process: a teacher is built for the dry steps, too."""
+    if rank_and_ranks()[0] == 0:
+        print(line, flush=True)
 
 
 def classifier_of(network: nn.Module) -> nn.Linear | None:

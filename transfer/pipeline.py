@@ -71,6 +71,7 @@ class Pipeline(ABC):
             config.architecture_of(number), config.modality_of(number), self.data.statistics,
             num_classes=self.teacher_classes, weights=config.weights_of(number),
             new_head=self.trains_teacher(number), normalization=config.normalization_of(number),
+            layers=config.layers_of(number),
         )  # fmt: skip
 
     def trains_teacher(self, number: int) -> bool:

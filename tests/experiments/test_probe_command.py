@@ -102,6 +102,20 @@ def test_every_kind_of_weights_is_a_row_of_the_table(place: Path) -> None:
     assert again.returncode == 1 and "out exists; name another --output" in again.stderr
 
 
+def test_published_weights_are_judged_with_their_own_normalization(place: Path) -> None:
+    from crdkit.experiments.probe import ProbeRun, load_network
+    from crdkit.experiments.report_probe import Row
+
+    published = place / "library" / "resnet18-f37072fd.pth"
+    published.parent.mkdir()
+    torch.save(create("resnet18", num_classes=7).state_dict(), published)
+    config = ProbeRun(("resnet18",), (str(published),), place / "out")
+    network, source = load_network(Row("row", 0, "resnet18", str(published)), config, lambda: pytest.fail())
+    assert isinstance(network, Normalized) and isinstance(network.normalize, Normalize)
+    assert network.normalize.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert "torchvision" in source
+
+
 def test_two_processes_share_the_rows_and_sgd_probes_a_layer(place: Path) -> None:
     layer = ("--layer", "1", "--grid", "2", "--probe", "sgd", "--neighbors", "3", "--precision", "bf16")
     rest = ("--weights", "a=bare", "b=bare", "random", "--statistics", "trained.json", "--output", "shared")

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from crdkit.models import create, measure, save_weights
+from crdkit.models import create, has_classifier, measure, save_weights
 
 
 def test_a_missing_timm_is_named(monkeypatch) -> None:
@@ -69,3 +69,65 @@ def test_names_and_networks_that_cannot_serve() -> None:
         ValueError, match=r"deit_tiny_distilled_patch16_224.*crdkit\.models\.FeatureExtractor"
     ):
         create("timm/deit_tiny_distilled_patch16_224")
+
+
+@pytest.mark.parametrize("name", ["test_vit", "resnet10t", "vit_tiny_patch16_224"])
+def test_dynamic_sizes_change_no_bit(name: str) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(3)
+    network = create(f"timm/{name}", num_classes=3).eval()
+    after = torch.get_rng_state()
+    torch.manual_seed(3)
+    plain = timm.create_model(name, num_classes=3).eval()
+    assert torch.equal(torch.get_rng_state(), after)
+    x = torch.rand(1, *plain.pretrained_cfg["input_size"])
+    with torch.no_grad():
+        assert torch.equal(network(x).logits, plain(x))
+
+
+def test_published_weights_come_from_timm(tmp_path, monkeypatch) -> None:
+    timm = pytest.importorskip("timm")
+    asked: list[str] = []
+    real = timm.create_model
+
+    def published(name: str, **chosen: object) -> torch.nn.Module:
+        if chosen.pop("pretrained", False):
+            asked.append(name)
+            torch.manual_seed(5)
+        return real(name, **chosen)
+
+    monkeypatch.setattr(timm, "create_model", published)
+    before = torch.get_rng_state()
+    encoder = create("timm/test_vit", num_classes=None, in_channels=1, weights="imagenet")
+    create("timm/test_vit", num_classes=None, weights="r160_in1k")
+    assert asked == ["test_vit.r160_in1k"] * 2
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    source = real("test_vit")
+    stem = source.patch_embed.proj.weight.sum(1, keepdim=True)
+    torch.testing.assert_close(encoder.network.patch_embed.proj.weight, stem)
+    assert torch.equal(encoder.network.blocks[0].mlp.fc1.weight, source.blocks[0].mlp.fc1.weight)
+    with pytest.raises(ValueError, match=r"'r999'.*timm/test_vit.*r160_in1k"):
+        create("timm/test_vit", weights="r999")
+    with pytest.raises(ValueError, match="timm/vit_wee_patch16_reg1_gap_256x"):
+        create("timm/vit_wee_patch16_reg1_gap_256x", weights="imagenet")
+
+
+def test_without_a_network_the_place_of_the_file_is_told(monkeypatch) -> None:
+    timm = pytest.importorskip("timm")
+    real = timm.create_model
+
+    def offline(name: str, **chosen: object) -> torch.nn.Module:
+        if chosen.get("pretrained"):
+            raise OSError("Name or service not known")
+        return real(name, **chosen)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ConnectionError, match=r"https://huggingface\.co/timm/test_vit\.r160_in1k"):
+        create("timm/test_vit", weights="imagenet")
+
+
+def test_names_of_weights_without_classifier() -> None:
+    pytest.importorskip("timm")
+    assert not has_classifier("timm/vit_small_patch14_dinov2")
+    assert has_classifier("timm/resnet18") and has_classifier("resnet18") and has_classifier("resnet8")
