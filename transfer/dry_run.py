@@ -97,9 +97,12 @@ def _teachers(pipeline: Pipeline) -> list[Teacher]:
     if pipeline.own_teachers is not None:
         return pipeline.own_teachers
     config = pipeline.config.teacher
-    first: dict[tuple[str, str, str | None], int] = {}
+    first: dict[tuple[object, ...], int] = {}
     for number in range(len(config)):
-        kind = config.architecture_of(number), config.modality_of(number), config.weights_of(number)
+        kind = (
+            config.architecture_of(number), config.modality_of(number), config.weights_of(number),
+            config.layers_of(number),
+        )  # fmt: skip
         first.setdefault(kind, number)
     numbers = list(first.values())
     return [pipeline.make_teacher(n) for n in numbers + numbers[: len(config) > len(numbers)]]
