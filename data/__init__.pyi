@@ -1,4 +1,4 @@
-from .base import PairedDataset
+from .base import PairedDataset, Sizes
 from .batch import IGNORE, Batch, BatchDataset, DataError, Sample, collate
 from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig
 from .datasets.cifar import CIFAR10, CIFAR100
@@ -12,7 +12,13 @@ from .datasets.paired_files import FolderPairs
 from .datasets.stl10 import STL10
 from .datasets.synthetic_rooms.rooms import SyntheticRooms
 from .datasets.tiny_imagenet import TinyImageNet
+from .encodings import Encoding, parse_encodings
+from .holes import readings
 from .in_memory import PairedTensors
+from .pairs.duplicates import near_duplicates
+from .pairs.groups import split_by_group
+from .pairs.label_maps import check_label_parts
+from .pairs.survey import Figures, resolve, survey
 from .reading import device_of, rank_and_ranks, read_in_order, read_rows
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits
@@ -40,6 +46,8 @@ __all__ = [
     "ColoredShapes",
     "DataError",
     "Digits",
+    "Encoding",
+    "Figures",
     "FolderPairs",
     "ImageAugment",
     "ImageAugmentConfig",
@@ -54,16 +62,24 @@ __all__ = [
     "PairedDataset",
     "PairedTensors",
     "Sample",
+    "Sizes",
     "Statistics",
     "SyntheticRooms",
     "TinyImageNet",
     "augment_images",
+    "check_label_parts",
     "collate",
     "device_of",
     "lab_modalities",
     "load_images",
     "load_splits",
+    "near_duplicates",
+    "parse_encodings",
     "rank_and_ranks",
     "read_in_order",
     "read_rows",
+    "readings",
+    "resolve",
+    "split_by_group",
+    "survey",
 ]
