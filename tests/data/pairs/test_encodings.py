@@ -67,18 +67,18 @@ def test_unknown_keys_and_values_are_refused_with_the_nearest(settings: list[str
 
 @pytest.mark.parametrize(
     "settings",
-    ["dept.unit=mm", "label.unit=mm", "depth.values=0,1", "depth.unit=raw", "depth.unit=color", "rgb.unit=raw",
-     "rgb.invalid=0"],
+    ["dept.unit=mm", "label.unit=mm", "depth.values=0,1", "depth.unit=raw", "depth.unit=color",
+     "rgb.unit=raw", "rgb.invalid=0"],
 )  # fmt: skip
 def test_what_a_modality_cannot_have_is_refused(tmp_path: Path, settings: str) -> None:
     with pytest.raises(ValueError):
-        FolderPairs(tmp_path, dict.fromkeys(("rgb", "depth", "label"), "."), encodings=parse_encodings([settings]))
+        FolderPairs(
+            tmp_path, dict.fromkeys(("rgb", "depth", "label"), "."), encodings=parse_encodings([settings])
+        )
 
 
 def test_settings_need_no_torch() -> None:
-    code = (
-        "import sys; from crdkit.data import parse_encodings as p; p(['a.unit=m']); assert 'torch' not in sys.modules"
-    )
+    code = "import sys, crdkit.data as d; d.parse_encodings(['a.unit=m']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -169,7 +169,9 @@ def test_clip_and_transforms(tmp_path: Path, write) -> None:
     np.testing.assert_allclose(got, np.log(1 + clipped), rtol=1e-6)
     got = read(tmp_path, "depth", "depth.unit=mm", "depth.transform=inverse")
     np.testing.assert_allclose(got, np.where(hole, 0, 1 / np.where(hole, 1, meters)), rtol=1e-6)
-    with pytest.raises(DataError, match="depth_scale"):  # millimeters taken for meters, before they are clipped
+    with pytest.raises(
+        DataError, match="depth_scale"
+    ):  # millimeters taken for meters, before they are clipped
         read(tmp_path, "depth", "depth.unit=m", "depth.clip=0,10")
     celsius = np.array([[-20.0, 0.0, 35.0, np.nan]], "f4")
     write("thermal/a.npy", celsius)
@@ -185,11 +187,13 @@ def test_one_channel_of_a_file(tmp_path: Path, write) -> None:
     picture = RNG.integers(0, 256, (6, 8, 4), "u1")
     write("both/a.png", picture)
     encodings = parse_encodings(["thermal.channel=3", "green.channel=1"])
-    dataset = FolderPairs(
-        tmp_path, {"rgb": "both", "thermal": "both", "green": "both"}, encodings=encodings
-    )
+    dataset = FolderPairs(tmp_path, {"rgb": "both", "thermal": "both", "green": "both"}, encodings=encodings)
     sample = dataset[0]
-    for name, channels in (("rgb", picture[..., :3]), ("thermal", picture[..., 3:]), ("green", picture[..., 1:2])):
+    for name, channels in (
+        ("rgb", picture[..., :3]),
+        ("thermal", picture[..., 3:]),
+        ("green", picture[..., 1:2]),
+    ):
         expected = torch.from_numpy(channels.transpose(2, 0, 1).astype("f4")) / 255
         torch.testing.assert_close(sample[name], expected)
     write("both/a.png", picture[..., :3])
@@ -236,6 +240,8 @@ def test_stored_values_of_labels_in_the_order_of_classes(tmp_path: Path, write) 
         read(tmp_path, "label", "label.invalid=65535")
     assert read(tmp_path, "label", "label.invalid=65535,300").tolist() == [255, 2, 255]
     with pytest.raises(ValueError, match="3"):
-        FolderPairs(tmp_path, {"label": "label"}, num_classes=2, encodings=parse_encodings(["label.values=0,1,2"]))
+        FolderPairs(
+            tmp_path, {"label": "label"}, num_classes=2, encodings=parse_encodings(["label.values=0,1,2"])
+        )
     with pytest.raises(DataError, match="256"):
         FolderPairs(tmp_path, {"label": "label"}, num_classes=256)
