@@ -81,8 +81,7 @@ class PairedDataset(Dataset[Sample], ABC):
 
     def _aligned(self, index: int, arrays: dict[str, Array]) -> dict[str, Array]:
         """The modalities with the aspect of the first, as their encodings say."""
-        reference = next(iter(arrays))
-        shape = arrays[reference].shape
+        reference, shape = self._reference(index, arrays)
         result = {}
         for name, array in arrays.items():
             encoding = self.encodings.get(name, Encoding())
@@ -91,7 +90,7 @@ class PairedDataset(Dataset[Sample], ABC):
             elif not same_aspect(array.shape, shape) and encoding.fit is not None:
                 array = fit_aspect(array, name, encoding.fit, shape)
             elif not same_aspect(array.shape, shape) and self.size is not None:
-                (h, w), (h_0, w_0) = array.shape[:2], shape[:2]
+                (h, w), (h_0, w_0) = array.shape[:2], (shape[0], shape[1])
                 raise DataError(
                     f"{self._where(index, name)} is {h}×{w} and {self._where(index, reference)} is "
                     f"{h_0}×{w_0}: two aspects, so pixels do not pair. Turn one if it lies on its side; "
@@ -99,6 +98,11 @@ class PairedDataset(Dataset[Sample], ABC):
                 )
             result[name] = array
         return result
+
+    def _reference(self, index: int, arrays: dict[str, Array]) -> tuple[str, tuple[int, ...]]:
+        """The modality that the others are aligned with, and its shape."""
+        name = next(iter(arrays))
+        return name, arrays[name].shape
 
     def _check(self, index: int, arrays: dict[str, Array]) -> None:
         """Ranges and sizes as they are stored: resizing could hide a wrong pixel."""

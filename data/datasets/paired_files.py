@@ -117,7 +117,7 @@ class FolderPairs(PairedDataset):
         The rest is as for a folder. Names of samples are the paths of the first modality.
         """
         path = Path(path)
-        found = read_table(path, modalities, split, None)
+        found = read_table(path, modalities, split, group)
         if group is None and any("group" in line for line in found.columns.values()):
             group = "group"
         encodings = with_depth_scale(encodings, depth_scale)
@@ -137,6 +137,8 @@ class FolderPairs(PairedDataset):
         group: str | None,
     ) -> None:
         self.root, self._files, self.unmatched = root, found.files, found.unmatched
+        self._everything = found.files  # what is not selected may still be the reference
+        self._first = next(iter(found.files))
         first = next(iter(found.files.values()))
         self.names = list(first) if split is None else _read_split(split)
         unknown = [name for name in self.names if name not in first]
@@ -174,9 +176,19 @@ class FolderPairs(PairedDataset):
         result._files = {name: self._files[name] for name in names}
         return result
 
+    def _reference(self, index: int, arrays: dict[str, Array]) -> tuple[str, tuple[int, ...]]:
+        """Also if the first modality was not selected, as long as another is fitted to it."""
+        name = self._first
+        fitted = any(e.fit or e.homography for n, e in self.encodings.items() if n in arrays)
+        if name in arrays or not fitted:
+            return super()._reference(index, arrays)
+        return name, self._load(index, name).shape
+
     def with_encodings(self, encodings: Mapping[str, Encoding]) -> "FolderPairs":
-        """The same files read by other encodings, such as those that `resolve` gave."""
-        _check_settings(encodings, None, self._files)
+        """The same files read by other encodings, such as those that `resolve` gave for all parts: those of
+        modalities that this one has not are left out."""
+        encodings = {name: encoding for name, encoding in encodings.items() if name in self._files}
+        _check_settings(encodings, None, self._everything)
         result = copy(self)
         PairedDataset.__init__(
             result,
@@ -191,13 +203,16 @@ class FolderPairs(PairedDataset):
 
     def stored(self, index: int, modality: str) -> Array:
         """The numbers that a file holds, (H, W[, C]), before their unit: of the chosen channel, if one is."""
-        path = self._files[modality][self.names[index]]
+        encoding = self.encodings.get(modality, Encoding())
+        return stored_numbers(self._load(index, modality), modality, encoding, self._where(index, modality))
+
+    def _load(self, index: int, modality: str) -> Array:
+        """A file's picture, (H, W[, C])."""
+        path = self._everything[modality][self.names[index]]
         encoding = self.encodings.get(modality, Encoding())
         if modality == "label" and path.suffix.lower() not in (".npy", ".npz"):
-            array = decode_label(np.fromfile(path, np.uint8), str(path))
-        else:
-            array = load_array(path, keep_alpha=encoding.channel is not None)
-        return stored_numbers(array, modality, encoding, str(path))
+            return decode_label(np.fromfile(path, np.uint8), str(path))
+        return load_array(path, keep_alpha=encoding.channel is not None)
 
     def _read(self, index: int) -> dict[str, Array]:
         one_thread_in_workers()
@@ -211,6 +226,9 @@ class FolderPairs(PairedDataset):
 
 def _check_settings(encodings: Mapping[str, Encoding], size: Sizes, modalities: Mapping[str, object]) -> None:
     check_encodings(encodings, modalities)
+    first = next(iter(modalities))
+    if first in encodings and (encodings[first].fit or encodings[first].homography):
+        raise ValueError(f"{first} is the first modality, which the others are aligned with: no fit for it")
     if isinstance(size, Mapping) and set(size) != set(modalities):
         odd = sorted(set(size) ^ set(modalities))
         raise ValueError(f"size by name must have each of {', '.join(modalities)} and no other; see {odd[0]}")

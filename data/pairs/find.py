@@ -118,7 +118,7 @@ def read_table(path: Path, modalities: Iterable[str] | None, split: str | None, 
     Args:
         modalities: the columns to use; None for all but `group` and `split`, those without an entry left out.
         split: only the lines whose column `split` has this value.
-        group: the column of the group, or None.
+        group: the column of the group, which is no modality; or something else.
 
     Raises:
         DataError: a file that is no table, columns that are missing, no line of the split; paths that are
@@ -126,8 +126,7 @@ def read_table(path: Path, modalities: Iterable[str] | None, split: str | None, 
     """
     lines = _lines(path)
     columns = list(dict.fromkeys(key for line in lines for key in line))
-    needed = [*(modalities or ()), *(["split"] if split is not None else []), *([group] if group else [])]
-    for column in needed:
+    for column in [*(modalities or ()), *(["split"] if split is not None else [])]:
         if column not in columns:
             raise DataError(f"{path} has no column {column!r}; {nearest(column, columns)}")
     if split is not None:

@@ -9,7 +9,7 @@ from ..batch import DataError
 from ..datasets.paired_files import FolderPairs
 from ..encodings import METERS, Encoding, Unit
 from ..io.decode import MAX_INDOOR_METRES, Array
-from .values import SENTINEL
+from .values import invalid_numbers
 
 LOOKED_AT = 32
 """Samples of a part, evenly spaced, that a survey reads."""
@@ -41,8 +41,9 @@ class Figures:
     """One of the files."""
 
     def __str__(self) -> str:
+        channels = "" if self.channels == 1 else f" × {self.channels} channels"
         return (
-            f"{self.part}: {self.dtype}, {self.low:g} to {self.high:g}, median {self.median:g} "
+            f"{self.part}: {self.dtype}{channels}, {self.low:g} to {self.high:g}, median {self.median:g} "
             f"({self.files} files such as {self.example})"
         )
 
@@ -62,8 +63,9 @@ def survey(parts: Mapping[str, FolderPairs], *, samples: int = LOOKED_AT) -> tup
             for row in rows:
                 numbers = dataset.stored(int(row), modality)
                 kind = (numbers.dtype.name, 1 if numbers.ndim == 2 else numbers.shape[2])
-                invalid = dataset.encodings.get(modality, Encoding()).invalid
-                sample = _sampled(numbers, modality, invalid)
+                encoding = dataset.encodings.get(modality, Encoding())
+                invalid = invalid_numbers(modality, encoding, encoding.unit, numbers.dtype)
+                sample = _sampled(numbers, invalid)
                 seen.setdefault(kind, []).append((sample, dataset._where(int(row), modality)))
             result += _figures(part, modality, seen)
     return tuple(result)
@@ -101,7 +103,14 @@ def resolve(
                 f"{name}: {told}: {_all(own)}. Are these one unit? If so, say {name}.unit={unit}; if not, "
                 "convert one part"
             )
-        keep_type = name != "rgb" and len(types) == 1
+        channels = sorted({f.channels for f in own})
+        if len(channels) > 1 and name != "rgb":
+            raise DataError(
+                f"{name} has {' and '.join(map(str, channels))} channels: {_all(own)}. Which one is it? Say "
+                f"{name}.channel, or store all files alike"
+            )
+        # Color is over its own type's maximum, and packed24 is made of bytes whatever the numbers' type.
+        keep_type = name != "rgb" and unit != "packed24" and len(types) == 1
         result[name] = replace(given, unit=unit, stored=types[0] if keep_type else given.stored)
         how = "as given" if given.unit != "auto" else f"guessed, {name}.unit changes it"
         lines.append(f"{name}: {_meaning(unit, result[name])} ({how}); {_all(own)}")
@@ -149,13 +158,11 @@ def _disagreement(own: Sequence[Figures], *, as_color: bool) -> str:
     return ""
 
 
-def _sampled(numbers: Array, modality: str, invalid: tuple[float, ...] | None) -> Array:
+def _sampled(numbers: Array, invalid: tuple[float, ...]) -> Array:
     """Some of the numbers of a file that are readings, its lowest and highest among them."""
     flat = numbers.ravel()
     if flat.dtype.kind == "f":
         flat = flat[np.isfinite(flat)]
-    if invalid is None and modality == "depth":
-        invalid = (0, SENTINEL) if numbers.dtype == np.uint16 else (0,)
     if invalid:
         flat = flat[~np.isin(flat, invalid)]
     if not flat.size:

@@ -1,5 +1,7 @@
 """Stored numbers of a modality to its values, as its `Encoding` says. Holes: 0 in depth, NaN elsewhere."""
 
+from typing import Any
+
 import numpy as np
 
 from ..batch import IGNORE, DataError
@@ -119,13 +121,18 @@ def classes(stored: Array, encoding: Encoding, where: str) -> Array:
     return np.where(found & ~ignored, order[place], IGNORE)
 
 
+def invalid_numbers(name: str, encoding: Encoding, unit: Unit, dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """The stored numbers of a type that are no reading, beside NaN and infinity."""
+    if encoding.invalid is not None:
+        return encoding.invalid
+    if name != "depth" and unit not in METERS:
+        return ()
+    return (0, SENTINEL) if dtype == np.uint16 else (0,)
+
+
 def _holes(numbers: Array, name: str, encoding: Encoding, unit: Unit) -> Array:
     """Pixels (of every channel) without reading, by the stored numbers."""
-    invalid = encoding.invalid
-    if invalid is None:
-        distance = name == "depth" or unit in METERS
-        invalid = () if not distance else (0, SENTINEL) if numbers.dtype == np.uint16 else (0,)
-    holes = np.isin(numbers, invalid)
+    holes = np.isin(numbers, invalid_numbers(name, encoding, unit, numbers.dtype))
     return holes | ~np.isfinite(numbers) if numbers.dtype.kind == "f" else holes
 
 

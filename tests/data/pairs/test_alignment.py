@@ -130,6 +130,8 @@ def test_a_homography_moves_pixels_onto_the_first_modality(tmp_path: Path, write
         assert got["ir"][0][place] == pytest.approx((numbers[row, column] // 2) / 255, abs=1e-6)
     assert got["thermal"][0, 0, 0].isnan() and got["depth"][0, 0, 0] == 0 and got["label"][0, 0] == IGNORE
     assert got["ir"][0, 0, 0] == 0 and got["ir"].shape == (1, 50, 50)
+    alone = FolderPairs(tmp_path, {name: name for name in names}, encodings=encodings).select("depth")[0]
+    assert set(alone) == {"index", "depth"} and torch.equal(alone["depth"], got["depth"])
 
 
 def test_what_is_no_homography(tmp_path: Path, write) -> None:
@@ -142,7 +144,11 @@ def test_what_is_no_homography(tmp_path: Path, write) -> None:
         (tmp_path / name).write_text(text)
     for name in ("two.txt", "flat.txt", "word.json", "nowhere.npy"):
         with pytest.raises(DataError, match=name):
-            FolderPairs(tmp_path, {"rgb": "rgb"}, encodings={"rgb": Encoding(homography=tmp_path / name)})
+            FolderPairs(
+                tmp_path, {"rgb": "rgb", "ir": "rgb"}, encodings={"ir": Encoding(homography=tmp_path / name)}
+            )
+    with pytest.raises(ValueError, match="rgb"):
+        FolderPairs(tmp_path, {"rgb": "rgb"}, encodings={"rgb": Encoding(fit="crop")})
 
 
 def test_without_size_nothing_is_stretched(tmp_path: Path, write) -> None:

@@ -138,6 +138,10 @@ def test_a_table_of_paths(tmp_path: Path, write, ending: str) -> None:
     train = FolderPairs.from_table(path, split="train", size=(2, 3))
     assert len(train) == 2 and train[1]["thermal"].unique().tolist() == [21.0]
     assert FolderPairs.from_table(path, ["thermal"], group="split").group_names == ("test", "train")
+    grouped = FolderPairs.from_table(path, group="split")
+    assert grouped.modalities == ("rgb", "thermal") and grouped.group_names == ("test", "train")
+    by_name = FolderPairs.from_table(path, group=r"r/(\d)")
+    assert by_name.groups.tolist() == [0, 1, 2] and by_name.modalities == ("rgb", "thermal")
     for wrong in ({"split": "val"}, {"modalities": ["depth"]}, {"group": "scene"}):
         with pytest.raises(DataError):
             FolderPairs.from_table(path, **wrong)

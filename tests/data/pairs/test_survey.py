@@ -156,3 +156,32 @@ def test_labels_are_not_surveyed_and_one_part_is_enough(tmp_path: Path, write) -
     assert figures.modality == "rgb" and figures.channels == 3
     encodings, lines = resolve({"label": Encoding(values=(0, 7))}, [figures])
     assert encodings["label"] == Encoding(values=(0, 7)) and len(lines) == 1
+
+
+def test_packed_numbers_and_sentinels_of_distances(tmp_path: Path, write) -> None:
+    packed = RNG.integers(1, 256, (12, 16, 3), "u1")
+    fill(write, "depth", train=[packed], test=[packed])
+    resolved, _ = settle(tmp_path, "depth", Encoding("packed24", scale=1e-6))
+    dataset = parts(tmp_path, "depth")["train"].with_encodings(resolved)
+    expected = packed.astype(int) @ [1, 256, 65536] * 1e-6
+    np.testing.assert_allclose(dataset[0]["depth"][0], expected, rtol=1e-6)
+    sparse = millimeters()
+    sparse[1:] = 0
+    fill(write, "range", train=[sparse], test=[sparse])
+    figures = survey(parts(tmp_path, "range", Encoding("mm")))
+    assert figures[0].low == sparse[0].min(), "of what is far away, 0 is no reading by any name"
+
+
+def test_files_of_several_channels_are_asked_for(tmp_path: Path, write) -> None:
+    picture = RNG.integers(0, 256, (12, 16, 3), "u1")
+    fill(write, "thermal", train=[picture], test=[picture[..., 0]])
+    with pytest.raises(DataError, match=r"thermal\.channel"):
+        settle(tmp_path, "thermal")
+    assert settle(tmp_path, "thermal", Encoding(channel=0))[0]["thermal"].stored == "uint8"
+
+
+def test_resolved_encodings_fit_parts_without_some_modality(tmp_path: Path, write) -> None:
+    write("rgb/0.png", np.zeros((4, 6, 3), "u1"))
+    pairs = FolderPairs(tmp_path, {"rgb": "rgb"})
+    again = pairs.with_encodings({"rgb": Encoding("color"), "label": Encoding(values=(0, 255))})
+    assert set(again.encodings) == {"rgb"} and again.num_classes is None
