@@ -9,7 +9,7 @@ from ..batch import DataError
 from ..datasets.paired_files import FolderPairs
 from ..encodings import METERS, Encoding, Unit
 from ..io.decode import MAX_INDOOR_METRES, Array
-from .values import invalid_numbers
+from .values import among, invalid_numbers
 
 LOOKED_AT = 32
 """Samples of a part, evenly spaced, that a survey reads."""
@@ -164,7 +164,7 @@ def _sampled(numbers: Array, invalid: tuple[float, ...]) -> Array:
     if flat.dtype.kind == "f":
         flat = flat[np.isfinite(flat)]
     if invalid:
-        flat = flat[~np.isin(flat, invalid)]
+        flat = flat[~among(flat, invalid)]
     if not flat.size:
         return flat
     return np.concatenate([flat[:: -(-flat.size // PIXELS)], [flat.min(), flat.max()]])

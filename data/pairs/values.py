@@ -1,5 +1,6 @@
 """Stored numbers of a modality to its values, as its `Encoding` says. Holes: 0 in depth, NaN elsewhere."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def classes(stored: Array, encoding: Encoding, where: str) -> Array:
     """
     if (encoding.values is None and not encoding.invalid) or stored.dtype.kind not in "iu":
         return stored
-    ignored = np.isin(stored, encoding.invalid or ())
+    ignored = among(stored, encoding.invalid or ())
     if encoding.values is None:
         return np.where(ignored, IGNORE, stored)
     order = np.argsort(encoding.values)
@@ -130,9 +131,17 @@ def invalid_numbers(name: str, encoding: Encoding, unit: Unit, dtype: np.dtype[A
     return (0, SENTINEL) if dtype == np.uint16 else (0,)
 
 
+def among(numbers: Array, few: Iterable[float]) -> Array:
+    """Where one of a few numbers stands; a tenth of the time of `np.isin`."""
+    result = np.zeros(numbers.shape, bool)
+    for number in few:
+        result |= numbers == number
+    return result
+
+
 def _holes(numbers: Array, name: str, encoding: Encoding, unit: Unit) -> Array:
     """Pixels (of every channel) without reading, by the stored numbers."""
-    holes = np.isin(numbers, invalid_numbers(name, encoding, unit, numbers.dtype))
+    holes = among(numbers, invalid_numbers(name, encoding, unit, numbers.dtype))
     return holes | ~np.isfinite(numbers) if numbers.dtype.kind == "f" else holes
 
 
