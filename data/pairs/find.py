@@ -190,19 +190,24 @@ def _by_pattern(root: Path, pattern: str) -> Files:
         raise DataError(f"{pattern!r} is no regular expression: {error}") from error
     if not expression.groups:
         raise DataError(f"{pattern!r} has no capture group (…), which says what files have in common")
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+    # Only what can match is listed: below the folders that the pattern names, of its ending.
+    folder = root
+    for part in pattern.split("/")[:-1]:
+        if re.escape(part).replace("\\-", "-") != part:
+            break
+        folder = folder / part
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder, for {pattern!r}")
     files: Files = {}
     doubles: list[str] = []
-    # One ending by one: two modalities may differ in it alone.
-    for suffix in [s for s in sorted(SUFFIXES) if pattern.endswith(s)] or sorted(SUFFIXES):
-        for path in list_files(root, {suffix}).values():
-            relative = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
-            if found := expression.fullmatch(relative):
-                key = "/".join(group for group in found.groups() if group is not None)
-                if key in files:
-                    doubles.append(f"{files[key].relative_to(root)} and {path.relative_to(root)}")
-                files[key] = path
+    listed = list_files(folder, frozenset(s for s in SUFFIXES if pattern.endswith(s)) or SUFFIXES)
+    for path in listed.values():
+        relative = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
+        if found := expression.fullmatch(relative):
+            key = "/".join(group for group in found.groups() if group is not None)
+            if key in files:
+                doubles.append(f"{files[key].relative_to(root)} and {path.relative_to(root)}")
+            files[key] = path
     if doubles:
         raise DataError(f"{pattern!r} finds two files of one name: {some(doubles)}")
     if not files:

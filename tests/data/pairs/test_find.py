@@ -67,6 +67,8 @@ def test_patterns_with_a_captured_key(tmp_path: Path, write) -> None:
     for wrong in (r"x/left/(\d+_rgb\.png", r"x/left/(?:\d+)_rgb\.png", r"y/(\d+)\.png"):
         with pytest.raises(DataError):
             FolderPairs(tmp_path, {"rgb": wrong})
+    (tmp_path / "x/other.png").write_bytes(b"")  # which no pattern can match
+    assert len(FolderPairs(tmp_path, patterns, depth_scale=0.001)) == 2
     write("x/left/0013_rgb.png", PICTURE)
     with pytest.raises(DataError, match="0013"):
         FolderPairs(tmp_path, patterns, depth_scale=0.001)
