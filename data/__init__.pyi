@@ -1,4 +1,4 @@
-from .base import PairedDataset
+from .base import PairedDataset, Sizes
 from .batch import IGNORE, Batch, BatchDataset, DataError, Sample, collate
 from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig, check_shares
 from .datasets.cifar import CIFAR10, CIFAR100
@@ -12,8 +12,15 @@ from .datasets.paired_files import FolderPairs
 from .datasets.stl10 import STL10
 from .datasets.synthetic_rooms.rooms import SyntheticRooms
 from .datasets.tiny_imagenet import TinyImageNet
+from .encodings import Encoding, parse_encodings, with_depth_scale
+from .holes import readings
 from .in_memory import PairedTensors
 from .io.arrays import ArrayWriter, MappedArray
+from .pairs.duplicates import near_duplicates
+from .pairs.find import table_parts
+from .pairs.groups import split_by_group
+from .pairs.label_maps import check_label_parts
+from .pairs.survey import Figures, resolve, survey
 from .reading import device_of, rank_and_ranks, read_in_order, read_rows
 from .selection import JoinedPairs, SelectedPairs, join, select, subset
 from .sources import SOURCES, load_images
@@ -44,6 +51,8 @@ __all__ = [
     "ColoredShapes",
     "DataError",
     "Digits",
+    "Encoding",
+    "Figures",
     "FolderPairs",
     "ImageAugment",
     "ImageAugmentConfig",
@@ -61,11 +70,13 @@ __all__ = [
     "PairedTensors",
     "Sample",
     "SelectedPairs",
+    "Sizes",
     "Statistics",
     "StoredPairs",
     "SyntheticRooms",
     "TinyImageNet",
     "augment_images",
+    "check_label_parts",
     "check_shares",
     "collate",
     "device_of",
@@ -73,9 +84,17 @@ __all__ = [
     "lab_modalities",
     "load_images",
     "load_splits",
+    "near_duplicates",
+    "parse_encodings",
     "rank_and_ranks",
     "read_in_order",
     "read_rows",
+    "readings",
+    "resolve",
     "select",
+    "split_by_group",
     "subset",
+    "survey",
+    "table_parts",
+    "with_depth_scale",
 ]

@@ -1,12 +1,17 @@
 """The base of the data sets that read several modalities of a sample from files."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..common import nearest
 from .batch import IGNORE, DataError, Sample
+from .encodings import WITHOUT_HOLES, Encoding
 from .io.decode import (
     Array,
     Size,
@@ -21,20 +26,37 @@ from .io.decode import (
     resize_depth,
     resize_label,
 )
+from .pairs.alignment import fit_aspect, load_homography, resize_readings, same_aspect, warp_homography
+
+Sizes: TypeAlias = Size | Mapping[str, Size] | None
+"""(height, width) of all modalities, or of each by name (`label` among them), or None for those stored."""
 
 
 class PairedDataset(Dataset[Sample], ABC):
     """Modalities of the same samples, pixel for pixel.
 
-    A subclass says how many samples there are and reads one as arrays; here they are resized, checked
-    (ranges, equal sizes) and made tensors. Every error names the sample.
+    A subclass says how many samples there are and reads one as arrays; here they are aligned with the first
+    (aspects compared, `fit` or `homography` of its encoding applied), checked (ranges, equal sizes), resized
+    and made tensors. Every error names the sample.
     """
 
-    def __init__(self, *, size: Size | None, num_classes: int | None) -> None:
-        self.size = check_size(size)
+    def __init__(
+        self, *, size: Sizes, num_classes: int | None, encodings: Mapping[str, Encoding] | None = None
+    ) -> None:
+        self.size = (
+            {name: _sides(name, side) for name, side in size.items()}
+            if isinstance(size, Mapping)
+            else check_size(size)
+        )
         if num_classes is not None and num_classes > IGNORE:
             raise DataError(f"{num_classes} classes: a label map has at most {IGNORE}, {IGNORE} is ignored")
         self.num_classes = num_classes
+        self.encodings = dict(encodings or {})
+        self._homographies = {
+            name: load_homography(encoding.homography)
+            for name, encoding in self.encodings.items()
+            if encoding.homography is not None
+        }
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -50,12 +72,37 @@ class PairedDataset(Dataset[Sample], ABC):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
-        arrays = self._read(index)
+        arrays = self._aligned(index, self._read(index))
         self._check(index, arrays)
         sample = {"index": torch.tensor(index)}
         for name, array in arrays.items():
             sample[name] = self._tensor(name, array)
         return sample
+
+    def _aligned(self, index: int, arrays: dict[str, Array]) -> dict[str, Array]:
+        """The modalities with the aspect of the first, as their encodings say."""
+        reference, shape = self._reference(index, arrays)
+        result = {}
+        for name, array in arrays.items():
+            encoding = self.encodings.get(name, Encoding())
+            if name in self._homographies:
+                array = warp_homography(array, name, self._homographies[name], (shape[0], shape[1]))
+            elif not same_aspect(array.shape, shape) and encoding.fit is not None:
+                array = fit_aspect(array, name, encoding.fit, shape)
+            elif not same_aspect(array.shape, shape) and self.size is not None:
+                (h, w), (h_0, w_0) = array.shape[:2], (shape[0], shape[1])
+                raise DataError(
+                    f"{self._where(index, name)} is {h}×{w} and {self._where(index, reference)} is "
+                    f"{h_0}×{w_0}: two aspects, so pixels do not pair. Turn one if it lies on its side; "
+                    f"else set {name}.fit to crop, pad or stretch, or {name}.homography"
+                )
+            result[name] = array
+        return result
+
+    def _reference(self, index: int, arrays: dict[str, Array]) -> tuple[str, tuple[int, ...]]:
+        """The modality that the others are aligned with, and its shape."""
+        name = next(iter(arrays))
+        return name, arrays[name].shape
 
     def _check(self, index: int, arrays: dict[str, Array]) -> None:
         """Ranges and sizes as they are stored: resizing could hide a wrong pixel."""
@@ -64,20 +111,45 @@ class PairedDataset(Dataset[Sample], ABC):
                 check_depth(array, self._where(index, name))
             elif name == "label":
                 check_label(array, self.num_classes, self._where(index, name))
-            else:
+            elif name in WITHOUT_HOLES or array.dtype.kind == "u":
                 check_color(array, self._where(index, name))
+            elif array.dtype.kind == "f" and not np.isfinite(array).any():
+                raise DataError(f"{self._where(index, name)}: no pixel of {name} has a reading")
         if self.size is None:
             self._check_sizes(index, arrays)
 
     def _tensor(self, name: str, array: Array) -> Tensor:
+        size = self._size(name)
         if name == "depth":
-            return depth_tensor(array if self.size is None else resize_depth(array, self.size))
+            return depth_tensor(array if size is None else resize_depth(array, size))
         if name == "label":
-            return label_tensor(array if self.size is None else resize_label(array, self.size))
-        return color_tensor(array if self.size is None else resize_color(array, self.size))
+            return label_tensor(array if size is None else resize_label(array, size))
+        if name in WITHOUT_HOLES or array.dtype.kind == "u":
+            return color_tensor(array if size is None else resize_color(array, size))
+        if array.dtype.kind == "f":
+            # Infinity is no reading either; color, whose range was checked, has none.
+            array = np.where(np.isinf(array), array.dtype.type(np.nan), array)
+        else:
+            array = array.astype(np.float32)
+        return color_tensor(array if size is None else resize_readings(array, size))
+
+    def _size(self, name: str) -> Size | None:
+        if not isinstance(self.size, dict):
+            return self.size
+        if name not in self.size:
+            raise ValueError(f"size has none for {name!r}; {nearest(name, self.size)}")
+        return self.size[name]
 
     def _check_sizes(self, index: int, arrays: dict[str, Array]) -> None:
         sizes = {name: array.shape[:2] for name, array in arrays.items()}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{self._where(index, name)} is {h}×{w}" for name, (h, w) in sizes.items())
             raise DataError(f"the modalities differ in size: {listed}; pass size=(height, width)")
+
+
+def _sides(name: str, size: Size) -> Size:
+    """The size of one modality, checked."""
+    sides = check_size(size)
+    if sides is None:
+        raise ValueError(f"the size of {name} must be (height, width), got None")
+    return sides

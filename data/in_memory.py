@@ -15,13 +15,14 @@ from .reading import upload
 class PairedTensors(BatchDataset):
     """A data set in memory: `rgb` (N, 3, H, W) uint8, `depth` (N, 1, H, W) float32, `label` (N, H, W) uint8.
 
-    Any set of names will do; a uint8 tensor of four axes holds 0–255 and is served in [0, 1], other
-    floating tensors are served as they are in float32, integer tensors of one or three axes as int64 labels.
+    Any set of names will do, each at its own size: a uint8 tensor of four axes holds 0–255 and is served in
+    [0, 1], other floating tensors (NaN for no reading) are served as they are in float32, integer tensors of
+    one or three axes as int64 labels.
     `__getitems__` makes the batch with one gather a modality, so the loader has nothing to collate. After
     `to(device)` it does so on that device: a step copies B row numbers, and no worker is needed.
 
     Raises:
-        DataError: modalities that differ in number or in height and width.
+        DataError: modalities that differ in number.
     """
 
     def __init__(self, **modalities: Tensor) -> None:
@@ -32,9 +33,6 @@ class PairedTensors(BatchDataset):
         counts = {name: len(modality) for name, modality in modalities.items()}
         if len(set(counts.values())) != 1:
             raise DataError(f"the modalities differ in number: {counts}")
-        sizes = {name: tuple(x.shape[-2:]) for name, x in modalities.items() if x.ndim >= 3}
-        if len(set(sizes.values())) > 1:
-            raise DataError(f"the modalities differ in size: {sizes}")
         self.tensors = modalities
         self.num_classes: int | None = None
         self.class_names: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..common import write_json
 from .batch import DataError
+from .holes import readings
 from .reading import rank_and_ranks, read_in_order
 
 
@@ -20,13 +21,13 @@ class Statistics:
     """Mean and standard deviation of each channel of each modality, in the modality's own units."""
 
     mean: Mapping[str, tuple[float, ...]]
-    """Modality to one mean a channel; for `depth` over pixels with a reading, in meters."""
+    """Modality to one mean a channel, over pixels with a reading; of `depth` in meters."""
     std: Mapping[str, tuple[float, ...]]
     """Modality to one standard deviation a channel, over the same pixels."""
 
     @classmethod
     def measure(cls, dataset: Any, *, batch_size: int = 64, num_workers: int = 0) -> "Statistics":
-        """Over every pixel of every floating modality of `dataset`; for `depth` over pixels above 0.
+        """Over every pixel with a reading (`depth`: above 0, others: not NaN) of every floating modality.
 
         Sums are kept in float64, shifted by the first batch's mean, so that they do not cancel. The ranks of
         torch.distributed read a part each, and all get the same figures.
@@ -38,8 +39,7 @@ class Statistics:
         for batch in read_in_order(dataset, batch_size, num_workers=num_workers, sharded=True):
             for name, modality in batch.items():
                 if modality.is_floating_point():
-                    mask = modality > 0 if name == "depth" else None
-                    totals.setdefault(name, _Moments()).add(modality, mask)
+                    totals.setdefault(name, _Moments()).add(modality, readings(name, modality))
         results = {name: moments.result(name) for name, moments in _of_all_ranks(totals).items()}
         if not results:
             raise DataError(f"no floating modality in a data set of {len(dataset)} samples")
@@ -78,7 +78,7 @@ class Statistics:
 class Normalize(nn.Module):
     """(modality - mean) / std with the figures as buffers, so that a saved model carries them.
 
-    `depth` keeps its holes apart: a pixel of 0 (no reading) becomes 0, the mean, not -mean / std.
+    Holes are kept apart: a pixel without reading (0 in `depth`, NaN elsewhere) becomes 0, the mean.
     """
 
     mean: Tensor
@@ -93,12 +93,13 @@ class Normalize(nn.Module):
             raise DataError(f"{modality}: the standard deviation must be positive, got {tuple(std.tolist())}")
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
-        self.masks_holes = modality == "depth"
+        self.modality = modality
 
     def forward(self, modality: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape, zero mean and unit deviation over the training split."""
         normalized = (modality - self.mean) / self.std
-        return torch.where(modality > 0, normalized, 0.0) if self.masks_holes else normalized
+        valid = readings(self.modality, modality)
+        return normalized if valid is None else torch.where(valid, normalized, 0.0)
 
 
 class _Moments:
@@ -111,10 +112,14 @@ class _Moments:
         self.square = torch.zeros((), dtype=torch.float64)
 
     def add(self, modality: Tensor, mask: Tensor | None) -> None:
-        """(B, C, H, W) values, and the same shape of booleans where only some count."""
+        """(B, C, H, W) values, and booleans (B, 1, H, W) if only some pixels count."""
         axes = (0, 2, 3)
         values = modality.to("cpu", torch.float64)
-        weight = torch.ones_like(values) if mask is None else mask.to("cpu", torch.float64)
+        if mask is None:
+            weight = torch.ones_like(values)
+        else:
+            weight = mask.to("cpu", torch.float64).expand_as(values)
+            values = torch.where(weight > 0, values, 0.0)
         if self.shift is None:
             count = weight.sum(axes, keepdim=True).clamp_min(1)
             self.shift = (values * weight).sum(axes, keepdim=True) / count

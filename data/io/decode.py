@@ -35,7 +35,7 @@ def check_size(size: Size | None) -> Size | None:
     return height, width
 
 
-def decode(buffer: Array, where: str) -> Array:
+def decode(buffer: Array, where: str, *, keep_alpha: bool = False) -> Array:
     """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth.
 
     Pixels stay where they are stored: the orientation that a camera notes beside them is not applied, as no
@@ -50,7 +50,10 @@ def decode(buffer: Array, where: str) -> Array:
     if image is None:
         raise DataError(f"{where}: {buffer.size} bytes that do not decode as an image; the file is damaged")
     if image.ndim == 3:
-        code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        if image.shape[2] == 4:
+            code = cv2.COLOR_BGRA2RGBA if keep_alpha else cv2.COLOR_BGRA2RGB
+        else:
+            code = cv2.COLOR_BGR2RGB
         image = cv2.cvtColor(image, code)
     return np.asarray(image)
 

@@ -14,10 +14,10 @@ from .geometry import maps_of, random_crop, warp_bilinear, warp_modalities, warp
 class PairedAugment(nn.Module):
     """Augment a batch of paired modalities: one geometry for all of them, then what suits each.
 
-    All modalities and the label are cropped, resized back and flipped alike: color by bilinear interpolation,
-    the label by the nearest pixel, `depth` between readings only (`warp_modalities`; a crop does not rescale
-    meters); then color jitter for `rgb`, a scale factor and lost blocks for `depth`. Others that are floating
-    only move; `index` and labels of whole images pass.
+    All modalities and the label are cropped, resized back and flipped alike, each at its own size: color by
+    bilinear interpolation, the label by the nearest pixel, what has holes between readings only
+    (`warp_modalities`; a crop does not rescale meters); then color jitter for `rgb`, a scale factor and lost
+    blocks for `depth`. Others that are floating only move; `index` and labels of whole images pass.
 
     All draws are from torch's global CPU generator. Acts in training and evaluation mode alike: call it in
     the training step only.
@@ -43,16 +43,21 @@ class PairedAugment(nn.Module):
         """The modalities at the places that one draw of boxes sends them to."""
         modalities = {n: v for n, v in batch.items() if v.ndim == 4 and v.is_floating_point()}
         masks = {n: v for n, v in batch.items() if v.ndim == 3 and not v.is_floating_point()}
-        sizes = {name: tuple(modality.shape[-2:]) for name, modality in (modalities | masks).items()}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"the modalities of a batch must have one size, got {sizes}")
-        if not sizes:
+        moved = modalities | masks
+        if not moved:
             return {}
-        first = next(iter((modalities | masks).values()))
+        first = next(iter(moved.values()))
         c = self.config
         boxes = random_crop(len(first), scale=c.crop_scale, ratio=c.crop_ratio, flip=c.flip)
-        maps = maps_of(upload(boxes, first.device), (first.shape[-2], first.shape[-1]))
-        return warp_modalities(modalities, masks, maps)
+        boxes = upload(boxes, first.device)
+        result: Batch = {}
+        for height, width in dict.fromkeys((x.shape[-2], x.shape[-1]) for x in moved.values()):
+            smooth, sharp = (
+                {name: value for name, value in group.items() if value.shape[-2:] == (height, width)}
+                for group in (modalities, masks)
+            )
+            result |= warp_modalities(smooth, sharp, maps_of(boxes, (height, width)))
+        return result
 
     def _disturb(self, depth: Tensor) -> Tensor:
         c = self.config

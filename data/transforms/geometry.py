@@ -7,6 +7,8 @@ import torch
 from kornia.geometry.transform import remap
 from torch import Tensor
 
+from ..holes import readings
+
 
 class Maps(NamedTuple):
     """Where each output pixel comes from, in coordinates from -1 to 1 over the input's area."""
@@ -73,25 +75,41 @@ def warp_modalities(
 ) -> dict[str, Tensor]:
     """All modalities (B, C, H, W) and masks (B, H, W) at the maps, in two passes whatever their number.
 
-    They are interpolated, masks take the nearest pixel (exact for integers up to 2^24). `depth` is made of
-    readings only: a pixel whose nearest source is a hole (0) is a hole, elsewhere the readings among its four
-    neighbors are averaged with their bilinear weights, so that no zero leaks into a depth. Meters are not
-    rescaled by a zoom: a crop is a narrower picture from the same place, not a step forward.
+    They are interpolated, masks take the nearest pixel (exact for integers up to 2^24). A modality with holes
+    is made of readings only: a pixel whose nearest source is a hole is a hole (0 in `depth`, else NaN),
+    elsewhere the readings among its four neighbors are averaged with their bilinear weights, so that no zero
+    leaks into a depth. Meters are not rescaled by a zoom: a crop is a narrower picture from the same place,
+    not a step forward.
     """
     smooth = dict(modalities)
     sharp = {name: mask[:, None].to(torch.float32) for name, mask in masks.items()}
-    if "depth" in modalities:
-        smooth[_VALID] = sharp[_VALID] = (modalities["depth"] > 0).to(torch.float32)
+    with_holes = []
+    for name, modality in modalities.items():
+        valid = readings(name, modality)
+        if name == "depth":
+            smooth[_VALID] = sharp[_VALID] = (modality > 0).to(torch.float32)
+        elif valid is not None:
+            with_holes.append(name)
+            smooth[name] = torch.where(valid, modality, 0.0)
+            # Holes, not readings: their weights are exactly 0 if there are none, and no bit changes.
+            smooth[name + _HOLE], sharp[name + _HOLE] = (
+                (~valid).to(modality.dtype),
+                (~valid).to(torch.float32),
+            )
     smooth = _stacked(smooth, lambda stack: warp_bilinear(stack, maps))
     sharp = _stacked(sharp, lambda stack: warp_nearest(stack, maps))
+    # If the nearest neighbor is valid, it alone weighs 1/4.
     if "depth" in modalities:
-        # Where the nearest neighbor is valid, it alone weighs 1/4.
         depth = smooth["depth"] / smooth.pop(_VALID).clamp_min_(0.2)
         smooth["depth"] = depth * sharp.pop(_VALID)
+    for name in with_holes:
+        averaged = smooth[name] / (1 - smooth.pop(name + _HOLE)).clamp_min_(0.2)
+        smooth[name] = averaged.masked_fill(sharp.pop(name + _HOLE) > 0.5, torch.nan)
     return smooth | {name: sharp[name][:, 0].to(mask.dtype) for name, mask in masks.items()}
 
 
 _VALID = "depth/valid"
+_HOLE = "/hole"
 
 
 def _stacked(modalities: Mapping[str, Tensor], warp: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:

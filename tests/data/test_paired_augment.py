@@ -175,12 +175,6 @@ def test_strengths_are_checked(change: dict, message: str) -> None:
         AugmentConfig(**change)
 
 
-def test_views_of_different_sizes_are_refused() -> None:
-    batch = {"rgb": torch.rand(2, 3, 8, 8), "depth": torch.rand(2, 1, 8, 9)}
-    with pytest.raises(ValueError, match=r"\(8, 9\)"):
-        PairedAugment()(batch)
-
-
 def test_image_augmentation_shifts_by_whole_pixels_or_resizes() -> None:
     batch = {
         "index": torch.arange(32),

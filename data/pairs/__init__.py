@@ -1,0 +1,1 @@
+"""Pairs as sensors record them: found on disk, read in their units, aligned, checked."""
