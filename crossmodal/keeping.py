@@ -62,7 +62,7 @@ def _stored(
     num_workers: int,
     tell: Callable[[str], None],
 ) -> StoredPairs:
-    made_from = {"content": content_of(part), "size": plain(part.size)}
+    made_from = {"content": content_of(part)}
     name = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
     place = folder / f"pairs-{name}"
     if StoredPairs.made_from(place) is None and (accelerator is None or accelerator.is_main_process):

@@ -71,8 +71,8 @@ def find_parts(
 
 
 def groups_of(parts: Mapping[str, FolderPairs]) -> Tensor | None:
-    """(M,) int64: the group of every sample of `train` and `unlabeled`, one after the other, by its name; None
-    if a part has none."""
+    """(M,) int64: the group of every sample of `train`, then of `unlabeled`, by its name; None if a part has
+    none."""
     names: list[str] = []
     for part in ("train", "unlabeled"):
         if part in parts:
@@ -148,9 +148,9 @@ def _split(config: DataConfig, pairs: FolderPairs) -> dict[str, FolderPairs]:
     """One folder in two parts, no group in both."""
     if pairs.groups is None:
         raise DataError(
-            f"{pairs.root} has none of {', '.join(PARTS)}: it can be split by recording. Say what a recording "
-            "is: --data.group parent, or a regular expression over the paths with one group. Frames of one "
-            "recording are too alike to be split frame by frame"
+            f"{pairs.root} has none of {', '.join(PARTS)}: it can be split by recording. Say what a "
+            "recording is: --data.group parent, or a regular expression over the paths with one group. "
+            "Frames of one recording are too alike to be split frame by frame"
         )
     train, test = split_by_group(pairs, config.test_fraction, config.seed)
     return {"train": pairs.subset(train), "test": pairs.subset(test)}

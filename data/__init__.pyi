@@ -15,7 +15,7 @@ from .datasets.tiny_imagenet import TinyImageNet
 from .encodings import Encoding, parse_encodings, with_depth_scale
 from .holes import readings
 from .in_memory import PairedTensors
-from .io.arrays import ArrayWriter, MappedArray
+from .io.mapped import ArrayWriter, MappedArray
 from .pairs.duplicates import near_duplicates
 from .pairs.find import table_parts
 from .pairs.groups import split_by_group

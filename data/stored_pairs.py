@@ -12,7 +12,7 @@ from torch import Tensor
 from ..common import MANIFEST, atomically, read_manifest, require_space, write_manifest
 from .batch import Batch, BatchDataset, DataError
 from .in_memory import to_serve, to_store
-from .io.arrays import ArrayWriter, MappedArray
+from .io.mapped import ArrayWriter, MappedArray
 from .reading import read_in_order
 
 BLOCK = 32

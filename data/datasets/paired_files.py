@@ -1,14 +1,17 @@
 """Paired modalities as users have them: a folder of images for each modality, or a table of paths."""
 
+import hashlib
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ...common import plain
 from ..base import PairedDataset, Sizes
 from ..batch import DataError
 from ..encodings import Encoding, check_encodings, with_depth_scale
@@ -197,6 +200,15 @@ class FolderPairs(PairedDataset):
             encodings=encodings,
         )
         return result
+
+    def fingerprint(self) -> dict[str, Any]:
+        """By what a decoded copy knows these samples: names and sizes of the files, and how they are read."""
+        total = hashlib.sha256()
+        for modality, files in self._files.items():
+            for name in self.names:
+                total.update(f"{modality} {name} {files[name].stat().st_size}\n".encode())
+        read = {name: asdict(encoding) for name, encoding in self.encodings.items()}
+        return {"files": total.hexdigest(), "encodings": plain(read), "size": plain(self.size)}
 
     def _where(self, index: int, modality: str) -> str:
         return str(self._files[modality][self.names[index]])
