@@ -50,8 +50,8 @@ def _why_not(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"this HDF5 file may not be read ({error})"
     check_no_page(path, f"these {size} bytes; get the file again", expected="an HDF5 file")
-    if cut := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text):
-        return f"this HDF5 file is cut short: {cut[1]} of {cut[2]} bytes are there; get it again"
+    if cut := re.search(r"truncated file: .*stored_eof = (\d+)", text):
+        return f"this HDF5 file is cut short: {size} of {cut[1]} bytes are there; get it again"
     if not h5py.is_hdf5(path):
         return f"no HDF5 file: {size} bytes that begin otherwise; is it another file?"
     return f"an HDF5 file of {size} bytes that is damaged ({error}); get it again"
@@ -72,8 +72,8 @@ def find(file: h5py.File, name: str) -> Any:
         return _follow(file, name, SOFT_LINKS)
     except _LinkOut as error:
         raise DataError(
-            f"{file.filename}: {name} is a link into the file {str(error)!r}, which is not followed; copy the "
-            "data into this file (h5copy)"
+            f"{file.filename}: {name} is a link into the file {str(error)!r}, which is not followed; "
+            "copy the data into this file (h5copy)"
         ) from error
     except (KeyError, OSError, RuntimeError, TypeError) as error:
         raise DataError(f"{file.filename}: {name} cannot be opened ({error}); the file is damaged") from error
