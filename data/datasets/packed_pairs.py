@@ -159,7 +159,7 @@ def _one_channel(array: Array, where: str) -> Array:
 
 
 def _discover(file: h5py.File, split: str | None) -> dict[str, str]:
-    candidates = {"rgb": ("rgb",), "depth": ("depth",)}
+    candidates: dict[str, tuple[str, ...]] = {"rgb": ("rgb",), "depth": ("depth",)}
     if split != UNLABELED:
         candidates["label"] = ("label", "label40")
     found = {name: key for name, keys in candidates.items() for key in reversed(keys) if find(file, key)}

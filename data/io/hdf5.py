@@ -75,7 +75,7 @@ def find(file: h5py.File, name: str) -> Any:
             f"{file.filename}: {name} is a link into the file {str(error)!r}, which is not followed; "
             "copy the data into this file (h5copy)"
         ) from error
-    except (KeyError, OSError, RuntimeError, TypeError) as error:
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(f"{file.filename}: {name} cannot be opened ({error}); the file is damaged") from error
 
 
@@ -140,7 +140,9 @@ def contents(file: h5py.File) -> str:
         if isinstance(item, h5py.Dataset) and not _text(name).startswith("#"):
             found.append(f"{_text(name)} {item.shape}")
 
-    with contextlib.suppress(OSError, RuntimeError, KeyError):  # of a damaged file, what there is until there
+    with contextlib.suppress(
+        Exception
+    ):  # h5py raises many kinds for a damaged file: what was found till then
         file.visititems(note)
     return ", ".join(found) or "nothing"
 

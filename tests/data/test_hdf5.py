@@ -274,3 +274,23 @@ def test_names_stored_as_bytes(path: Path) -> None:
         assert PackedImages(path).class_names == PackedPairs(path).class_names == ("cat", "señal")
     assert texts(np.array([b"se\xf1al"])) == ("señal",)
     assert texts("cat") == texts(b"cat") == ("cat",) and texts(None) == texts(h5py.Empty("f4")) == ()
+
+
+def test_damaged_metadata_are_data_errors(path: Path) -> None:
+    """A byte at a time: the file is read or refused by its name."""
+    with h5py.File(path, "w") as file:
+        file["rgb"], file["train"] = PIXELS[:2, :4, :6], np.array([1, 0])
+    whole = path.read_bytes()
+    outcomes = set()
+    for place in np.flatnonzero(np.frombuffer(whole, "u1"))[::4]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.unlink()  # the library knows an open file by its inode
+        path.write_bytes(bytes(damaged))
+        try:
+            PackedPairs(path, "train")[0]
+            outcomes.add("read")
+        except DataError as error:
+            assert "a.h5" in str(error)
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
