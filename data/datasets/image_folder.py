@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 from ..batch import DataError, Sample
 from ..config import check_range, check_shares
 from ..io.decode import Array, decode_color, one_thread_in_workers
+from ..io.files import read_file
+from ..io.listing import is_hidden, walk_files
 from ..labels import Classes, choose_classes
 
 INSTEAD = {"test": ("test", "val"), "val": ("val", "test")}
@@ -21,8 +23,9 @@ class ImageFolder(Dataset[Sample]):
     """ROOT/SPLIT/CLASS/…/image.jpg, decoded when asked for; ImageNet is one, a class for each WordNet id.
 
     Samples are `{"index", "rgb", "label"}`: `rgb` (3, size, size), `label` the number of the class among the
-    folder names in order. Files and labels are in the order of torchvision's `ImageFolder`. Gray, CMYK and
-    16-bit files become 8-bit RGB; an orientation that the camera noted is not applied, as there.
+    folder names in order. Files and labels are in the order of torchvision's `ImageFolder`, without hidden
+    files and folders (`._x`, `.ipynb_checkpoints`). Gray, CMYK and 16-bit files become 8-bit RGB; an
+    orientation that the camera noted is not applied, as there.
 
     With `augment`, the published ImageNet training: a box of random area, aspect and place, resized, mirrored
     half of the time. The crop is of the stored image, not of one resized before: only so is a box of 8 % of
@@ -48,8 +51,8 @@ class ImageFolder(Dataset[Sample]):
         class_names: the folder names by label. Those of `train`, where there is one beside the split.
 
     Raises:
-        DataError: no class folder, one without an image or (beside `train`) not in `train`; on reading, a
-            file that is missing, cut or no image, with its path.
+        DataError: no class folder, one without an image or (beside `train`) not in `train`, a link to a
+            folder that it is in; on reading, a file that is missing, cut or no image, with its path.
         ValueError: an unknown class, a setting out of range.
     """
 
@@ -101,11 +104,7 @@ class ImageFolder(Dataset[Sample]):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
         one_thread_in_workers()
         path = self.path(index)
-        try:
-            buffer = np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error})") from error
-        image = torch.from_numpy(decode_color(buffer, str(path))).permute(2, 0, 1)
+        image = torch.from_numpy(decode_color(read_file(path), str(path))).permute(2, 0, 1)
         rgb = self.transform(image).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         return {"index": torch.tensor(index), "rgb": rgb, "label": self.labels[index]}
 
@@ -139,21 +138,22 @@ def _class_names(folder: Path, train: Path | None) -> list[str]:
 
 
 def _folders(folder: Path) -> list[str]:
-    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not is_hidden(e.name))
 
 
 def _images(folder: Path, names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Paths below `folder` and labels, listed by torchvision. `DataError` for a class folder without
+    """Paths below `folder` and labels, in torchvision's order. `DataError` for a class folder without
     images."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+    from torchvision.datasets.folder import IMG_EXTENSIONS
 
     found: list[str] = []
     labels: list[int] = []
-    above = os.path.join(folder, "")
     for label, name in enumerate(names):
-        listed = make_dataset(folder, {name: label}, IMG_EXTENSIONS, allow_empty=True)
-        if not listed and (folder / name).is_dir():
+        if not (folder / name).is_dir():
+            continue
+        listed = [path for path in walk_files(folder / name) if path.lower().endswith(IMG_EXTENSIONS)]
+        if not listed:
             raise DataError(f"{folder / name} has no images ({', '.join(IMG_EXTENSIONS)})")
-        found += [path[len(above) :] for path, _ in listed]
+        found += sorted((f"{name}/{path}" for path in listed), key=os.path.split)
         labels += [label] * len(listed)
     return found, labels

@@ -11,7 +11,7 @@ from scipy.io import loadmat
 from ..base import PairedDataset
 from ..batch import IGNORE, DataError
 from ..io.decode import Array, Size
-from ..io.hdf5 import LazyHDF5, open_hdf5, require
+from ..io.hdf5 import LazyHDF5, check_readable, open_hdf5, require
 
 LABELED = "nyu_depth_v2_labeled.mat"
 SPLITS = "splits.mat"
@@ -174,8 +174,13 @@ def _raw_names(file: h5py.File) -> tuple[str, ...]:
     """`names` (1, 894): references to arrays of UTF-16 codes."""
     references = np.ravel(require(file, "names")[:])
     try:
-        return tuple(np.ravel(file[r][:]).astype("<u2").tobytes().decode("utf-16-le") for r in references)
-    except (TypeError, ValueError, UnicodeDecodeError) as error:
+        strings = [file[reference] for reference in references]
+        for string in strings:
+            check_readable(string)
+        return tuple(np.ravel(s[:]).astype("<u2").tobytes().decode("utf-16-le") for s in strings)
+    except DataError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{file.filename}: names must refer to strings ({error})") from error
 
 

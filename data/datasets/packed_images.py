@@ -5,20 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import numpy as np
 import torch
 
 from ..batch import DataError
 from ..in_memory import PairedTensors
-from ..io.decode import Array, Size, check_size, decode_color, stack_color
-from ..io.hdf5 import contents, open_hdf5, require
+from ..io.decode import Array, Size, as_color, check_size, decode_color, stack_color
+from ..io.hdf5 import channels_first, contents, find, is_encoded, open_hdf5, require, texts
 from ..labels import Classes, check_labels, select_classes
 
 
 class PackedImages(PairedTensors):
     """Images and labels from an HDF5 file, decoded into memory once, as `rgb` (N, 3, H, W) uint8.
 
-    The file has a group a split with `images` (N,) of variable-length uint8 (JPEG, PNG) and, but for an
-    unlabeled split, `labels` (N,) 0-based; the attribute `classes` lists the names. Batches are
+    The file has a group a split with `images`: (N,) of variable-length uint8 (JPEG, PNG), or an array
+    (N, H, W, C), (N, C, H, W) or gray (N, H, W) of uint8 or uint16, of which the upper 8 bits are kept. But
+    for an unlabeled split it has `labels` (N,) 0-based; the attribute `classes` lists the names. Batches are
     `{"index", "rgb", "label"}` with `label` (B,), and without `label` in an unlabeled split.
 
     Args:
@@ -30,7 +32,8 @@ class PackedImages(PairedTensors):
             counts the images that remain, in the order of the file. None for all.
 
     Raises:
-        DataError: a file that does not open, a split that is missing, a damaged image (named), images of
+        DataError: a file that does not open, a link to or values in another file, a compression that cannot
+            be read, a split that is missing, images of another layout, a damaged image (named), images of
             several sizes, a label out of range.
         ValueError: a class that the file does not name.
     """
@@ -45,13 +48,15 @@ class PackedImages(PairedTensors):
     ) -> None:
         size = check_size(size)
         with open_hdf5(Path(path)) as file:
-            if not isinstance(file.get(split), h5py.Group):
+            if not isinstance(group := find(file, split), h5py.Group):
                 raise DataError(f"{path}: no split {split!r}; found {contents(file)}")
-            names = tuple(str(name) for name in file.attrs.get("classes", ()))
+            names = texts(file.attrs.get("classes"))
             where = f"{path}: {split}/images"
-            buffers = _read_all(require(file, f"{split}/images"), where)
+            images = require(file, f"{split}/images")
+            encoded, first = is_encoded(images), channels_first(images.shape)
+            buffers = _read_all(images, where)
             labels = None
-            if "labels" in file[split]:
+            if group.get("labels", getlink=True) is not None:
                 stored = require(file, f"{split}/labels")[:]
                 labels = check_labels(stored, len(buffers), len(names) or None, f"{path}: {split}/labels")
         rows: Array | range = range(len(buffers))
@@ -62,7 +67,11 @@ class PackedImages(PairedTensors):
 
         def decoded() -> Iterator[tuple[str, Array]]:
             for row in rows:
-                yield f"{where}[{row}]", decode_color(buffers[row], f"{where}[{row}]")
+                place, image = f"{where}[{row}]", buffers[row]
+                if not encoded:
+                    yield place, as_color(image.transpose(1, 2, 0) if first else image, place)
+                else:
+                    yield place, decode_color(image, place)
 
         modalities = {"rgb": torch.from_numpy(stack_color(decoded(), len(rows), size))}
         if labels is not None:
@@ -72,11 +81,16 @@ class PackedImages(PairedTensors):
 
 
 def _read_all(images: h5py.Dataset, where: str) -> Array:
-    """The encoded images, (N,) of bytes."""
+    """The images, (N,) of bytes or an array of pixels."""
+    if not is_encoded(images) and (images.ndim not in (3, 4) or images.dtype not in (np.uint8, np.uint16)):
+        raise DataError(
+            f"{where} has shape {images.shape} of {images.dtype}; expected encoded images (N,) of "
+            "variable-length uint8, or pixels (N, H, W, C), (N, C, H, W) or (N, H, W) of uint8 or uint16"
+        )
     if not len(images):
         raise DataError(f"{where} is empty")
     try:
         buffers: Array = images[:]
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{where} cannot be read ({error}); the file is damaged") from error
     return buffers

@@ -10,19 +10,35 @@ import numpy as np
 from ..base import PairedDataset
 from ..batch import IGNORE, DataError
 from ..io.decode import Array, Size, check_label, decode
-from ..io.hdf5 import LazyHDF5, contents, open_hdf5, require
+from ..io.hdf5 import (
+    LazyHDF5,
+    channels_first,
+    contents,
+    find,
+    is_encoded,
+    open_hdf5,
+    require,
+    texts,
+)
+from ..io.stored import decode_label
 
 METERS_PER_UNIT = ("meters_per_unit", "metres_per_unit")
 """The attribute of `depth`; files of crdkit 0.1 have it in British spelling."""
+UNLABELED = "unlabeled"
+"""The split whose rows have no labels."""
+GROUP = "group"
+"""The data set of each row's recording, scene or other group."""
 
 
 class PackedPairs(PairedDataset):
     """Paired modalities from an HDF5 file with one data set a modality.
 
-    A data set is either encoded images (N,) of variable-length uint8 (PNG, JPEG) or an array (N, H, W) or
-    (N, H, W, C). `depth` of an integer type has the attribute `meters_per_unit`; 0 is no reading. A label
-    data set is 0-based and may have the attributes `ignore` (the value that does not count) and `names`.
-    Splits are data sets of 0-based row numbers, such as `train` and `test`.
+    A data set is either encoded images (N,) of variable-length uint8 (PNG, JPEG) or an array (N, H, W),
+    (N, H, W, C) or, with up to 4 channels, (N, C, H, W). `depth` of an integer type has the attribute
+    `meters_per_unit`; 0 is no reading. A label data set is 0-based, read as the numbers that are stored, and
+    may have the attributes `ignore` (the value that does not count) and `names`. Splits are data sets of
+    0-based row numbers, such as `train` and `test`; `unlabeled` is one that serves no label. A data set
+    `group` (N,) of numbers or names says what belongs together, such as frames of one recording.
 
     Args:
         path: the file.
@@ -31,12 +47,18 @@ class PackedPairs(PairedDataset):
             leaves labels as they are stored.
         size: (height, width) to resize to; None for the stored size.
         modalities: names in the batch to names in the file; None for those of `rgb`, `depth`, `label` (in
-            the file `label` or `label40`) that there are.
+            the file `label` or `label40`) that there are, without `label` in the split `unlabeled`.
         depth_scale: meters a unit of `depth`; None for the attribute `meters_per_unit`, or 1 for floats.
 
+    Attributes:
+        rows: of the file, by index, (len,) int64.
+        groups: of these rows, (len,) int64, the same number for the same group in every split; None if the
+            file has no `group`.
+
     Raises:
-        DataError: a file that does not open, a name that is missing (those found are listed), modalities that
-            differ in number, rows outside the file; on reading, a damaged sample or a value out of range.
+        DataError: a file that does not open, a name that is missing (those found are listed), a link to or
+            values in another file, a compression that cannot be read, modalities that differ in number, rows
+            outside the file; on reading, a damaged sample, lossy labels, a value out of range.
     """
 
     def __init__(
@@ -54,9 +76,12 @@ class PackedPairs(PairedDataset):
         super().__init__(size=size, num_classes=classes)
         self._source = LazyHDF5(path)
         with open_hdf5(self._source.path) as file:
-            self.modalities = dict(modalities) if modalities is not None else _discover(file)
+            self.modalities = dict(modalities) if modalities is not None else _discover(file, split)
             stored = {name: require(file, key) for name, key in self.modalities.items()}
-            self.rows = _rows(file, split, _count(file, stored))
+            count = _count(file, stored)
+            self.rows = _rows(file, split, count)
+            self.groups = _groups(file, count, self.rows)
+            self._first = {name for name, data in stored.items() if channels_first(data.shape)}
             self.class_names: tuple[str, ...] = ()
             self._label_map: Array = np.arange(256, dtype=np.uint8)
             self._ignore = IGNORE
@@ -77,13 +102,13 @@ class PackedPairs(PairedDataset):
         self._ignore = int(stored.attrs.get("ignore", IGNORE))
         if 0 <= self._ignore <= IGNORE:
             self._label_map[self._ignore] = IGNORE
-        stored_names = stored.attrs.get("names", ())
+        stored_names = texts(stored.attrs.get("names"))
         if classes is not None and len(stored_names) not in (0, 40):
             raise DataError(
                 f"{file.filename}: {stored.name.lstrip('/')} names {len(stored_names)} classes; "
                 f"classes={classes} needs NYU-Depth-v2's 40, pass classes=None"
             )
-        self.class_names = tuple(str(name) for name in names_of.attrs.get("names", ()))
+        self.class_names = texts(names_of.attrs.get("names"))
         if classes is None and self.class_names:
             self.num_classes = len(self.class_names)
 
@@ -98,12 +123,17 @@ class PackedPairs(PairedDataset):
         arrays = {}
         for name, key in self.modalities.items():
             array = self._source.read(key, row)
+            where = self._where(index, name)
             if array.ndim == 1:
-                array = decode(array, self._where(index, name))
+                array = decode_label(array, where) if name == "label" else decode(array, where)
+            elif name in self._first:
+                array = np.ascontiguousarray(array.transpose(1, 2, 0))
+            if name in ("depth", "label"):
+                array = _one_channel(array, where)
             if name == "depth":
                 array = np.multiply(array, np.float32(self._depth_scale), dtype=np.float32)
             elif name == "label":
-                array = self._mapped(array, self._where(index, name))
+                array = self._mapped(array, where)
             arrays[name] = array
         return arrays
 
@@ -119,9 +149,20 @@ class PackedPairs(PairedDataset):
         return mapped
 
 
-def _discover(file: h5py.File) -> dict[str, str]:
-    candidates = {"rgb": ("rgb",), "depth": ("depth",), "label": ("label", "label40")}
-    found = {name: key for name, keys in candidates.items() for key in reversed(keys) if key in file}
+def _one_channel(array: Array, where: str) -> Array:
+    """(H, W) of (H, W) or (H, W, 1)."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2:
+        raise DataError(f"{where} has {array.shape[2]} channels, expected one value a pixel")
+    return np.ascontiguousarray(array)
+
+
+def _discover(file: h5py.File, split: str | None) -> dict[str, str]:
+    candidates: dict[str, tuple[str, ...]] = {"rgb": ("rgb",), "depth": ("depth",)}
+    if split != UNLABELED:
+        candidates["label"] = ("label", "label40")
+    found = {name: key for name, keys in candidates.items() for key in reversed(keys) if find(file, key)}
     if not found:
         raise DataError(
             f"{file.filename}: none of rgb, depth, label; found {contents(file)}; name the data sets, for "
@@ -133,11 +174,11 @@ def _discover(file: h5py.File) -> dict[str, str]:
 def _count(file: h5py.File, stored: Mapping[str, h5py.Dataset]) -> int:
     """The number of rows, the same in every modality: encoded images, or arrays of 3 or 4 axes."""
     for name, dataset in stored.items():
-        encoded = h5py.check_vlen_dtype(dataset.dtype) == np.uint8 and dataset.ndim == 1
-        if not encoded and dataset.ndim not in (3, 4):
+        if not is_encoded(dataset) and (dataset.ndim not in (3, 4) or dataset.dtype.kind not in "biuf"):
             raise DataError(
                 f"{file.filename}: {dataset.name.lstrip('/')} (for {name}) has shape {dataset.shape} of "
-                f"{dataset.dtype}; expected (N, H, W), (N, H, W, C), or (N,) of encoded images"
+                f"{dataset.dtype}; expected numbers (N, H, W), (N, H, W, C) or (N, C, H, W), or encoded "
+                "images (N,) of variable-length uint8"
             )
     counts = {dataset.name.lstrip("/"): len(dataset) for dataset in stored.values()}
     if len(set(counts.values())) != 1:
@@ -158,6 +199,19 @@ def _rows(file: h5py.File, split: str | None, count: int) -> Array:
     if not values.size:
         raise DataError(f"{file.filename}: the split {split} is empty")
     return np.asarray(values)
+
+
+def _groups(file: h5py.File, count: int, rows: Array) -> Array | None:
+    """The group of each of `rows`, names numbered in their order over the whole file."""
+    if not isinstance(find(file, GROUP), h5py.Dataset):
+        return None
+    stored = require(file, GROUP)
+    if stored.shape != (count,):
+        raise DataError(f"{file.filename}: {GROUP} has shape {stored.shape}, expected one a row, ({count},)")
+    values = stored[:]
+    if values.dtype.kind not in "iu":
+        values = np.unique(np.array(texts(values)), return_inverse=True)[1]
+    return np.asarray(values.astype(np.int64)[rows])
 
 
 def _depth_scale(stored: h5py.Dataset, given: float | None) -> float:

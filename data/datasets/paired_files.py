@@ -16,7 +16,7 @@ from ..base import PairedDataset, Sizes
 from ..batch import DataError
 from ..encodings import Encoding, check_encodings, with_depth_scale
 from ..io.decode import Array, one_thread_in_workers
-from ..io.files import load_array
+from ..io.files import load_array, read_file
 from ..io.stored import decode_label
 from ..pairs.find import Found, find_pairs, read_table, some
 from ..pairs.groups import Rows, groups_of, numbered
@@ -223,7 +223,7 @@ class FolderPairs(PairedDataset):
         path = self._everything[modality][self.names[index]]
         encoding = self.encodings.get(modality, Encoding())
         if modality == "label" and path.suffix.lower() not in (".npy", ".npz"):
-            return decode_label(np.fromfile(path, np.uint8), str(path))
+            return decode_label(read_file(path), str(path))
         return load_array(path, keep_alpha=encoding.channel is not None)
 
     def _read(self, index: int) -> dict[str, Array]:

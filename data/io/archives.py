@@ -91,7 +91,29 @@ def open_zip(path: Path, url: str) -> zipfile.ZipFile:
         raise _unreadable(path, url, error) from error
 
 
+def read_member(archive: zipfile.ZipFile, name: str, url: str) -> bytes:
+    """One file of a zip archive.
+
+    Raises:
+        DataError: a file that is missing, damaged, encrypted or of a compression that Python cannot read.
+    """
+    where = f"{archive.filename}: {name}"
+    try:
+        return archive.read(name)
+    except KeyError as error:
+        raise DataError(f"{where} is missing; get the archive again from {url}") from error
+    except RuntimeError as error:  # of which NotImplementedError is one
+        raise DataError(
+            f"{where} is encrypted or compressed in a way that Python cannot read ({error}); unpack the "
+            "archive with the program that made it, and pass the folder"
+        ) from error
+    except Exception as error:  # zipfile, zlib and lzma raise kinds of their own for damaged bytes
+        raise DataError(f"{where} is damaged ({error}); get the archive again from {url}") from error
+
+
 def _unreadable(path: Path, url: str, error: Exception) -> DataError:
+    if isinstance(error, PermissionError):
+        return DataError(f"{path} may not be read ({error})")
     size = path.stat().st_size
     return DataError(
         f"{path}: no readable archive of {size} bytes ({error}); it may be cut short, get it again from {url}"
@@ -100,7 +122,10 @@ def _unreadable(path: Path, url: str, error: Exception) -> DataError:
 
 def check_no_page(path: Path, again: str, *, expected: str = "an archive") -> None:
     """Raise `DataError` for HTML: what a browser saves where a server answers with an error."""
-    with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
+    try:
+        with path.open("rb") as file:
+            head = file.read(512).lstrip().lower()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise DataError(f"{path} is a web page, not {expected}; {again}")

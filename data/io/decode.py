@@ -1,18 +1,25 @@
 """Arrays as files hold them (height, width[, channels]) to tensors as batches hold them."""
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from ..batch import IGNORE, DataError
+from .arrays import Array
+from .containers import (
+    TiffLayout,
+    decode_portable,
+    has_multiplied_colors,
+    is_portable,
+    read_with_pillow,
+    tiff_layout,
+)
 
-Array: TypeAlias = NDArray[Any]
 Size: TypeAlias = tuple[int, int]
 
 MAX_INDOOR_METRES = 80.0
@@ -39,23 +46,72 @@ def decode(buffer: Array, where: str, *, keep_alpha: bool = False) -> Array:
     """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth.
 
     Pixels stay where they are stored: the orientation that a camera notes beside them is not applied, as no
-    published pipeline applies it, and modalities that pair pixel for pixel must not turn apart.
+    published pipeline applies it, and modalities that pair pixel for pixel must not turn apart. Gray of 1, 2
+    and 4 bits is stretched to 0–255 and a palette resolved, as for a picture; `stored.decode_label` does not.
+
+    Args:
+        keep_alpha: (H, W, 4) for a file of four channels, in RGBA order: the fourth may be a thermal image.
+
+    Raises:
+        DataError: bytes that are no image, cut or damaged; more channels than can be read.
     """
+    if is_portable(buffer):
+        return _whitened(decode_portable(buffer, where), buffer)
+    layout = tiff_layout(buffer)
+    image = _decode(buffer, layout)
+    if image is None:
+        raise DataError(f"{where}: {buffer.size} bytes that {_why_not(buffer, layout)}")
+    if layout is not None:
+        _check_channels(image, layout, keep_alpha, where)
+    if image.ndim == 3 and image.shape[2] == 4 and not keep_alpha:
+        image = image[..., :3]
+    return np.ascontiguousarray(image)
+
+
+def _decode(buffer: Array, layout: TiffLayout | None) -> Array | None:
+    """(H, W) or (H, W, C) in RGB[A] order; None if it is no image or damaged."""
+    if has_multiplied_colors(layout):
+        try:
+            return read_with_pillow(buffer)
+        except Exception:  # Pillow raises many kinds for a damaged file
+            return None
     try:
         image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
     except cv2.error:
-        image = None
-    if _is_cut_jpeg(buffer):
-        image = None  # some versions of OpenCV fill what is missing with gray
-    if image is None:
-        raise DataError(f"{where}: {buffer.size} bytes that do not decode as an image; the file is damaged")
-    if image.ndim == 3:
-        if image.shape[2] == 4:
-            code = cv2.COLOR_BGRA2RGBA if keep_alpha else cv2.COLOR_BGRA2RGB
-        else:
-            code = cv2.COLOR_BGR2RGB
-        image = cv2.cvtColor(image, code)
-    return np.asarray(image)
+        return None
+    if image is None or _is_cut_jpeg(buffer):
+        return None  # some versions of OpenCV fill what is missing with gray
+    if image.ndim == 2:
+        return np.asarray(image)
+    if image.dtype not in (np.uint8, np.uint16, np.float32):  # the types that cvtColor takes
+        return np.asarray(image[..., [2, 1, 0, *range(3, image.shape[2])]])
+    code = cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(image, code))
+
+
+def _whitened(image: Array, buffer: Array) -> Array:
+    """A PBM's bits as a picture has them: 0 (white) is 255."""
+    return (255 * (1 - image)).astype(np.uint8) if buffer[1] in b"14" else image
+
+
+def _why_not(buffer: Array, layout: TiffLayout | None) -> str:
+    if buffer[:4].tobytes() == b"\x76\x2f\x31\x01":
+        return (
+            "are an OpenEXR image, which this OpenCV was built without or does not read unless "
+            "OPENCV_IO_ENABLE_OPENEXR=1 is set; convert it to .npy, TIFF or PFM"
+        )
+    kind = "" if layout is None else f" (a TIFF of {layout})"
+    return f"do not decode as an image{kind}; the file is damaged" + (
+        ", or of a kind that is not read: convert it to PNG or .npy" if kind else ""
+    )
+
+
+def _check_channels(image: Array, layout: TiffLayout, keep_alpha: bool, where: str) -> None:
+    """Raise `DataError` if OpenCV left channels out, which it does without a word."""
+    read = image.shape[2] if image.ndim == 3 else 1
+    alpha = 1 if layout.extra and not keep_alpha else 0
+    if layout.samples - alpha > read or (layout.samples > read and layout.bits != 8):
+        raise DataError(f"{where}: a TIFF of {layout}, of which only {read} can be read; save it as .npy")
 
 
 def _is_cut_jpeg(buffer: Array) -> bool:
@@ -72,12 +128,24 @@ def _is_cut_jpeg(buffer: Array) -> bool:
 
 def decode_color(buffer: Array, where: str) -> Array:
     """Encoded bytes to (H, W, 3) uint8 in RGB order; gray is repeated, 16 bits keep their upper 8."""
-    image = decode(buffer, where)
+    return as_color(decode(buffer, where), where)
+
+
+def as_color(image: Array, where: str) -> Array:
+    """(H, W[, C]) of 8 or 16 bits to (H, W, 3) uint8: gray is repeated, 16 bits keep their upper 8.
+
+    Raises:
+        DataError: other types, numbers of channels but 1, 3, or 4, of which the fourth is dropped.
+    """
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.dtype != np.uint8:
         raise DataError(f"{where}: pixels of {image.dtype}, expected 8 or 16 bits")
-    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB))
+    if image.shape[2] not in (3, 4):
+        raise DataError(f"{where}: {image.shape[2]} channels, expected 1, 3 or 4")
+    return np.ascontiguousarray(image[..., :3])
 
 
 def stack_color(images: Iterable[tuple[str, Array]], count: int, size: Size | None) -> Array:

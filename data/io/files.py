@@ -1,23 +1,50 @@
-"""One file to the array that it holds."""
+"""One file of a modality, whatever its kind, as an array."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from ..batch import DataError
-from .decode import Array, decode
+from .arrays import Array, decode_array, is_array
+from .decode import decode
+
+ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+SUFFIXES = ARRAY_SUFFIXES | {
+    ".bmp", ".exr", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+}  # fmt: skip
+"""The endings of files that `load_array` reads, in lower case."""
 
 
-def load_array(path: Path, *, keep_alpha: bool = False) -> Array:
-    """The picture (H, W[, C]) of an image file, a `.npy` or a `.npz` with one array."""
-    if path.suffix.lower() in (".npy", ".npz"):
-        try:
-            loaded = np.load(path, allow_pickle=False)
-            array = loaded[loaded.files[0]] if path.suffix.lower() == ".npz" else loaded
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: no readable array ({error})") from error
+def read_file(path: str | os.PathLike[str]) -> Array:
+    """The bytes of a file, (N,) uint8. Raises `DataError` if it cannot be read or is empty."""
+    try:
+        buffer = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
+    if not buffer.size:
+        raise DataError(f"{path} is empty (0 bytes)")
+    return buffer
+
+
+def load_array(path: str | os.PathLike[str], *, keep_alpha: bool = False) -> Array:
+    """(H, W) or (H, W, C) of a file in its stored type: an image in RGB order, `.npy`, `.npz` of one array.
+
+    What is inside decides, not the ending. OpenEXR is read if OpenCV was built with it.
+
+    Args:
+        keep_alpha: keep the fourth channel of an image.
+
+    Raises:
+        DataError: a file that is missing, empty, cut, damaged or of another kind, with its path.
+    """
+    buffer = read_file(path)
+    if is_array(buffer):
+        array = decode_array(buffer, str(path))
+    elif Path(path).suffix.lower() in ARRAY_SUFFIXES:
+        raise DataError(f"{path}: {buffer.size} bytes that are no NumPy file; it is damaged or another file")
     else:
-        array = decode(np.fromfile(path, np.uint8), str(path), keep_alpha=keep_alpha)
+        array = decode(buffer, str(path), keep_alpha=keep_alpha)
     if array.ndim not in (2, 3) or not array.size:
         raise DataError(f"{path}: shape {array.shape}, expected (height, width[, channels])")
-    return np.asarray(array)
+    return array

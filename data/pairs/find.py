@@ -5,21 +5,14 @@ import csv
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ...common import nearest
 from ..batch import DataError
-from ..io.listing import list_files
-
-SUFFIXES = frozenset(
-    {".bmp", ".exr", ".jpeg", ".jpg", ".npy", ".npz", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
-    | {".tif", ".tiff", ".webp"}
-)
-SHOWN = 5
-"""Mismatches that a message lists before it counts the rest."""
+from ..io.files import SUFFIXES
+from ..io.listing import list_files, some
 
 Files = dict[str, Path]
 """Name of a sample to its file."""
@@ -173,12 +166,6 @@ def table_parts(path: Path) -> dict[str, frozenset[str]]:
     for line in _lines(path):
         parts.setdefault(line.get("split", ""), set()).update(key for key, entry in line.items() if entry)
     return {part: frozenset(columns) for part, columns in parts.items()}
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more."""
-    more = len(names) - SHOWN
-    return ", ".join(islice(names, SHOWN)) + (f" and {more} more" if more > 0 else "")
 
 
 def _in_folder(folder: Path) -> Files:

@@ -219,6 +219,33 @@ def test_layouts_and_settings_that_cannot_be(tmp_path: Path) -> None:
             ImageFolder(tmp_path, **settings)
 
 
+def test_hidden_files_and_folders_are_no_images(root: Path) -> None:
+    names = [str(path) for path in map(ImageFolder(root).path, range(6))]
+    for name in ("train/n02/._n02_9.JPEG", "train/n02/sub/.DS_Store", "train/n02/sub/._a.png"):
+        (root / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + b"\0" * 80)
+    for name in (
+        "train/n02/.ipynb_checkpoints/n02_9-checkpoint.JPEG", "train/n01/sub/.ipynb_checkpoints/b.png",
+        "train/.ipynb_checkpoints/c.png", "train/__MACOSX/n01/d.png", "val/.hidden/e.png",
+    ):  # fmt: skip
+        save(root / name, Image.fromarray(photograph(0)))
+    dataset = ImageFolder(root, size=32)
+    assert [str(dataset.path(row)) for row in range(len(dataset))] == names
+    assert dataset.class_names == ("n01", "n02", "n03") and len(ImageFolder(root, "val")) == 2
+
+
+def test_linked_folders_are_read_and_loops_refused(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    save(outside / "x.png", Image.fromarray(photograph(0)))
+    (root / "train/n01/more").symlink_to(outside, target_is_directory=True)
+    (root / "train/n04").symlink_to(outside, target_is_directory=True)
+    assert ImageFolder(root, size=32).labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 3]
+    (outside / "loop").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(DataError, match="loop"):
+        ImageFolder(root)
+
+
 @pytest.fixture
 def started(request: pytest.FixtureRequest) -> Iterator[None]:
     """The default start method of processes, put back afterwards."""

@@ -68,6 +68,75 @@ def test_folder_and_archive_give_the_same(folder: Path) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name], "nothing is extracted"
 
 
+def sort_validation(folder: Path, inside: str, *, keep: bool) -> None:
+    """As scripts do it: val/WNID/ or val/WNID/images/, with or without the annotations."""
+    for line in (folder / "val/val_annotations.txt").read_text().splitlines():
+        name, wnid, *_ = line.split("\t")
+        (folder / "val" / wnid / inside).mkdir(parents=True, exist_ok=True)
+        (folder / "val/images" / name).rename(folder / "val" / wnid / inside / name)
+    (folder / "val/images").rmdir()
+    if not keep:
+        (folder / "val/val_annotations.txt").unlink()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("inside", ["", "images"])
+def test_a_sorted_validation_split(folder: Path, inside: str, keep: bool) -> None:
+    train, published = TinyImageNet(folder), TinyImageNet(folder, "test")
+    sort_validation(folder, inside, keep=keep)
+    (folder / "train/n01/images/._n01_0.JPEG").write_bytes(b"\0\5\x16\7")
+    (folder / "val/.ipynb_checkpoints").mkdir()
+    (folder / "val/.ipynb_checkpoints/val_0.JPEG").write_bytes(b"x")
+    for root in (folder, folder.parent, pack(folder)):
+        test = TinyImageNet(root, "test")
+        assert test.labels.tolist() == [0, 1, 1, 2]
+        assert torch.equal(test.tensors["rgb"], published.tensors["rgb"][[2, 0, 3, 1]])
+        assert test.class_names == train.class_names
+        assert torch.equal(TinyImageNet(root).tensors["rgb"], train.tensors["rgb"])
+
+
+def test_validation_that_is_half_sorted_or_not_there(folder: Path) -> None:
+    (folder / "val/n01").mkdir()
+    (folder / "val/images/val_2.JPEG").rename(folder / "val/n01/val_2.JPEG")
+    with pytest.raises(DataError, match=r"val/images.*n01"):
+        TinyImageNet(folder, "test")
+    (folder / "val/n01/val_2.JPEG").rename(folder / "val/images/val_2.JPEG")
+    (folder / "val/val_annotations.txt").unlink()
+    with pytest.raises(DataError, match="val_annotations"):
+        TinyImageNet(folder, "test")
+    for path in (folder / "val/images").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="val"):
+        TinyImageNet(folder, "test")
+    assert len(TinyImageNet(folder)) == 6
+    (folder / "val/n77").mkdir()
+    write(folder / "val/n77/val_0.JPEG", np.zeros((64, 64, 3), "u1"))
+    with pytest.raises(DataError, match="n77"):
+        TinyImageNet(folder, "test")
+
+
+def test_an_archive_that_is_damaged_or_cannot_be_unpacked(folder: Path) -> None:
+    path = pack(folder)
+    name = "tiny-imagenet-200/words.txt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny-imagenet-200/train/n01/images/a.JPEG", b"x")
+        archive.writestr(name, "n01\tgoldfish\n" * 99)
+    whole = path.read_bytes()
+    place = whole.index(name.encode()) + len(name)
+    for number in range(8):
+        damaged = bytearray(whole)
+        damaged[place + number] ^= 0xFF
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(DataError, match=r"words\.txt.*damaged"):
+            TinyImageNet(path)
+    encrypted = bytearray(whole)
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        encrypted[whole.rindex(mark) + offset] |= 1
+    path.write_bytes(bytes(encrypted))
+    with pytest.raises(DataError, match=r"words\.txt.*encrypted"):
+        TinyImageNet(path)
+
+
 def test_a_part_of_the_classes_at_another_size(folder: Path) -> None:
     part = TinyImageNet(folder, "test", classes=["newt", "goldfish"], size=(32, 32))
     assert part.class_names == ("newt", "goldfish") and part.labels.tolist() == [0, 1, 0]
