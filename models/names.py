@@ -62,9 +62,8 @@ def fit_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Fitted:
     Args:
         own: the network's state.
     """
-    state = {name: value for name, value in state.items() if name in own or not is_counter(name)}
-    if state.keys() <= own.keys():
-        return Fitted(state, "", ())
+    if {name for name in state if not is_counter(name)} <= own.keys():
+        return Fitted(_without_counts(state, own), "", ())
     plain, stored = ({without_wrappers(name): name for name in names} for names in (own, state))
     if len(plain) < len(own) or len(stored) < len(state):
         # A network and its average have the same names behind the wrappers.
@@ -84,7 +83,13 @@ def fit_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Fitted:
                 fitted[plain[name]] = state[was]
             else:
                 left_out.append(was)
-    return Fitted(fitted, prefix, tuple(left_out))
+    rest = tuple(name for name in left_out if not is_counter(name))
+    return Fitted(_without_counts(fitted, own), prefix, rest)
+
+
+def _without_counts(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state without the counts that the network has not."""
+    return {name: value for name, value in state.items() if name in own or not is_counter(name)}
 
 
 def _prefix(stored: Mapping[str, Size], own: Mapping[str, Size]) -> str:
