@@ -28,16 +28,19 @@ def align(fit: Pairs, held_out: Pairs) -> dict[str, float]:
 
     The two live in different spaces. A ridge regression from the student's embedding (standardized) to the
     teacher's (centered), fitted on the pairs of `fit` with the penalty of least leave-one-out error,
-    predicts the teacher's embedding of the held-out samples; all figures but the last two compare these
-    predictions with what the teacher says, by cosine. So they are the same question to every method, with
-    or without heads, and to a student that has learned nothing yet.
+    predicts the teacher's embedding of the held-out samples. Cosines of these predictions with what the
+    teacher says ask the same of every method, with or without heads, and of a student that has learned
+    nothing yet.
 
     Returns:
         `cosine`: the mean of the true pairs, at most 1; about 0 for a student that knows nothing.
         `r1`, `r10`: share of the samples whose prediction has its own teacher vector as the nearest of all,
         or among the nearest ten; chance is 1 and 10 of N. `back_r1`, `back_r10`: share of the teacher vectors
         that find their own sample's prediction so. Ties count against it.
-        `cka`: `linear_cka` of the embeddings themselves. `effective_rank`: of the student's embedding.
+        `cka`: `linear_cka` of the embeddings themselves.
+        `effective_rank`: in how many directions the student's embedding differs between samples, about its
+        mean; near 1 it has collapsed to a line. `spread`: root mean square distance from that mean over root
+        mean square length, 0 … 1; near 0 every sample has the same vector.
         `pairs`: N, those held out.
 
     Raises:
@@ -54,13 +57,15 @@ def align(fit: Pairs, held_out: Pairs) -> dict[str, float]:
         if not (torch.isfinite(student).all() and torch.isfinite(teacher).all()):
             raise ValueError(f"the embeddings of {name} hold NaN or infinity")
     predicted, teacher = _regress(fit, held_out)
+    centered, spread = _center(held_out[0])
     found = {"cosine": float(F.cosine_similarity(predicted, teacher).mean())}
     for way, ranks in (("", match_ranks(predicted, teacher)), ("back_", match_ranks(teacher, predicted))):
         found |= {f"{way}r{k}": float((ranks <= k).double().mean()) for k in (1, 10)}
     return {
         **found,
         "cka": linear_cka(*held_out),
-        "effective_rank": effective_rank(held_out[0]),
+        "effective_rank": effective_rank(centered),
+        "spread": spread,
         "pairs": float(len(teacher)),
     }
 
@@ -85,10 +90,10 @@ def effective_rank(vectors: Tensor) -> float:
     """In how many directions vectors spread: e^H, H the entropy of their singular values over their sum.
 
     k orthogonal directions of equal extent give k; the same vector for every sample gives 1 (Roy & Vetterli,
-    The effective rank, 2007; Garrido et al., RankMe, 2023, for embeddings). All zero vectors give 0.
+    The effective rank, 2007; Garrido et al., RankMe, 2023, for embeddings). Zeros alone give 0.
 
     Args:
-        vectors: (N, D), as they are, not centered.
+        vectors: (N, D), taken as they are, not about their mean.
     """
     values = torch.linalg.svdvals(vectors.double())
     share = values / values.sum()
@@ -208,15 +213,21 @@ def _regress(fit: Pairs, held_out: Pairs) -> Pairs:
     return predicted, teacher_out - mean
 
 
+def _center(x: Tensor) -> tuple[Tensor, float]:
+    """Vectors about their mean, float64, and their distance from it over their length (both root mean
+    square); zeros if they are constant up to rounding."""
+    x = x.double()
+    centered = x - x.mean(0)
+    spread = float(centered.norm() / x.norm()) if x.any() else 0.0
+    return (centered, spread) if spread > _TIE else (torch.zeros_like(x), 0.0)
+
+
 def _gram(x: Tensor) -> Tensor:
     """The linear kernel of centered vectors of mean square length 1, without its diagonal, (N, N) float64;
     zeros if they are constant up to rounding."""
-    x = x.double()
-    centered = x - x.mean(0)
-    extent = centered.norm()
-    if extent <= _TIE * x.norm():
-        return x.new_zeros(len(x), len(x))
-    centered = centered * (len(x) ** 0.5 / extent)
+    centered, spread = _center(x)
+    if spread > 0:
+        centered = centered * (len(x) ** 0.5 / centered.norm())
     return (centered @ centered.T).fill_diagonal_(0)
 
 

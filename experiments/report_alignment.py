@@ -25,6 +25,7 @@ COLUMNS = (
     Column("alignment/cosine", "cosine", scale=1, digits=3),
     Column("alignment/cka", "CKA", scale=1, digits=3),
     Column("alignment/effective_rank", "effective rank", scale=1),
+    Column("alignment/spread", "spread", scale=1, digits=3),
     *CRITIC,
 )
 CURVES = (COLUMNS[0], COLUMNS[4], COLUMNS[6])

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..distillers import Term
-from ..engine import Accelerator, Evaluate
+from ..engine import Accelerator, Evaluate, seeded
 from ..evaluation import AlignmentEvaluator
 from .results import RunResult, Transferred
 from .targets import Teacher
@@ -17,8 +17,8 @@ from .targets import Teacher
 ALIGNMENT, BEFORE = "alignment/", "alignment_before/"
 """Before the names of the figures of `crdkit.evaluation.align`: of a student in or after its transfer, and of
 the same student before it."""
-COLLAPSED = 1.5
-"""The effective rank below which an embedding says nearly the same of every sample."""
+LEAST = {"effective_rank": 1.5, "spread": 0.01}
+"""Below one of these an embedding has collapsed: to a line, or to a point."""
 
 
 class Watch:
@@ -46,7 +46,9 @@ class Watch:
         """The figures of `crdkit.evaluation.align`, named `alignment/…`; none without aligner or teacher."""
         if self.aligner is None or not self.aligns:
             return {}
-        found = self.aligner(student.to(self.accelerator.device), self.teachers)
+        # A network may draw in evaluation, too: the same numbers every time, and none of the run's.
+        with seeded(0):
+            found = self.aligner(student.to(self.accelerator.device), self.teachers)
         return {ALIGNMENT + name: value for name, value in found.items()}
 
     def beside(self, judge: Evaluate | None, terms: Mapping[str, Term]) -> Evaluate | None:
@@ -54,21 +56,23 @@ class Watch:
         the alignment. Warns once of an embedding that has collapsed."""
 
         def evaluate(module: nn.Module) -> dict[str, float]:
+            student: Any = module.student
             found = {} if judge is None else judge(module)
-            return {**found, **diagnostics(terms), **self._warned(self.align(module.student))}  # type: ignore[arg-type]
+            return {**found, **diagnostics(terms), **self._warned(self.align(student))}
 
         offered = any(True for term in terms.values() for _ in _telling(term.objective))
         return None if judge is None and not offered and not self.aligns else evaluate
 
     def _warned(self, found: dict[str, float]) -> dict[str, float]:
-        rank = found.get(f"{ALIGNMENT}effective_rank", math.inf)
-        if rank < COLLAPSED and not self.warned and self.accelerator.is_main_process:
+        low = [name for name, least in LEAST.items() if found.get(ALIGNMENT + name, math.inf) < least]
+        if low and not self.warned and self.accelerator.is_main_process:
             self.warned = True
+            figures = " and ".join(f"its {name} is {found[ALIGNMENT + name]:.3g}" for name in low)
             warnings.warn(
-                f"the student's embedding has collapsed: its effective rank is {rank:.2f}, so it says nearly "
-                "the same of every sample. Lower the learning rate (--student-lr), or let a contrast take "
-                "its negatives from the batch (--setting crd.negatives=batch); if it was so before the "
-                "transfer (alignment_before), look whether the student's modality differs between samples",
+                f"the student's embedding has collapsed, {figures}: it says nearly the same of every sample. "
+                "Lower the learning rate (--student-lr), or let a contrast take its negatives from the batch "
+                "(--setting crd.negatives=batch); if it was so before the transfer (alignment_before), look "
+                "whether the student's modality differs between samples",
                 stacklevel=2,
             )
         return found

@@ -78,5 +78,7 @@ def rank(number: int, store: str, result: Connection) -> None:
     matrix.reduce()
     uneven = judged([[slice(0, 16), slice(16, 30)], [slice(30, 37)]][number])
     alone = judged([[], [slice(0, 37)]][number])
-    result.send({"counts": matrix.counts.tolist(), "uneven": uneven, "one rank has none": alone, "aligned": aligned()})
+    result.send(
+        {"counts": matrix.counts.tolist(), "uneven": uneven, "one rank has none": alone, "aligned": aligned()}
+    )
     torch.distributed.destroy_process_group()

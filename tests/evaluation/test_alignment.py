@@ -23,7 +23,7 @@ from crdkit.evaluation import (
 )
 
 FIGURES = {
-    "cosine", "r1", "r10", "back_r1", "back_r10", "cka", "effective_rank", "pairs"
+    "cosine", "r1", "r10", "back_r1", "back_r10", "cka", "effective_rank", "spread", "pairs"
 }  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_a_constant_student_finds_nothing() -> None:
     constant = torch.full((50, 7), 0.3)
     found = align((constant, normal(50, 5).float()), (constant, normal(50, 5, seed=1).float()))
     assert [found[name] for name in ("r1", "r10", "back_r1", "back_r10", "cka")] == [0, 0, 0, 0, 0]
-    assert found["effective_rank"] == pytest.approx(1)
+    assert found["effective_rank"] == found["spread"] == 0
     found = align((normal(50, 5).float(), constant), (normal(50, 5, seed=1).float(), constant))
     assert [found[name] for name in ("r1", "r10", "back_r1", "back_r10", "cka")] == [0, 0, 0, 0, 0]
 
@@ -173,6 +173,19 @@ def test_effective_rank_of_k_equal_directions_is_k(k: int) -> None:
     vectors = torch.cat([directions, -directions] * 5) * 4.2
     assert effective_rank(vectors) == pytest.approx(k)
     assert effective_rank(vectors.float()) == pytest.approx(k, rel=1e-4)
+
+
+def test_rank_and_spread_of_an_alignment_are_about_the_mean() -> None:
+    directions = torch.linalg.qr(normal(6, 6)).Q[:3]
+    student = torch.cat([directions, -directions] * 4) + 10 * torch.linalg.qr(normal(6, 6)).Q[4]
+    teacher = normal(24, 5)
+    found = align((student, teacher), (student, teacher))
+    assert found["effective_rank"] == pytest.approx(3)
+    assert found["spread"] == pytest.approx(1 / math.sqrt(101))
+    near = 1 + 1e-4 * student
+    assert align((near, teacher), (near, teacher))["spread"] < 1e-3
+    line = normal(24, 1) * normal(1, 6, seed=5) + 3
+    assert align((line, teacher), (line, teacher))["effective_rank"] == pytest.approx(1, abs=1e-6)
 
 
 def test_effective_rank_is_the_entropys() -> None:

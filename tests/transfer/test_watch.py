@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TinyNetwork, settled
 from torch import Tensor, nn
 
 from crdkit.crossmodal import ProbeConfig, RecognitionConfig, RecognitionPipeline
@@ -18,7 +17,7 @@ from crdkit.distillers import SelectOutputs, StatelessLoss, Term
 from crdkit.engine import TrainConfig, make_accelerator
 from crdkit.evaluation import AlignmentEvaluator
 from crdkit.models import Outputs
-from crdkit.transfer import Teacher, TransferConfig
+from crdkit.transfer import Teacher, TransferConfig, TransferModule
 from crdkit.transfer.watch import Watch, diagnostics
 
 TWO = TrainConfig(epochs=3, batch_size=16, lr=0.02, evaluate_every=2)
@@ -26,19 +25,30 @@ CONFIG = RecognitionConfig(
     cpu=True,
     method=("crd",),
     data=ImagesConfig("shapes", classes=3, augment=ImageAugmentConfig.cifar()),
-    setting=("crd.embed_dim=8", "crd.negatives=batch", "ab.epochs=1"),
+    setting=("crd.embed_dim=8", "crd.negatives=batch", "ab.epochs=1", "fitnet.hint=-1"),
     transfer=TransferConfig(train=TWO),
     probe=ProbeConfig(dimension=16, neighbors=3),
     finetune=replace(TWO, epochs=1),
 )
-NAMES = {"cosine", "r1", "r10", "back_r1", "back_r10", "cka", "effective_rank", "pairs"}
+NAMES = {"cosine", "r1", "r10", "back_r1", "back_r10", "cka", "effective_rank", "spread", "pairs"}
 
 
-class Drawing(TinyNetwork):
-    """Batch norm that follows its batches, and noise that is drawn in evaluation, too."""
+class Small(nn.Module):
+    """Two convolutions whose batch norm follows its batches; with `noise` drawn in evaluation, too."""
+
+    def __init__(self, width: int, channels: int, noise: float = 0.0) -> None:
+        super().__init__()
+        self.noise = noise
+        self.stem = nn.Conv2d(channels, width, 3, 2, 1)
+        self.norm = nn.BatchNorm2d(width)
+        self.last = nn.Conv2d(width, 2 * width, 3, 2, 1)
+        self.head = nn.Linear(2 * width, 3)
 
     def forward(self, x: Tensor) -> Outputs:
-        return super().forward(x + 0.01 * torch.randn_like(x))
+        stem = self.norm(self.stem(x + self.noise * torch.randn_like(x)))
+        first, last = stem.relu(), self.last(stem.relu())
+        embedding = last.relu().mean((2, 3))
+        return Outputs(self.head(embedding), (first, last.relu()), embedding, (stem, last))
 
 
 class Unwatched(RecognitionPipeline):
@@ -48,7 +58,7 @@ class Unwatched(RecognitionPipeline):
 
 
 def student() -> nn.Module:
-    return Drawing(4, channels=2)
+    return Small(4, 2, noise=0.01)
 
 
 def pipeline(
@@ -62,22 +72,21 @@ def pipeline(
     own: dict[str, Any] = {"student": student, **changes.pop("own", {})}
     if "teachers" not in own:
         torch.manual_seed(7)
-        own["teachers"] = [Teacher(settled(TinyNetwork(6, channels=1)), "l")]
+        own["teachers"] = [Teacher(Small(4, 1), "l")]
     return kind(replace(CONFIG, **changes), images, make_accelerator(cpu=True), folder, **own)
 
 
 @pytest.mark.parametrize(("method", "cached"), [("crd", 0), ("fitnet", 1), ("ab", 0)])
 def test_measuring_changes_no_bit_of_the_student(method: str, cached: int, tmp_path: Path) -> None:
     transfer = TransferConfig(train=TWO, cached_augmentations=cached)
-    files = []
+    files, states = [], []
     for kind in (RecognitionPipeline, Unwatched):
         one = pipeline(tmp_path / kind.__name__, kind, method=(method,), transfer=transfer)
-        before = torch.get_rng_state()
         done = one.transfer(method, 0)
-        assert torch.equal(torch.get_rng_state(), before) or kind is Unwatched
+        states.append(torch.get_rng_state())
         assert bool(done.after) == bool(done.before) == (kind is RecognitionPipeline)
         files.append((one.stages.folder / f"runs/{method}/seed-0/student.safetensors").read_bytes())
-    assert files[0] == files[1]
+    assert files[0] == files[1] and torch.equal(*states)
 
 
 def test_figures_are_in_the_metrics_file_the_results_and_the_history(tmp_path: Path) -> None:
@@ -112,7 +121,7 @@ def test_figures_are_in_the_metrics_file_the_results_and_the_history(tmp_path: P
 
 
 def test_before_is_the_student_that_none_leaves_and_after_the_one_that_is_kept(tmp_path: Path) -> None:
-    plain = {"own": {"student": lambda: TinyNetwork(4, channels=2)}}
+    plain = {"own": {"student": lambda: Small(4, 2)}}
     one = pipeline(tmp_path, **plain)
     transferred, untouched = one.transfer("crd", 0), one.transfer("none", 0)
     assert one.align(untouched.student) == transferred.before
@@ -151,6 +160,10 @@ def test_terms_tell_of_their_critics_if_they_can() -> None:
     assert diagnostics({"kd": silent}) == {}
 
 
+def taught() -> nn.Module:
+    return TransferModule(nn.Identity(), {})
+
+
 def test_a_judge_has_its_figures_beside_the_others() -> None:
     accelerator = make_accelerator(cpu=True)
     watch = Watch(None, [], accelerator)
@@ -162,36 +175,34 @@ def test_a_judge_has_its_figures_beside_the_others() -> None:
 
     both = watch.beside(judge, {"crd": term(Critic(0.5))})
     assert both is not None
-    assert both(nn.Identity()) == {"top1": 0.5, "crd/critic_accuracy": 0.5, "crd/true_score": 0.25}
+    assert both(taught()) == {"top1": 0.5, "crd/critic_accuracy": 0.5, "crd/true_score": 0.25}
     alone = watch.beside(None, {"crd": term(Critic(0.5))})
-    assert alone is not None and "top1" not in alone(nn.Identity())
+    assert alone is not None and "top1" not in alone(taught())
 
 
 class Collapsing(AlignmentEvaluator):
-    rank = 1.01
-
-    def __init__(self) -> None:
-        pass
+    def __init__(self, **figures: float) -> None:
+        self.figures = figures
 
     def __call__(self, student: nn.Module, teachers: Any) -> dict[str, float]:
-        return {"effective_rank": self.rank}
+        return self.figures
 
 
-def test_a_collapsed_embedding_is_told_once_with_what_to_do() -> None:
-    teacher, aligner = Teacher(nn.Identity()), Collapsing()
-    module: Any = nn.Identity()
-    module.student = nn.Identity()
+def evaluate_thrice(aligner: AlignmentEvaluator) -> list[dict[str, float]]:
+    watching = Watch(aligner, [Teacher(nn.Identity())], make_accelerator(cpu=True)).beside(None, {})
+    assert watching is not None
+    return [watching(taught()) for _ in range(3)]
 
-    def evaluate(count: int) -> None:
-        watching = Watch(aligner, [teacher], make_accelerator(cpu=True)).beside(None, {})
-        assert watching is not None
-        for _ in range(count):
-            assert watching(module) == {"alignment/effective_rank": aligner.rank}
 
-    with pytest.warns(UserWarning, match=r"1\.01.*crd\.negatives=batch") as found:
-        evaluate(3)
+@pytest.mark.parametrize(("rank", "spread", "said"), [(1.01, 0.5, "1.01"), (40.0, 0.0012, "0.0012")])
+def test_a_collapsed_embedding_is_told_once_with_what_to_do(rank: float, spread: float, said: str) -> None:
+    with pytest.warns(UserWarning, match=rf"{said}.*crd\.negatives=batch") as found:
+        rows = evaluate_thrice(Collapsing(effective_rank=rank, spread=spread))
     assert len(found) == 1
-    aligner.rank = 4.0
+    assert rows == [{"alignment/effective_rank": rank, "alignment/spread": spread}] * 3
+
+
+def test_an_embedding_that_spreads_is_no_reason_to_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        evaluate(2)
+        evaluate_thrice(Collapsing(effective_rank=4.0, spread=0.1))
