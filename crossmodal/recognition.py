@@ -1,6 +1,7 @@
 """L→ab and any other pair of modalities of one image: probes of every layer, then fine-tuning."""
 
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,6 +11,8 @@ from torch import nn
 from ..data import ChannelDataset, ChannelModalities, ImageSplits, Statistics
 from ..engine import Accelerator, StageRunner, SupervisedTask, digest, last_and_best
 from ..evaluation import (
+    FEWEST_PAIRS,
+    AlignmentEvaluator,
     Evaluator,
     Features,
     Layer,
@@ -77,6 +80,16 @@ class RecognitionPipeline(Pipeline):
     def evaluator(self, modality: str) -> Evaluator:
         """Judges classifiers of a modality on the test split."""
         return Evaluator(self.test, self.images.num_classes, self.accelerator, modality=modality)
+
+    @cached_property
+    def aligner(self) -> AlignmentEvaluator | None:
+        """The regression is fitted on the training split; the pairs held out are those of the test split."""
+        if min(len(self.train), len(self.test)) < FEWEST_PAIRS:
+            return None
+        return AlignmentEvaluator(
+            self.train, self.test, self.accelerator, modality=self.config.student_modality,
+            num_workers=self.config.transfer.train.num_workers,
+        )  # fmt: skip
 
     def teacher_metrics(self) -> list[dict[str, float]]:
         """top1 and best_top1, alike for a teacher read from a file; nothing if no method has a teacher."""

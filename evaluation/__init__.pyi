@@ -1,7 +1,8 @@
+from .alignment import FEWEST_PAIRS, AlignmentEvaluator, align, effective_rank, linear_cka, match_ranks
 from .calibration import calibration_error, disagreement, divergence
 from .classification import ClassificationMetrics, ClassificationSums, Correlation, evaluate_classifier
 from .evaluator import Evaluator, SegmentationEvaluator
-from .features import Features, Layer, extract, extract_layers, layers_of
+from .features import Features, Layer, embed, extract, extract_layers, layers_of
 from .finetune import Classified, attach_classifier, finetune
 from .knn import knn_accuracy, nearest
 from .linear import FoldedProbe, linear_probe, probe_features
@@ -10,6 +11,8 @@ from .segmentation import ConfusionMatrix, SegmentationMetrics, evaluate_segment
 from .tsne import tsne
 
 __all__ = [
+    "FEWEST_PAIRS",
+    "AlignmentEvaluator",
     "ClassificationMetrics",
     "ClassificationSums",
     "Classified",
@@ -22,10 +25,13 @@ __all__ = [
     "ProbeResult",
     "SegmentationEvaluator",
     "SegmentationMetrics",
+    "align",
     "attach_classifier",
     "calibration_error",
     "disagreement",
     "divergence",
+    "effective_rank",
+    "embed",
     "evaluate_classifier",
     "evaluate_segmenter",
     "extract",
@@ -34,7 +40,9 @@ __all__ = [
     "hold_out",
     "knn_accuracy",
     "layers_of",
+    "linear_cka",
     "linear_probe",
+    "match_ranks",
     "nearest",
     "probe_features",
     "probe_logistic",

@@ -69,34 +69,21 @@ def extract_layers(
     **how: Unpack[Reading],
 ) -> list[Features]:
     """The features of several layers from one pass over the data; the rest is as for `extract`."""
-    for _, grid in (layer for layer in layers if layer.grid is not None):
-        if grid is not None and grid < 1:
-            raise ValueError(f"grid must be at least 1, got {grid}")
-    if any(layer.grid is not None and layer.number is None for layer in layers):
-        raise ValueError("grid belongs to a map: give its layer too, or neither for the embedding")
-    modality = how["modality"] or ""
-    how["sharded"] = sharded = is_dataset(batches)
-    vectors: list[list[Tensor]] = [[] for _ in layers]
-    labels = []
-    with judging(network):
-        for number, batch in enumerate(read_batches(batches, network, ("label", modality), **how)):
-            with torch.autocast(batch[modality].device.type, dtype=autocast, enabled=autocast is not None):
-                outputs = network(batch[modality])
-            label = batch["label"]
-            for kept, layer in zip(vectors, layers, strict=True):
-                rows = _feature(outputs, layer)
-                if label.shape != rows.shape[:1]:
-                    raise ValueError(f"label must be ({len(rows)},), got {tuple(label.shape)}")
-                if not torch.isfinite(rows).all():
-                    raise ValueError(f"the features of batch {number} hold NaN or infinity")
-                kept.append(rows.cpu())
-            labels.append(label.cpu().long())
-    if sharded:
-        labels, vectors = in_turn(labels), [in_turn(rows) for rows in vectors]
-    if not labels:
-        raise ValueError("there is no batch to take features of")
-    label = torch.cat(labels)
-    return [Features(torch.cat(rows), label) for rows in vectors]
+    vectors, entries = _collect(network, batches, layers, ("label",), autocast, how)
+    return [Features(rows, entries["label"].long()) for rows in vectors]
+
+
+def embed(
+    network: Callable[[Any], Outputs],
+    batches: Iterable[Mapping[str, Tensor]] | Any,
+    *,
+    autocast: torch.dtype | None = None,
+    **how: Unpack[Reading],
+) -> Tensor:
+    """The embeddings alone, (N, D) float32, in the data's order, on the CPU: `extract` of samples without
+    labels, whose arguments and errors it has."""
+    (vectors,), _ = _collect(network, batches, [Layer()], (), autocast, how)
+    return vectors
 
 
 def layers_of(maps: Sequence[tuple[int, int, int]], dimension: int) -> list[Layer]:
@@ -140,6 +127,46 @@ def check_pair(train: Features, test: Features) -> int:
     if unknown:
         raise ValueError(f"class {unknown[0]} is in test and not in train")
     return int(train.label.max()) + 1
+
+
+def _collect(
+    network: Callable[[Any], Outputs],
+    batches: Iterable[Mapping[str, Tensor]] | Any,
+    layers: Sequence[Layer],
+    names: Sequence[str],
+    autocast: torch.dtype | None,
+    how: Reading,
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """For each layer the vectors of all samples, and by its name what else the samples have, (N,)."""
+    for _, grid in (layer for layer in layers if layer.grid is not None):
+        if grid is not None and grid < 1:
+            raise ValueError(f"grid must be at least 1, got {grid}")
+    if any(layer.grid is not None and layer.number is None for layer in layers):
+        raise ValueError("grid belongs to a map: give its layer too, or neither for the embedding")
+    modality = how["modality"] or ""
+    how["sharded"] = sharded = is_dataset(batches)
+    vectors: list[list[Tensor]] = [[] for _ in layers]
+    entries: dict[str, list[Tensor]] = {name: [] for name in names}
+    with judging(network):
+        for number, batch in enumerate(read_batches(batches, network, (*names, modality), **how)):
+            with torch.autocast(batch[modality].device.type, dtype=autocast, enabled=autocast is not None):
+                outputs = network(batch[modality])
+            for kept, layer in zip(vectors, layers, strict=True):
+                rows = _feature(outputs, layer)
+                for name in names:
+                    if batch[name].shape != rows.shape[:1]:
+                        raise ValueError(f"{name} must be ({len(rows)},), got {tuple(batch[name].shape)}")
+                if not torch.isfinite(rows).all():
+                    raise ValueError(f"the features of batch {number} hold NaN or infinity")
+                kept.append(rows.cpu())
+            for name, values in entries.items():
+                values.append(batch[name].cpu())
+    if sharded:
+        vectors = [in_turn(rows) for rows in vectors]
+        entries = {name: in_turn(values) for name, values in entries.items()}
+    if not all(vectors):
+        raise ValueError("there is no batch to take features of")
+    return [torch.cat(rows) for rows in vectors], {name: torch.cat(v) for name, v in entries.items()}
 
 
 def _feature(outputs: Any, chosen: Layer) -> Tensor:

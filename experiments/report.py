@@ -25,6 +25,8 @@ class Page(TypedDict, total=False):
     title: str
     notes: str
     """Markdown placed under the title."""
+    sections: Mapping[str, str]
+    """Further tables, after that of the results: heading → Markdown."""
     curves: Sequence[Column]
     """Metrics of the learning curves."""
     panel: "Sequence[PanelRow]"
@@ -100,6 +102,7 @@ def write_report(
     drawn = folder / "pictures"
     charts.bar_chart(drawn / "methods.png", summary, present(summary, columns)[:2], baseline=baseline)
     parts.append("![Methods compared](pictures/methods.png)\n")
+    parts += [f"## {heading}\n\n{text.strip()}\n" for heading, text in page.get("sections", {}).items()]
     if panel := page.get("panel"):
         pictures.segmentation_panel(drawn / "predictions.png", panel, class_names=page.get("class_names"))
         parts.append("## Predictions\n\n![RGB, depth, truth, predictions](pictures/predictions.png)\n")

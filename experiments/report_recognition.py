@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .report import Page, listed
+from .report_alignment import alignment_section
 from .scenario import Outcome, Scenario
 from .tables import Column, Summary
 
@@ -67,6 +68,7 @@ def page(outcome: Outcome) -> Page:
             f"the student ({config.student}) sees {config.student_modality}. "
             f"{len(pipeline.data.dataset)} images without labels."
         ),
+        "sections": alignment_section(outcome),
         "curves": [Column("top1", "fine-tuning, top-1")],
         "drawn": {
             "Linear probes by layer": "layers.png",

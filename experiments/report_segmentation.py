@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .report import Page, listed
+from .report_alignment import alignment_section
 from .scenario import Outcome, Scenario
 from .tables import Column, Summary
 
@@ -52,6 +53,7 @@ def page(outcome: Outcome) -> Page:
     return {
         "title": f"{sees} to {config.student_modality}",
         "notes": f"The teacher sees {sees} and {_teachers_in_words(outcome.teachers)}",
+        "sections": alignment_section(outcome),
         "curves": COLUMNS[:2],
         "panel": _panel(outcome),
         "class_names": samples.class_names,

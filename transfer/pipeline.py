@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
 from ..engine import Evaluate, StageRunner, SupervisedTask, derive_seed, digest, seeded
+from ..evaluation import AlignmentEvaluator
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
 from .dry_run import check_pipeline
@@ -21,6 +22,7 @@ from .results import RunResult, Supervision, Transferred, fingerprint_of_transfe
 from .spec import TransferData, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, no_targets
 from .task import Inputs, PretrainTask, TransferTask, without_classifier
+from .watch import Watch, last_measured, with_alignment
 
 
 class Pipeline(ABC):
@@ -85,6 +87,11 @@ class Pipeline(ABC):
         """What is measured during the transfer; `deploy`: trained student -> the network that is judged."""
         return None
 
+    @cached_property
+    def aligner(self) -> AlignmentEvaluator | None:
+        """Measures every transfer before, during and after it, without a label; None for no such figures."""
+        return None
+
     def teacher_metrics(self) -> list[dict[str, float]]:
         """What each teacher reaches on its own task; {} for one of which nothing is known."""
         return []
@@ -100,7 +107,13 @@ class Pipeline(ABC):
 
     def run(self, method: str, seed: int) -> RunResult:
         """One method with one seed: the transfer from all teachers, then the judge."""
-        return self.judge(method, seed, self.transfer(method, seed))
+        transferred = self.transfer(method, seed)
+        return with_alignment(self.judge(method, seed, transferred), transferred)
+
+    def align(self, student: nn.Module, teachers: Sequence[Teacher] | None = None) -> dict[str, float]:
+        """How well a student is aligned with some teachers, or all: `alignment/…`; {} without `aligner`."""
+        chosen = self.teachers if teachers is None and self.aligner is not None else teachers
+        return Watch(self.aligner, chosen or (), self.accelerator).align(student)
 
     def check(self) -> None:
         """Take one step of every training, once, on networks that are thrown away.
@@ -146,6 +159,9 @@ class Pipeline(ABC):
         settings = {name: self.settings.get(name, {}) for name in terms}
         fingerprint = fingerprint_of_transfer(method, settings, student, chosen, self.config.transfer)
         reads = reads_of(terms.values(), len(chosen))
+        watch, before = Watch(self.aligner, chosen, self.accelerator), dict[str, float]()
+        if watch.aligns:
+            before = self.stages.keep(f"{folder}/before", fingerprint, lambda: watch.align(student))
         for name, term in terms.items():
             if term.pretrain is not None:
                 stage = f"{folder}/pretrain-{name}"
@@ -160,14 +176,14 @@ class Pipeline(ABC):
             train = replace(self.config.transfer.train, lr=self.config.lr)
             history = self.stages.train(
                 f"{folder}/transfer", task, dataset, train, seed, fingerprint=fingerprint,
-                evaluate=self.transfer_evaluate(deploy), optimizer=self.own.get("optimizer"),
-                schedule=self.own.get("schedule"),
+                evaluate=watch.beside(self.transfer_evaluate(deploy), kept),
+                optimizer=self.own.get("optimizer"), schedule=self.own.get("schedule"),
             )  # fmt: skip
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
             keep_student(self.stages.folder / folder, student, network)
-        return Transferred(network, student, history)
+        return Transferred(network, student, history, before, last_measured(history) or watch.align(student))
 
     def make_student(self) -> nn.Module:
         """The student, configured or given, its weights drawn from the global generator."""

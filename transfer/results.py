@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -22,7 +23,8 @@ class RunResult:
     method: str
     seed: int
     metrics: dict[str, Any]
-    """Fractions of 1: of the last epoch, best_… of the best, and what the judge adds."""
+    """Fractions of 1: of the last epoch, best_… of the best, and what the judge adds; of a transfer without
+    labels `alignment/…`, `alignment_before/…` and `TERM/…` of the critics."""
     history: list[dict[str, Any]]
     """Of the training whose accuracy the metrics tell."""
     network: nn.Module
@@ -50,6 +52,10 @@ class Transferred(NamedTuple):
     """As it is judged and kept: for SimKD with the teacher's classifier."""
     student: nn.Module
     history: list[dict[str, Any]]
+    before: Mapping[str, float] = MappingProxyType({})
+    """The alignment of the student with its teachers before the transfer, if it was measured."""
+    after: Mapping[str, float] = MappingProxyType({})
+    """Likewise after it, and what the critics tell of themselves."""
 
 
 def fingerprint_of_transfer(

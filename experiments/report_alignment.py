@@ -1,0 +1,79 @@
+"""The part of a report that tells whether a transfer without labels has worked."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .tables import Column, Run, markdown_table, summarize
+
+if TYPE_CHECKING:
+    from .charts import History
+    from .scenario import Outcome
+
+CRITIC = (
+    Column("true_score", "score of true pairs", scale=1, digits=2),
+    Column("noise_score", "of noise pairs", scale=1, digits=2, lower=True),
+    Column("critic_accuracy", "critic's accuracy"),
+)
+COLUMNS = (
+    Column("alignment/r1", "R@1"),
+    Column("alignment/r10", "R@10"),
+    Column("alignment/back_r1", "back R@1"),
+    Column("alignment/back_r10", "back R@10"),
+    Column("alignment/cosine", "cosine", scale=1, digits=3),
+    Column("alignment/cka", "CKA", scale=1, digits=3),
+    Column("alignment/effective_rank", "effective rank", scale=1),
+    Column("alignment/spread", "spread", scale=1, digits=3),
+    *CRITIC,
+)
+CURVES = (COLUMNS[0], COLUMNS[4], COLUMNS[6])
+FIRST = "before"
+
+
+def alignment_section(outcome: Outcome) -> dict[str, str]:
+    """A table of the alignment before and after, and its curves over the epochs as `alignment.png`: heading
+    → Markdown; empty if no run has the figures."""
+    from .charts import learning_curves
+
+    rows, first = list[Run](), dict[int, Run]()
+    histories: dict[str, list[History]] = {}
+    for done in outcome.runs:
+        figures = with_critic(done.metrics)
+        if not any(name.startswith("alignment/") for name in figures):
+            continue
+        before = {
+            name.replace("alignment_before/", "alignment/"): value
+            for name, value in figures.items()
+            if name.startswith("alignment_before/")
+        }
+        # The student has the same first weights for every method of a seed.
+        first.setdefault(done.seed, {"method": FIRST, "seed": done.seed, "metrics": before})
+        rows.append({"method": done.method, "seed": done.seed, "metrics": figures})
+        histories.setdefault(done.method, []).append(done.details.get("alignment", []))
+    if not rows:
+        return {}
+    learning_curves(outcome.pictures / "alignment.png", histories, CURVES)
+    summary = summarize([*first.values(), *rows])
+    pairs = round(summary[FIRST]["alignment/pairs"]["mean"])
+    chance = " and ".join(f"{100 * min(1, k / pairs):.2g}" for k in (1, 10))
+    text = (
+        f"`{FIRST}` is the student before its transfer, the rows below after it: {pairs} pairs that no "
+        "training saw, no label. R@k: the student's vector, mapped linearly to the teacher's space, has "
+        f"its own pair among the nearest 1 or 10 (by chance {chance} %); back: the teacher's vector finds "
+        "the student's."
+    )
+    picture = "![Alignment over the epochs](pictures/alignment.png)"
+    return {"Alignment with the teacher": f"{markdown_table(summary, COLUMNS)}\n{text}\n\n{picture}"}
+
+
+def with_critic(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics with what critics tell of themselves under one name: of `TERM/true_score` and the like the mean
+    over the terms."""
+    found = dict(metrics)
+    for column in CRITIC:
+        values = [value for name, value in metrics.items() if name.endswith(f"/{column.metric}")]
+        if values:
+            found[column.metric] = statistics.fmean(values)
+    return found

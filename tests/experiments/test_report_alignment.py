@@ -1,0 +1,69 @@
+"""The alignment in a report: the student before its transfer, and every method after it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from crdkit.experiments.report import write_report, write_results
+from crdkit.experiments.report_alignment import alignment_section, with_critic
+from crdkit.experiments.scenario import Outcome
+from crdkit.experiments.tables import Column
+from crdkit.transfer import RunResult
+
+FIGURES = {
+    "r1": 0.1, "r10": 0.5, "back_r1": 0.2, "back_r10": 0.6, "cosine": 0.3, "cka": 0.25,
+    "effective_rank": 12.34, "spread": 0.4, "pairs": 50.0,
+}  # fmt: skip
+
+
+def done(method: str, seed: int, gain: float, **more: float) -> RunResult:
+    before = {f"alignment_before/{name}": value for name, value in FIGURES.items()}
+    after = {f"alignment/{name}": value for name, value in FIGURES.items()} | {"alignment/r1": 0.1 + gain}
+    rows = [{"epoch": epoch, "alignment/r1": 0.1 + gain * epoch} for epoch in range(2)]
+    metrics: dict[str, Any] = {"accuracy": 0.5}
+    if method != "none":
+        metrics |= {**after, **before, **more}
+    return RunResult(method, seed, metrics, [], nn.Identity(), details={"alignment": rows})
+
+
+def outcome(folder: Path, *runs: RunResult) -> Outcome:
+    return Outcome(SimpleNamespace(), runs, {}, (), None, None, folder / "pictures")
+
+
+def test_a_table_before_and_after_and_a_chart(tmp_path: Path) -> None:
+    critic = {"crd/true_score": 0.8, "crd/noise_score": 0.1, "crd/critic_accuracy": 0.9}
+    runs = [done("none", s, 0) for s in (0, 1)] + [done("crd", s, 0.2 * (1 + s), **critic) for s in (0, 1)]
+    runs += [done("kd", s, 0.05) for s in (0, 1)]
+    section = alignment_section(outcome(tmp_path, *runs))
+    ((heading, text),) = section.items()
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert list(rows) == ["method", "---", "before", "crd", "kd"]
+    assert "| 10.0 ± 0.0 |" in rows["before"] and "| **40.0 ± 14.1** |" in rows["crd"]
+    assert "90.0 ± 0.0" in rows["crd"] and "–" in rows["kd"] and "12.3" in rows["kd"]
+    assert "50 pairs" in text and "2 and 20 %" in text
+    picture = tmp_path / "pictures" / "alignment.png"
+    assert "(pictures/alignment.png)" in text and picture.read_bytes().startswith(b"\x89PNG")
+
+    rows_of = [{"method": run.method, "seed": run.seed, "metrics": run.metrics} for run in runs]
+    environment: dict[str, Any] = {
+        "date": "2026-01-02", "commit": None, "dirty": False, "python": "3",
+        "packages": {"torch": "2", "crdkit": "0"},
+        "hardware": {"cpu": "one", "cores": 2, "gpus": []},
+    }  # fmt: skip
+    write_results(tmp_path, task="t", preset="p", runs=rows_of, environment=environment)  # type: ignore[arg-type]
+    report = write_report(tmp_path, [Column("accuracy", "accuracy")], title="A title", sections=section)
+    written = report.read_text()
+    assert written.index("## Results") < written.index(f"## {heading}\n\n| method") < written.index("## Env")
+
+
+def test_runs_without_the_figures_have_no_section(tmp_path: Path) -> None:
+    assert alignment_section(outcome(tmp_path, done("none", 0, 0))) == {}
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_critics_of_several_terms_are_averaged() -> None:
+    found = with_critic({"crd/true_score": 0.5, "crd-dense/true_score": 0.7, "top1": 1.0})
+    assert found["true_score"] == pytest.approx(0.6) and "noise_score" not in found and found["top1"] == 1.0
