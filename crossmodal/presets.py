@@ -43,8 +43,21 @@ PRESETS: dict[str, CrossModalConfig] = {
         data=DataConfig(source="synthetic", size=(48, 64)),
         setting=_UNLABELED,
         teacher=SegmentersConfig(train=_sgd(12, 0.05, evaluate_every=6)),
-        transfer=TransferConfig(train=_sgd(10, 0.05), cached_augmentations=2, cache_dtype="float16"),
+        transfer=TransferConfig(
+            train=_sgd(10, 0.05, evaluate_every=5), cached_augmentations=2, cache_dtype="float16"
+        ),
         segment=SegmentConfig(train=_sgd(6, 0.15, evaluate_every=2)),
+    ),
+    # Your own pairs, without labels: a teacher that knows images, any second sensor.
+    "pairs": SegmentationConfig(
+        method=("none", "fitnet", "crd-dense"),
+        data=DataConfig(source="folder"),
+        setting=_UNLABELED,
+        teacher=SegmentersConfig(architecture=("resnet18",), weights=("imagenet",), labels=False),
+        transfer=TransferConfig(
+            train=_sgd(40, 0.05, evaluate_every=10), cached_augmentations=4, cache_dtype="float16"
+        ),
+        segment=SegmentConfig(train=_sgd(20, 0.05, evaluate_every=5)),
     ),
     # The paper's scenario: an ImageNet ResNet-50 that never saw the labels, 795 pairs, local-global contrast.
     "nyu": SegmentationConfig(
@@ -53,7 +66,7 @@ PRESETS: dict[str, CrossModalConfig] = {
         setting=_UNLABELED,
         teacher=SegmentersConfig(architecture=("resnet50",), weights=("imagenet",), labels=False),
         student="depth_cnn_x2",
-        transfer=TransferConfig(train=_sgd(240, 0.05)),
+        transfer=TransferConfig(train=_sgd(240, 0.05, evaluate_every=40)),
         segment=SegmentConfig(train=_sgd(120, 0.05, evaluate_every=10)),
     ),
     # The same questions for two CPU cores: a ResNet-18 that learned from the RGB labels, 96 x 128 pixels.
@@ -63,7 +76,9 @@ PRESETS: dict[str, CrossModalConfig] = {
         data=DataConfig(source="nyu", size=(96, 128), classes=13),
         setting=_UNLABELED,
         teacher=SegmentersConfig(train=_sgd(30, 0.05, evaluate_every=10)),
-        transfer=TransferConfig(train=_sgd(40, 0.15), cached_augmentations=4, cache_dtype="float16"),
+        transfer=TransferConfig(
+            train=_sgd(40, 0.15, evaluate_every=10), cached_augmentations=4, cache_dtype="float16"
+        ),
         segment=SegmentConfig(train=_sgd(12, 0.15, evaluate_every=3)),
     ),
     # L→ab on drawn shapes: nothing to download, minutes on two CPU cores.

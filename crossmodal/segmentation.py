@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data import PairedAugment, PairedTensors, Statistics, read_in_order, read_rows, select, subset
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
-from ..evaluation import SegmentationEvaluator
+from ..evaluation import FEWEST_PAIRS, AlignmentEvaluator, SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create, has_classifier
 from ..transfer import (
     Own,
@@ -77,7 +78,7 @@ class SegmentationPipeline(Pipeline):
             {name: (first[name].shape[-2], first[name].shape[-1]) for name in modalities},
             PairedAugment(augment.depth_noise_only()), labels, samples.group,
         )  # fmt: skip
-        self.samples = samples
+        self.samples, self.pairs = samples, samples.pairs(*modalities)
         super().__init__(config, data, stages, **own)
 
     def build_teacher(self, number: int) -> nn.Module:
@@ -119,6 +120,17 @@ class SegmentationPipeline(Pipeline):
         return SegmentationEvaluator(
             self.samples.test, self.samples.num_classes, self.accelerator, modality=modality
         )
+
+    @cached_property
+    def aligner(self) -> AlignmentEvaluator | None:
+        """Judges how well student and teachers agree on the test split, without labels."""
+        held_out = self.samples.test
+        if held_out is None or min(len(held_out), len(self.pairs)) < FEWEST_PAIRS:
+            return None
+        return AlignmentEvaluator(
+            self.pairs, held_out, self.accelerator, modality=self.config.student_modality,
+            num_workers=self.config.transfer.train.num_workers,
+        )  # fmt: skip
 
     def teacher_metrics(self) -> list[dict[str, float]]:
         """pixel_accuracy, mean_iou and the best of each, for those that were trained."""

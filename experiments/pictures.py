@@ -60,6 +60,50 @@ def segmentation_panel(
     return save(figure, path)
 
 
+def overlay_picture(path: Path | str, modalities: Mapping[str, Any]) -> Path:
+    """Draw a row per sample: each modality, and the last over the first, whatever their sizes.
+
+    Args:
+        modalities: two names to (B, C, H, W), RGB in [0, 1]; of others the 2nd to the 98th percentile are
+            shown, one channel in false colors. NaN, and 0 of `depth`, are gray.
+    """
+    pictures = {name: [_shown(name, sample) for sample in batch] for name, batch in modalities.items()}
+    count = min(map(len, pictures.values()))
+    figure = new_figure(1.9 * (len(pictures) + 1), 1.5 * count + 0.4)
+    grid = figure.subplots(count, len(pictures) + 1, squeeze=False)
+    for row, axes in enumerate(grid):
+        samples = [rows[row] for rows in pictures.values()]
+        height, width = samples[0].shape[:2]
+        frame = (0, width, height, 0)
+        for axis, sample in zip(axes, samples, strict=False):
+            axis.imshow(sample, extent=frame)
+        axes[-1].imshow(samples[0], extent=frame)
+        axes[-1].imshow(samples[-1], extent=frame, alpha=0.5)
+    for axis, title in zip(grid[0], [*pictures, "both"], strict=True):
+        axis.set_title(title, fontsize=9)
+    bare(*grid.flat)
+    return save(figure, path)
+
+
+def _shown(name: str, sample: Any) -> Any:
+    """A modality (C, H, W) as an image (H, W, 3) in [0, 1]."""
+    from matplotlib import colormaps
+
+    planes = np.asarray(sample, np.float64)
+    if name == "rgb":
+        return planes.transpose(1, 2, 0).clip(0, 1)
+    known = np.isfinite(planes) & (planes > 0 if name == "depth" else True)
+    low, high = np.percentile(planes[known], (2, 98)) if known.any() else (0.0, 1.0)
+    scaled = ((np.where(known, planes, low) - low) / (high - low or 1.0)).clip(0, 1)
+    if len(planes) == 1:
+        image = colormaps["viridis"](scaled[0])[..., :3]
+    else:  # the first three channels as red, green, blue
+        image = np.zeros((*planes.shape[1:], 3))
+        image[..., : min(3, len(planes))] = scaled[:3].transpose(1, 2, 0)
+    image[~known.all(0)] = np.array(IGNORE_COLOR) / 255
+    return image
+
+
 def retrieval_picture(
     path: Path | str,
     image: Callable[[int], Any],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .report import Page, listed
+from .report_alignment import COLUMNS as ALIGNMENT
 from .report_alignment import alignment_section
 from .scenario import Outcome, Scenario
 from .tables import Column, Summary
@@ -24,8 +25,9 @@ COLUMNS = (
     Column("best_pixel_accuracy", "best pixel accuracy"),
     Column("best_mean_iou", "best mean IoU"),
 )
+ALIGNED = ALIGNMENT[:7]
 ROWS = 4
-"""Samples in the picture of predictions."""
+"""Samples in a picture."""
 
 
 def make_pipeline(config: SegmentationConfig, accelerator: Accelerator, folder: Path) -> SegmentationPipeline:
@@ -33,17 +35,21 @@ def make_pipeline(config: SegmentationConfig, accelerator: Accelerator, folder: 
     from crdkit.crossmodal import SegmentationPipeline, load_samples
 
     modalities = tuple(dict.fromkeys((*config.teacher.modality, config.student_modality)))
-    return SegmentationPipeline(config, load_samples(config.data, modalities), accelerator, folder)
+    samples = load_samples(
+        config.data, modalities, accelerator=accelerator, num_workers=config.transfer.train.num_workers
+    )
+    return SegmentationPipeline(config, samples, accelerator, folder)
 
 
 def in_words(done: RunResult) -> str:
     """A run's figures, for a line of the terminal."""
-    return _figures(done.metrics)
+    return _figures(done.metrics) if "mean_iou" in done.metrics else _aligned_in_words(done.metrics)
 
 
 def columns(config: SegmentationConfig, summary: Summary) -> list[Column]:
-    """The table's."""
-    return list(COLUMNS)
+    """The table's: what was judged with labels, else how well the modalities are aligned."""
+    judged = any("mean_iou" in metrics for metrics in summary.values())
+    return list(COLUMNS if judged else ALIGNED)
 
 
 def page(outcome: Outcome) -> Page:
@@ -53,8 +59,8 @@ def page(outcome: Outcome) -> Page:
     return {
         "title": f"{sees} to {config.student_modality}",
         "notes": f"The teacher sees {sees} and {_teachers_in_words(outcome.teachers)}",
-        "sections": alignment_section(outcome),
-        "curves": COLUMNS[:2],
+        "sections": _pairs_section(outcome) | alignment_section(outcome),
+        "curves": COLUMNS[:2] if samples.is_labeled else (),
         "panel": _panel(outcome),
         "class_names": samples.class_names,
     }
@@ -65,21 +71,46 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     return f"pixel accuracy {accuracy:.1f}, mean IoU {iou:.1f}"
 
 
+def _aligned_in_words(metrics: Mapping[str, Any]) -> str:
+    """Without labels: what the alignment is, if it was measured."""
+    if "alignment/r1" not in metrics:
+        return "transferred; no pairs were held out to tell how well"
+    return ", ".join(
+        f"{column.title} {column.scale * metrics[column.metric]:.{column.digits}f}" for column in ALIGNED[:5]
+    )
+
+
 def _teachers_in_words(teachers: Sequence[Mapping[str, float]]) -> str:
     if not teachers:
         return "never saw the labels."
     return f"reaches {'; '.join(map(_figures, teachers))} on the test split."
 
 
+def _pairs_section(outcome: Outcome) -> dict[str, str]:
+    """The first pairs, the student's modality over the teacher's: they must lie on each other."""
+    from crdkit.data import read_rows
+
+    from .pictures import overlay_picture
+
+    config, pairs = outcome.pipeline.config, outcome.pipeline.pairs
+    batch = read_rows(pairs, range(min(ROWS, len(pairs))))
+    seen = config.teacher.modality[0], config.student_modality
+    overlay_picture(outcome.pictures / "pairs.png", {name: batch[name] for name in dict.fromkeys(seen)})
+    return {"Pairs": f"![{seen[0]}, {seen[1]}, and both](pictures/pairs.png)"}
+
+
 def _panel(outcome: Outcome) -> list[PanelRow]:
     import torch
+
+    from crdkit.data import read_rows
 
     from .pictures import PanelRow
 
     config, test = outcome.pipeline.config, outcome.pipeline.samples.test
-    if set(config.teacher.modality) != {"rgb"} or config.student_modality != "depth":
+    labeled = outcome.pipeline.samples.is_labeled
+    if not labeled or set(config.teacher.modality) != {"rgb"} or config.student_modality != "depth":
         return []
-    batch = test.__getitems__([round(i * (len(test) - 1) / (ROWS - 1)) for i in range(ROWS)])
+    batch = read_rows(test, [round(i * (len(test) - 1) / (ROWS - 1)) for i in range(ROWS)])
     depth = batch["depth"].to(outcome.pipeline.accelerator.device)
     predictions = {}
     with torch.no_grad():
