@@ -3,6 +3,7 @@ from .crd import CRDLoss
 from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
+from .monitor import Monitor
 from .objectives import infonce, nce
 from .spatial import DenseContrast, LocalGlobalContrast
 
@@ -14,6 +15,7 @@ __all__ = [
     "InstanceContrast",
     "LocalGlobalContrast",
     "MemoryBank",
+    "Monitor",
     "check_positive",
     "infonce",
     "nce",

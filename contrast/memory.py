@@ -37,14 +37,16 @@ class MemoryBank(nn.Module):
     def update(self, index: Tensor, z: Tensor) -> None:
         """Write row ← normalize(m·row + (1−m)·z); all other rows stay as they are, bit for bit.
 
-        Of several entries with the same index the first one counts, on any device.
+        Of several entries with the same index the first one counts, on any device. A vector that is not
+        finite leaves its row as it is.
 
         Args:
             index: rows to write, (B,).
             z: their vectors, (B, d).
         """
-        rows = self.rows.index_select(0, index)
-        rows = normalize(self.momentum * rows + (1 - self.momentum) * z.to(rows.dtype))
+        rows, finite = self.rows.index_select(0, index), z.isfinite().all(dim=1, keepdim=True)
+        mixed = normalize(self.momentum * rows + (1 - self.momentum) * z.to(rows.dtype))
+        rows = mixed.to(rows.dtype).where(finite, rows)
         # Repeated indices all write their first occurrence's row: the order of the writes is all one.
         self.rows.index_copy_(0, index, rows.index_select(0, first_occurrence(index)))
 
@@ -78,12 +80,16 @@ class FeatureQueue(nn.Module):
     def push(self, owner: Tensor, z: Tensor) -> None:
         """Write vectors in order over the oldest ones; of more than `length` the last `length` stay.
 
+        The place of a vector that is not finite is left empty.
+
         Args:
             owner: who each vector belongs to, (N,), not negative.
             z: vectors, (N, d).
         """
         length = len(self.rows)
         skipped = max(0, len(z) - length)
+        finite = z.isfinite().all(dim=1)
+        z, owner = z.where(finite.unsqueeze(1), 0.0), owner.where(finite, -1)
         places = (self.head + torch.arange(skipped, len(z), device=self.rows.device)) % length
         self.rows.index_copy_(0, places, z[skipped:].to(self.rows.dtype))
         self.owner.index_copy_(0, places, owner[skipped:])

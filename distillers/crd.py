@@ -27,7 +27,7 @@ def make_crd(
     *,
     weight: float = 0.8,
     embed_dim: int = 128,
-    num_negatives: int = 16384,
+    num_negatives: int | None = None,
     temperature: float = 0.07,
     momentum: float = 0.5,
     objective: str = "nce",
@@ -37,22 +37,22 @@ def make_crd(
     """Contrastive representation distillation of the embeddings (Tian et al., 2020).
 
     Args:
-        spec: two networks; with labels for negatives of other classes.
+        spec: two networks; with labels for negatives of other classes, or groups for those of other groups.
         weight: published.
         embed_dim: d of the shared space.
-        num_negatives: K.
+        num_negatives: K; None for the published 16,384, but at most a third of the training set.
         temperature: τ.
         momentum: of the memory's rows.
         objective: "nce" or "infonce".
         negatives: as in `InstanceContrast`. None for the published ones: "other_class" if there are labels,
-            else "uniform".
+            else "other_group" if there are groups, else "uniform".
         head: "linear" or "mlp".
     """
     classes = None if spec.labels is None or spec.labels.ndim != 1 else spec.labels
-    if negatives is None:
-        negatives = "uniform" if classes is None else "other_class"
+    if negatives is None and classes is not None:
+        negatives = "other_class"
     contrast = InstanceContrast(
         spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-        objective=objective, negatives=negatives, labels=classes,
+        objective=objective, negatives=negatives, labels=classes, groups=spec.groups,
     )  # fmt: skip
     return Term(GlobalHeads(spec, embed_dim, head), MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))
