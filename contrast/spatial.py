@@ -267,7 +267,8 @@ def _spread(vectors: Tensor, z_map: Tensor) -> Tensor:
 
 def _compare(z_map: Tensor, vectors: Tensor, own: Tensor) -> Tensor:
     """`compare` of some positions of each map (B, d, H, W) with the other side's vectors (B, d)."""
-    rows, columns = grid(*z_map.shape[2:], _COMPARED)
+    height, width = z_map.shape[2:]
+    rows, columns = grid(height, width, _COMPARED)
     z = positions(z_map[:, :, rows, columns])
     each = len(z) // len(own)
     anchors, counterparts = own.repeat_interleave(each), vectors.repeat_interleave(each, dim=0)

@@ -10,6 +10,7 @@ A picture that a page shows as pictures/NAME.png is drawn from the same file, an
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -236,11 +237,39 @@ def memory(results: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def small_sets(results: Mapping[str, Any]) -> str:
+    """Accuracy beside the loss, and its largest gradient, for few samples."""
+    sizes = list(dict.fromkeys(row["num_samples"] for row in results["rows"]))
+    names = list(dict.fromkeys(row["loss"] for row in results["rows"]))
+
+    def cell(row: Mapping[str, Any]) -> str:
+        mean = f"{100 * statistics.mean(row['accuracies']):.1f}"
+        return mean if row["loss"] == "none" else f"{mean} ({max(row['largest_gradients']):,.0f})"
+
+    tables = []
+    for norms in (False, True):
+        cells = {
+            (row["loss"], row["num_samples"]): cell(row)
+            for row in results["rows"]
+            if row["batch_norms"] == norms
+        }
+        title = f"Student with{'' if norms else 'out'} batch norms:"
+        headings = ["loss", *(f"M = {size:,}" for size in sizes)]
+        rows = [(name, *(cells[name, size] for size in sizes)) for name in names]
+        tables.append(f"{title}\n\n{grid(headings, rows)}")
+    note = (
+        "Test accuracy in percent, mean of {seeds} seeds; in brackets the largest gradient of the weighted loss "
+        "by a batch of features. B={batch_size}, {steps} steps, SGD {lr} with momentum 0.9, weight {weight}."
+    ).format(**results)
+    return "\n".join([*tables, note]) + "\n"
+
+
 BENCHMARKS = {
     "contrast": contrast,
     "ensemble": ensemble,
     "loading": loading,
     "memory": memory,
+    "small_sets": small_sets,
     "throughput": throughput,
 }
 

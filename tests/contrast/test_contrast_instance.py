@@ -16,7 +16,17 @@ INDEX = torch.tensor([3, 0, 8])
 LABELS = torch.arange(M) % 3
 objectives = pytest.mark.parametrize("objective", ["nce", "infonce"])
 everything = pytest.mark.parametrize(
-    "negatives", ["uniform", "other_class", "shared", "shared_other_class", "all", "batch"]
+    "negatives",
+    [
+        "uniform",
+        "other_class",
+        "other_group",
+        "shared",
+        "shared_other_class",
+        "shared_other_group",
+        "all",
+        "batch",
+    ],
 )
 
 
@@ -24,6 +34,8 @@ def make(negatives: str = "uniform", objective: str = "nce", **options: Any) -> 
     options = {"num_negatives": K, "temperature": TAU, **options}
     if negatives.endswith("other_class"):
         options["labels"] = LABELS
+    elif negatives.endswith("other_group"):
+        options["groups"] = LABELS
     return InstanceContrast(M, D, objective=objective, negatives=negatives, **options).double()
 
 
@@ -43,8 +55,8 @@ def test_equals_naive_loops(
     elif negatives == "shared":
         rows = draw_shared(K, M).expand(3, -1)
     elif negatives == "other_class":
-        assert contrast.other_class is not None
-        rows = contrast.other_class(INDEX, K)
+        assert contrast.others is not None
+        rows = contrast.others(INDEX, K)
     else:
         rows = explicit
     rule = {"objective": objective, "temperature": TAU, "num_samples": M, "num_negatives": K}
@@ -203,6 +215,15 @@ def test_one_sample_alone(unit: Callable[..., Tensor], objective: str, negatives
     if negatives == "batch" and objective == "nce":
         # A batch without a noise pair does not fix Z.
         assert not contrast.critic_student.partition.fixed
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "expected"), [(2, 1), (4, 1), (256, 85), (1438, 479), (49_151, 16383), (49_152, 16384),
+                                  (50_000, 16384), (1_281_167, 16384)],
+)  # fmt: skip
+def test_published_negatives_from_a_third_of_the_rows_on(num_samples: int, expected: int) -> None:
+    assert InstanceContrast(num_samples, 1).num_negatives == expected
+    assert InstanceContrast(num_samples, 1, num_negatives=16384).num_negatives == 16384
 
 
 @everything

@@ -1,0 +1,41 @@
+"""Groups of a feature specification reach the contrasts."""
+
+import pytest
+import torch
+
+from crdkit.distillers import METHODS
+
+GROUPS = torch.arange(20) // 5
+
+
+def test_crd_takes_other_groups_where_there_are_no_labels(zoo) -> None:
+    spec = zoo.spec("resnet20", "resnet56", labels=None, groups=GROUPS)
+    contrast = METHODS["crd"](spec).objective.contrast
+    assert contrast.negatives == "other_group" and torch.equal(contrast.owners.ids, GROUPS)
+    with_labels = METHODS["crd"](spec._replace(labels=torch.arange(20) % 10)).objective.contrast
+    assert with_labels.negatives == "other_class"
+    batch = METHODS["crd"](spec, negatives="batch").objective.contrast
+    assert torch.equal(batch.owners.ids, GROUPS)
+
+
+@pytest.mark.parametrize("method", ["crd-dense", "crd-local"])
+def test_maps_know_the_groups(method: str, zoo) -> None:
+    spec = zoo.spec("resnet20", "resnet56", groups=GROUPS)
+    assert torch.equal(METHODS[method](spec).objective.contrast.owners.ids, GROUPS)
+    assert METHODS[method](spec._replace(groups=None)).objective.contrast.owners.ids is None
+
+
+@pytest.mark.parametrize("method", ["crd", "crd-dense", "crd-local"])
+def test_a_group_that_holds_everything_is_refused(method: str, zoo) -> None:
+    with pytest.raises(ValueError, match="31"):
+        METHODS[method](zoo.spec("resnet20", "resnet56", labels=None, groups=torch.full((20,), 31)))
+
+
+def test_the_number_of_negatives_follows_the_training_set(zoo) -> None:
+    spec = zoo.spec("resnet20", "resnet56")
+    assert (
+        METHODS["crd"](spec._replace(num_samples=50_000, labels=None)).objective.contrast.num_negatives
+        == 16384
+    )
+    assert METHODS["crd"](spec).objective.contrast.num_negatives == 6
+    assert METHODS["crd"](spec, num_negatives=16384).objective.contrast.num_negatives == 16384
