@@ -4,10 +4,12 @@ from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
 from .monitor import Monitor
+from .negatives import PUBLISHED_NEGATIVES
 from .objectives import infonce, nce
 from .spatial import DenseContrast, LocalGlobalContrast
 
 __all__ = [
+    "PUBLISHED_NEGATIVES",
     "CRDLoss",
     "CriticHeads",
     "DenseContrast",

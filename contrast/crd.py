@@ -19,13 +19,14 @@ class CRDLoss(nn.Module):
         teacher_dim: width of the teacher's features.
         num_samples: M, the length of the data set.
         embed_dim: d of the shared space.
-        num_negatives: K; None for the published 16,384, but at most a third of the rows.
+        num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the memory's rows.
-        objective: "nce" or "infonce".
+        objective: "nce" or "infonce"; None for "nce".
         negatives: "uniform", "other_class", "other_group", "shared", "shared_other_class",
             "shared_other_group", "all" or "batch" (see `InstanceContrast`); None for "other_group" with
-            groups, else "uniform".
+            groups, else "uniform". With none of `num_negatives`, `objective` and `negatives` given, fewer
+            than 16,384 samples are contrasted by InfoNCE over the batch.
         labels: the class of every sample, (M,); for negatives of other classes.
         groups: the recording or scene of every sample, (M,): rows of the own one are no negatives.
         head: "linear" or "mlp".
@@ -41,7 +42,7 @@ class CRDLoss(nn.Module):
         num_negatives: int | None = None,
         temperature: float = 0.07,
         momentum: float = 0.5,
-        objective: str = "nce",
+        objective: str | None = None,
         negatives: str | None = None,
         labels: Tensor | None = None,
         groups: Tensor | None = None,

@@ -13,7 +13,7 @@ from .critic import Critic
 from .distributed import gather, gather_with_gradient, world_size
 from .memory import MemoryBank
 from .monitor import Monitor, compare, count_negatives
-from .negatives import OtherClass, Owners, default_num_negatives, draw_shared, draw_uniform
+from .negatives import PUBLISHED_NEGATIVES, OtherClass, Owners, draw_shared, draw_uniform
 
 NEGATIVES = (
     "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
@@ -45,14 +45,18 @@ class InstanceContrast(nn.Module):
     Args:
         num_samples: M, the length of the data set.
         embed_dim: d.
-        num_negatives: K; None for the published 16,384, but at most a third of the rows.
+        num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the bank rows.
-        objective: "nce" (with the published Z) or "infonce".
-        negatives: one of the above; None for "other_group" with groups, else "uniform".
+        objective: "nce" (with the published Z) or "infonce"; None for "nce", but see below.
+        negatives: one of the above; None for "other_group" with groups, else "uniform", but see below.
         labels: the class of every sample, (M,); for "other_class" and "shared_other_class".
         groups: the recording or scene of every sample, (M,) integers: rows of the own one are no negatives.
             Where classes decide, groups are not read.
+
+    If none of `num_negatives`, `objective` and `negatives` is given, and there are fewer than 16,384 samples,
+    the loss is InfoNCE over the batch: so few samples seldom bring the steps in which the published loss
+    leaves the constant critic (docs/contrast.md, Small sets).
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class InstanceContrast(nn.Module):
         num_negatives: int | None = None,
         temperature: float = 0.07,
         momentum: float = 0.5,
-        objective: str = "nce",
+        objective: str | None = None,
         negatives: str | None = None,
         labels: Tensor | None = None,
         groups: Tensor | None = None,
@@ -71,11 +75,13 @@ class InstanceContrast(nn.Module):
         super().__init__()
         if num_samples < 2:
             raise ValueError(f"num_samples must be at least 2, got {num_samples}")
-        if num_negatives is None:
-            num_negatives = default_num_negatives(num_samples)
-        check_positive(num_negatives=num_negatives)
+        if num_negatives is objective is negatives is None and num_samples < PUBLISHED_NEGATIVES:
+            objective, negatives = "infonce", "batch"
+        num_negatives = PUBLISHED_NEGATIVES if num_negatives is None else num_negatives
+        objective = "nce" if objective is None else objective
         if negatives is None:
             negatives = "uniform" if groups is None else "other_group"
+        check_positive(num_negatives=num_negatives)
         check_choice("negatives", negatives, NEGATIVES)
         if labels is not None and len(labels) != num_samples:
             raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
@@ -147,7 +153,10 @@ class InstanceContrast(nn.Module):
         own = self._owner(index, labels)
         if self.bank_student is None or self.bank_teacher is None:
             if negative_index is not None:
-                raise ValueError("negatives='batch' has no bank that negative_index could point into")
+                raise ValueError(
+                    "negatives='batch' has no bank that negative_index could point into; choose another "
+                    "kind, such as negatives='uniform'"
+                )
             return self._within_batch(z_s, z_t, own)
         student, teacher = self.bank_student.rows, self.bank_teacher.rows
         noise_student, noise_teacher = student, teacher

@@ -86,11 +86,11 @@ class Monitor(nn.Module):
         constant = constant_loss(num_negatives, self.objective)
         seen = f"over the latest batches true pairs score {true:.3f}, noise pairs {noise:.3f} on average"
         if loss > _PLATEAU * constant and accuracy < _CHANCE:
-            other = "" if self.objective == "infonce" else "take objective='infonce', fewer num_negatives, "
+            other = "a" if self.objective == "infonce" else "objective='infonce' with negatives='batch', a"
             message = (
                 f"the critic is constant: its loss {loss:.2f} is not below the {constant:.2f} of one that "
                 f"gives all pairs one score ({num_negatives:.0f} noise pairs each), and {seen}. Nothing is "
-                f"transferred. {other or 'Take '}a lower learning rate or a warmup, and see that student, "
+                f"transferred. Take {other} lower learning rate or a warmup, and see that student, "
                 "teacher and index belong to the same samples"
             )
         elif loss < _BELOW * constant and accuracy < _BLIND:

@@ -27,12 +27,9 @@ def draw_shared(num_negatives: int, num_samples: int, *, device: torch.device | 
     return torch.randint(num_samples, (num_negatives,), device=device)
 
 
-def default_num_negatives(num_samples: int) -> int:
-    """K for M samples: the published 16,384, but at most a third of the rows (docs/contrast.md, Small sets).
-
-    16,384 from M = 49,152 on, and so for CIFAR-100 and ImageNet.
-    """
-    return max(1, min(16384, num_samples // 3))
+PUBLISHED_NEGATIVES = 16384
+"""K of Tian et al., 2020. Of fewer samples than that, the loss left to itself takes its negatives from the
+batch (docs/contrast.md, Small sets)."""
 
 
 class Owners(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ..contrast import CriticHeads, InstanceContrast
+from ..contrast import PUBLISHED_NEGATIVES, CriticHeads, InstanceContrast
 from ..models import Outputs
 from .spec import FeatureSpec
 from .term import MemoryLoss, Term
@@ -30,7 +30,7 @@ def make_crd(
     num_negatives: int | None = None,
     temperature: float = 0.07,
     momentum: float = 0.5,
-    objective: str = "nce",
+    objective: str | None = None,
     negatives: str | None = None,
     head: str = "linear",
 ) -> Term:
@@ -40,16 +40,18 @@ def make_crd(
         spec: two networks; with labels for negatives of other classes, or groups for those of other groups.
         weight: published.
         embed_dim: d of the shared space.
-        num_negatives: K; None for the published 16,384, but at most a third of the training set.
+        num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the memory's rows.
-        objective: "nce" or "infonce".
+        objective: "nce" or "infonce"; None for "nce".
         negatives: as in `InstanceContrast`. None for the published ones: "other_class" if there are labels,
-            else "other_group" if there are groups, else "uniform".
+            else "other_group" if there are groups, else "uniform". With none of `num_negatives`, `objective`
+            and `negatives` given, fewer than 16,384 samples are contrasted by InfoNCE over the batch.
         head: "linear" or "mlp".
     """
     classes = None if spec.labels is None or spec.labels.ndim != 1 else spec.labels
-    if negatives is None and classes is not None:
+    is_small = num_negatives is objective is None and spec.num_samples < PUBLISHED_NEGATIVES
+    if negatives is None and classes is not None and not is_small:
         negatives = "other_class"
     contrast = InstanceContrast(
         spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,

@@ -258,8 +258,8 @@ def small_sets(results: Mapping[str, Any]) -> str:
         rows = [(name, *(cells[name, size] for size in sizes)) for name in names]
         tables.append(f"{title}\n\n{grid(headings, rows)}")
     note = (
-        "Test accuracy in percent, mean of {seeds} seeds; in brackets the largest gradient of the weighted loss "
-        "by a batch of features. B={batch_size}, {steps} steps, SGD {lr} with momentum 0.9, weight {weight}."
+        "Test accuracy in percent, mean of {seeds} seeds; in brackets the largest gradient of the weighted "
+        "loss by a batch of features. B={batch_size}, {steps} steps, SGD {lr}, momentum 0.9, weight {weight}."
     ).format(**results)
     return "\n".join([*tables, note]) + "\n"
 

@@ -61,7 +61,7 @@ def test_half_precision_is_as_before(dtype: torch.dtype) -> None:
     values = []
     for kind, own in ((torch.float32, torch.float32), (dtype, torch.float32), (dtype, dtype)):
         torch.manual_seed(0)
-        crd = CRDLoss(6, 6, 20, embed_dim=D).to(own)
+        crd = CRDLoss(6, 6, 20, embed_dim=D, num_negatives=64).to(own)
         student = batch[0].to(kind, copy=True).requires_grad_()
         values.append(crd(student, batch[1].to(kind), INDEX))
         values[-1].backward()
@@ -72,7 +72,7 @@ def test_half_precision_is_as_before(dtype: torch.dtype) -> None:
 
 @wrong
 def test_an_update_refuses_before_it_writes_either_bank(value: float, unit: Callable[..., Tensor]) -> None:
-    contrast = InstanceContrast(20, D).double()
+    contrast = InstanceContrast(20, D, num_negatives=64).double()
     before, z_t = state(contrast), unit(3, D).detach()
     z_t[1, 3] = value
     with pytest.raises(ValueError, match=r"teacher.*row 1 .*index 1\b"):

@@ -154,16 +154,17 @@ def test_a_batch_of_one_group_has_no_negatives(unit: Callable[..., Tensor], obje
 
 
 def test_with_groups_those_are_the_default() -> None:
-    assert InstanceContrast(M, D, groups=GROUPS).negatives == "other_group"
-    assert CRDLoss(3, 3, M, groups=GROUPS).contrast.negatives == "other_group"
-    assert InstanceContrast(M, D).negatives == "uniform"
+    assert InstanceContrast(M, D, num_negatives=K, groups=GROUPS).negatives == "other_group"
+    assert CRDLoss(3, 3, M, objective="nce", groups=GROUPS).contrast.negatives == "other_group"
+    few = InstanceContrast(M, D, groups=GROUPS)
+    assert few.negatives == "batch" and few.owners.ids is not None
     both = InstanceContrast(M, D, negatives="other_class", labels=torch.arange(M) % 3, groups=GROUPS)
     assert torch.equal(both.others.labels, torch.arange(M) % 3)
 
 
 def test_the_state_has_no_groups() -> None:
     """They are the data set's: a checkpoint must not bring another data set's along."""
-    for loss in (CRDLoss(3, 3, M, groups=GROUPS), DenseContrast(D, groups=GROUPS)):
+    for loss in (CRDLoss(3, 3, M, num_negatives=K, groups=GROUPS), DenseContrast(D, groups=GROUPS)):
         assert not any("owner" in name and "queue" not in name for name in loss.state_dict())
         assert not any("others" in name for name in loss.state_dict())
 

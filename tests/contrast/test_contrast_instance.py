@@ -217,13 +217,31 @@ def test_one_sample_alone(unit: Callable[..., Tensor], objective: str, negatives
         assert not contrast.critic_student.partition.fixed
 
 
+PUBLISHED = ("uniform", True, 16384)
+
+
 @pytest.mark.parametrize(
-    ("num_samples", "expected"), [(2, 1), (4, 1), (256, 85), (1438, 479), (49_151, 16383), (49_152, 16384),
-                                  (50_000, 16384), (1_281_167, 16384)],
-)  # fmt: skip
-def test_published_negatives_from_a_third_of_the_rows_on(num_samples: int, expected: int) -> None:
-    assert InstanceContrast(num_samples, 1).num_negatives == expected
-    assert InstanceContrast(num_samples, 1, num_negatives=16384).num_negatives == 16384
+    ("num_samples", "given", "expected"),
+    [
+        (256, {}, ("batch", False, 16384)),
+        (16383, {}, ("batch", False, 16384)),
+        (16384, {}, PUBLISHED),
+        (50_000, {}, PUBLISHED),
+        (1_281_167, {}, PUBLISHED),
+        (256, {"num_negatives": 16384}, PUBLISHED),
+        (256, {"num_negatives": 32}, ("uniform", True, 32)),
+        (256, {"objective": "nce"}, PUBLISHED),
+        (256, {"objective": "infonce"}, ("uniform", False, 16384)),
+        (256, {"negatives": "uniform"}, PUBLISHED),
+        (256, {"negatives": "batch"}, ("batch", True, 16384)),
+    ],
+)
+def test_few_samples_left_to_the_loss_are_contrasted_within_the_batch(
+    num_samples: int, given: dict[str, Any], expected: tuple[str, bool, int]
+) -> None:
+    contrast = InstanceContrast(num_samples, 1, **given)
+    is_nce = contrast.critic_student.partition is not None
+    assert (contrast.negatives, is_nce, contrast.num_negatives) == expected
 
 
 @everything

@@ -176,7 +176,7 @@ def test_running_means_and_their_state() -> None:
 
 
 def test_states_of_earlier_releases_load() -> None:
-    crd = CRDLoss(6, 6, M, embed_dim=D)
+    crd = CRDLoss(6, 6, M, embed_dim=D, num_negatives=8)
     old = {name: x for name, x in crd.state_dict().items() if "monitor" not in name}
     crd(torch.randn(3, 6), torch.randn(3, 6), torch.arange(3))
     assert crd.diagnostics()
