@@ -21,8 +21,8 @@ from turns import command_line, surroundings, write
 from crdkit.contrast import CRDLoss
 
 SIZES = (256, 1024)
-TRAIN, CLASSES, WIDTH = 1438, 10, 32
-BATCH_SIZE, STEPS, LR, WEIGHT = 32, 240, 0.05, 0.8
+TRAIN, CLASSES, WIDTH = 1438, 10, 64
+BATCH_SIZE, STEPS, LR, WEIGHT = 32, 320, 0.05, 0.8
 
 Split = tuple[Tensor, Tensor]
 
@@ -68,7 +68,7 @@ def accuracy(body: nn.Module, classify: nn.Module, split: Split) -> float:
 def make_teacher(train: Split, test: Split) -> tuple[nn.Module, float]:
     """A wider network, trained on all digits, and its accuracy."""
     torch.manual_seed(0)
-    body, classify = network(4 * WIDTH, norms=True), nn.Linear(4 * WIDTH, CLASSES)
+    body, classify = network(2 * WIDTH, norms=True), nn.Linear(2 * WIDTH, CLASSES)
     optimizer = torch.optim.SGD([*body.parameters(), *classify.parameters()], lr=0.1, momentum=0.9)
     for _ in range(12):
         for index in torch.randperm(TRAIN).split(64):

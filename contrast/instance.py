@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checks import check_choice, check_finite, check_pair, check_positive, check_rows
+from .checks import check_choice, check_finite, check_momentum, check_pair, check_positive, check_rows
 from .critic import Critic
 from .distributed import gather, gather_with_gradient, world_size
 from .memory import MemoryBank
@@ -82,6 +82,7 @@ class InstanceContrast(nn.Module):
         if negatives is None:
             negatives = "uniform" if groups is None else "other_group"
         check_positive(num_negatives=num_negatives)
+        check_momentum(momentum)
         check_choice("negatives", negatives, NEGATIVES)
         if labels is not None and len(labels) != num_samples:
             raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .checks import check_positive
+from .checks import check_momentum, check_positive
 from .heads import normalize
 
 
@@ -27,8 +27,7 @@ class MemoryBank(nn.Module):
         if num_samples < 2:
             raise ValueError(f"num_samples must be at least 2, got {num_samples}")
         check_positive(embed_dim=embed_dim)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        check_momentum(momentum)
         self.momentum = momentum
         bound = 1 / math.sqrt(embed_dim / 3)
         self.register_buffer("rows", torch.empty(num_samples, embed_dim).uniform_(-bound, bound))
