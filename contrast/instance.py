@@ -75,7 +75,8 @@ class InstanceContrast(nn.Module):
         super().__init__()
         if num_samples < 2:
             raise ValueError(f"num_samples must be at least 2, got {num_samples}")
-        if num_negatives is objective is negatives is None and num_samples < PUBLISHED_NEGATIVES:
+        chosen = (num_negatives, objective, negatives) != (None, None, None)
+        if not chosen and num_samples < PUBLISHED_NEGATIVES:
             objective, negatives = "infonce", "batch"
         num_negatives = PUBLISHED_NEGATIVES if num_negatives is None else num_negatives
         objective = "nce" if objective is None else objective

@@ -50,8 +50,8 @@ def make_crd(
         head: "linear" or "mlp".
     """
     classes = None if spec.labels is None or spec.labels.ndim != 1 else spec.labels
-    is_small = num_negatives is objective is None and spec.num_samples < PUBLISHED_NEGATIVES
-    if negatives is None and classes is not None and not is_small:
+    chosen = (num_negatives, objective) != (None, None)
+    if negatives is None and classes is not None and (chosen or spec.num_samples >= PUBLISHED_NEGATIVES):
         negatives = "other_class"
     contrast = InstanceContrast(
         spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,

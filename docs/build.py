@@ -238,30 +238,19 @@ def memory(results: Mapping[str, Any]) -> str:
 
 
 def small_sets(results: Mapping[str, Any]) -> str:
-    """Accuracy beside the loss, and its largest gradient, for few samples."""
-    sizes = list(dict.fromkeys(row["num_samples"] for row in results["rows"]))
-    names = list(dict.fromkeys(row["loss"] for row in results["rows"]))
-
-    def cell(row: Mapping[str, Any]) -> str:
-        mean = f"{100 * statistics.mean(row['accuracies']):.1f}"
-        return mean if row["loss"] == "none" else f"{mean} ({max(row['largest_gradients']):,.0f})"
-
-    tables = []
-    for norms in (False, True):
-        cells = {
-            (row["loss"], row["num_samples"]): cell(row)
+    """Accuracy of the task beside the loss, and the loss's largest gradient, for few samples."""
+    table = grid(
+        ["loss", "M", "batch norms", "test accuracy", "largest gradient by the features"],
+        [
+            (row["loss"], f"{row['num_samples']:,}", "yes" if row["batch_norms"] else "no",
+             f"{100 * statistics.mean(row['accuracies']):.1f}", f"{max(row['largest_gradients']):.1f}")
             for row in results["rows"]
-            if row["batch_norms"] == norms
-        }
-        title = f"Student with{'' if norms else 'out'} batch norms:"
-        headings = ["loss", *(f"M = {size:,}" for size in sizes)]
-        rows = [(name, *(cells[name, size] for size in sizes)) for name in names]
-        tables.append(f"{title}\n\n{grid(headings, rows)}")
-    note = (
-        "Test accuracy in percent, mean of {seeds} seeds; in brackets the largest gradient of the weighted "
-        "loss by a batch of features. B={batch_size}, {steps} steps, SGD {lr}, momentum 0.9, weight {weight}."
-    ).format(**results)
-    return "\n".join([*tables, note]) + "\n"
+        ],
+    )  # fmt: skip
+    title = (
+        "Digits, B={batch_size}, {steps} steps of SGD {lr}, weight {weight}, mean of {seeds} seeds, percent:"
+    )
+    return f"{title.format(**results)}\n\n{table}"
 
 
 BENCHMARKS = {
