@@ -3,10 +3,13 @@ from .crd import CRDLoss
 from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
+from .monitor import Monitor
+from .negatives import PUBLISHED_NEGATIVES
 from .objectives import infonce, nce
 from .spatial import DenseContrast, LocalGlobalContrast
 
 __all__ = [
+    "PUBLISHED_NEGATIVES",
     "CRDLoss",
     "CriticHeads",
     "DenseContrast",
@@ -14,6 +17,7 @@ __all__ = [
     "InstanceContrast",
     "LocalGlobalContrast",
     "MemoryBank",
+    "Monitor",
     "check_positive",
     "infonce",
     "nce",

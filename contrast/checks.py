@@ -11,6 +11,12 @@ def check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be positive, got {value}")
 
 
+def check_momentum(momentum: float) -> None:
+    """Raise a ValueError for a value that is not in [0, 1)."""
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise a ValueError that lists the choices."""
     if value not in choices:
@@ -37,6 +43,27 @@ def check_pair(z_s: Tensor, z_t: Tensor, index: Tensor, num_samples: int) -> Non
         shapes = ", ".join(str(tuple(x.shape)) for x in (z_s, z_t, index))
         raise ValueError(f"z_s, z_t and index must be (B, d), (B, d) and (B,) with B > 0, got {shapes}")
     check_rows("index", index, num_samples)
+
+
+def check_finite(index: Tensor, **sides: Tensor) -> None:
+    """On a CPU, raise where a sample's vectors hold NaN or infinity, naming it; a GPU would have to wait.
+
+    Args:
+        index: the samples' rows, (B,).
+        sides: their vectors or maps by name, (B, ...).
+    """
+    if index.device.type != "cpu":
+        return
+    for side, z in sides.items():
+        if z.isfinite().all():
+            continue
+        bad = (~z.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        listed = ", ".join(f"row {row} of the batch (index {int(index[row])})" for row in bad[:3])
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise ValueError(
+            f"the {side}'s features are NaN or infinite in {listed}{more}; the memory is unchanged. Leave "
+            "such samples out, or lower the learning rate if the network itself overflows"
+        )
 
 
 def check_maps(index: Tensor, *, maps: tuple[Tensor, ...] = (), vectors: tuple[Tensor, ...] = ()) -> None:

@@ -11,20 +11,24 @@ class CRDLoss(nn.Module):
 
     In training mode one call scores the batch and then writes it into the memory; in eval mode it only
     scores. `parameters()` are the two heads, to be trained along with the student. To run under DDP, wrap
-    the heads and keep `InstanceContrast` outside, as the pipelines do.
+    the heads and keep `InstanceContrast` outside, as the pipelines do. A critic that learns nothing is told
+    once, in a warning with its remedy; `diagnostics` has figures to log.
 
     Args:
         student_dim: width of the student's features.
         teacher_dim: width of the teacher's features.
         num_samples: M, the length of the data set.
         embed_dim: d of the shared space.
-        num_negatives: K.
+        num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the memory's rows.
-        objective: "nce" or "infonce".
-        negatives: "uniform", "other_class", "shared", "shared_other_class", "all" or "batch" (see
-            `InstanceContrast`).
+        objective: "nce" or "infonce"; None for "nce".
+        negatives: "uniform", "other_class", "other_group", "shared", "shared_other_class",
+            "shared_other_group", "all" or "batch" (see `InstanceContrast`); None for "other_group" with
+            groups, else "uniform". With none of `num_negatives`, `objective` and `negatives` given, fewer
+            than 16,384 samples are contrasted by InfoNCE over the batch.
         labels: the class of every sample, (M,); for negatives of other classes.
+        groups: the recording or scene of every sample, (M,): rows of the own one are no negatives.
         head: "linear" or "mlp".
     """
 
@@ -35,19 +39,20 @@ class CRDLoss(nn.Module):
         num_samples: int,
         *,
         embed_dim: int = 128,
-        num_negatives: int = 16384,
+        num_negatives: int | None = None,
         temperature: float = 0.07,
         momentum: float = 0.5,
-        objective: str = "nce",
-        negatives: str = "uniform",
+        objective: str | None = None,
+        negatives: str | None = None,
         labels: Tensor | None = None,
+        groups: Tensor | None = None,
         head: str = "linear",
     ) -> None:
         super().__init__()
         self.heads = CriticHeads(student_dim, teacher_dim, embed_dim, kind=head)
         self.contrast = InstanceContrast(
             num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-            objective=objective, negatives=negatives, labels=labels,
+            objective=objective, negatives=negatives, labels=labels, groups=groups,
         )  # fmt: skip
 
     def forward(
@@ -67,9 +72,18 @@ class CRDLoss(nn.Module):
             index: the samples' rows in the data set, (B,) int64 in [0, M).
             labels: the samples' classes, (B,), for other classes; where absent, those given at construction.
             negative_index: the negatives' rows, (B, K), without the positive, instead of a draw.
+
+        Raises:
+            ValueError: shapes that do not fit, or, on a CPU, samples whose features are NaN or infinite; the
+                memory is as it was. On a GPU the loss is then not finite, and the memory passes them over.
         """
         z_s, z_t = self.heads(student, teacher)
         loss: Tensor = self.contrast(z_s, z_t, index, labels=labels, negative_index=negative_index)
         if self.training:
             self.contrast.update(index, z_s, z_t)
         return loss
+
+    def diagnostics(self) -> dict[str, float]:
+        """`true_score` and `noise_score`, the mean cosines of true and of noise pairs, and the critic's
+        `accuracy`, over the latest training batches (`Monitor`); empty before the first."""
+        return self.contrast.diagnostics()

@@ -73,7 +73,8 @@ class Partition(nn.Module):
     """log Z of one direction: mean(e^{s/τ})·M over the first training batch, true pairs included; then fixed.
 
     Scores of all ranks enter the mean. Before the first training batch (a loss in eval mode) Z is the
-    batch's own and is not kept; nor is it from a batch without a single noise pair.
+    batch's own and is not kept; nor is it from a batch without a single noise pair, or with a score that is
+    not finite.
 
     Args:
         num_samples: M.
@@ -106,8 +107,9 @@ class Partition(nn.Module):
         count = num_positives.sum() + num_negatives
         log_z = torch.logsumexp(log_sum, dim=0) - count.log() + math.log(self.num_samples)
         if self.training:
-            self.log_z.copy_(log_z)
-            self.fixed.copy_(num_negatives > 0)
+            finite = log_z.isfinite()
+            self.log_z.copy_(log_z.where(finite, self.log_z.to(log_z.dtype)))
+            self.fixed.copy_(finite & (num_negatives > 0))
         return log_z
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

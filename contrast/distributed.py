@@ -13,6 +13,21 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def is_first_rank() -> bool:
+    """Whether this process speaks for all of them."""
+    return world_size() == 1 or dist.get_rank() == 0
+
+
+@torch.no_grad()
+def average(x: Tensor) -> Tensor:
+    """The mean over ranks, the same on every rank; without gradients, and without a wait for a GPU."""
+    if world_size() == 1:
+        return x.detach()
+    total = x.detach().clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
 @torch.no_grad()
 def gather(x: Tensor) -> Tensor:
     """All ranks' rows, rank after rank, (ΣB, ...), the same on every rank; without gradients.

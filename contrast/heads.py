@@ -61,5 +61,9 @@ def _projection(in_dim: int, embed_dim: int, kind: str) -> nn.Module:
 def _project(head: nn.Module, features: Tensor, side: str) -> Tensor:
     if features.dim() not in (2, 4):
         raise ValueError(f"{side} features must be (B, C) or (B, C, H, W), got {tuple(features.shape)}")
+    if not torch.is_autocast_enabled(
+        features.device.type
+    ):  # a teacher in half precision, or autocast's results
+        features = features.to(next(head.parameters()).dtype)
     # A 1×1 convolution is the same linear layer at every position: one set of weights serves both shapes.
     return normalize(head(features.movedim(1, -1)).movedim(-1, 1))

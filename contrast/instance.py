@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .checks import check_choice, check_pair, check_positive, check_rows
+from .checks import check_choice, check_finite, check_momentum, check_pair, check_positive, check_rows
 from .critic import Critic
-from .distributed import gather, gather_with_gradient
+from .distributed import gather, gather_with_gradient, world_size
 from .memory import MemoryBank
-from .negatives import OtherClass, draw_shared, draw_uniform
+from .monitor import Monitor, compare, count_negatives
+from .negatives import PUBLISHED_NEGATIVES, OtherClass, Owners, draw_shared, draw_uniform
 
-NEGATIVES = ("uniform", "other_class", "shared", "shared_other_class", "all", "batch")
+NEGATIVES = (
+    "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
+    "batch",
+)  # fmt: skip
+_WITH_GROUPS = {"uniform": "other_group", "shared": "shared_other_group"}
 
 
 class InstanceContrast(nn.Module):
@@ -29,21 +35,28 @@ class InstanceContrast(nn.Module):
         other_class: K rows for each sample, of classes other than its own; needs `labels`.
         shared: K rows for the whole batch; a sample passes over its own row.
         shared_other_class: the same, and over all rows of its class; needs `labels`.
+        other_group, shared_other_group: as for classes, of recordings or scenes; needs `groups`.
         all: the expectation of uniform draws, K/(M−1)·Σ_{j≠i}, over the whole bank (for InfoNCE the
-            logarithm of that sum of e^{s/τ}): no sampling noise.
+            logarithm of that sum of e^{s/τ}): no sampling noise. With `groups`, without the rows of its own.
         batch: the other side's vectors of all other samples of the batch, over all ranks, with gradients to
-            both sides; K is the batch less one and there is no bank. Alone in its batch a sample has no
-            negative: NCE keeps its positive term, InfoNCE is 0.
+            both sides; K is the batch less one and there is no bank. With `groups`, without the samples of
+            its own. Alone in its batch a sample has no negative: NCE keeps its positive term, InfoNCE is 0.
 
     Args:
         num_samples: M, the length of the data set.
         embed_dim: d.
-        num_negatives: K.
+        num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the bank rows.
-        objective: "nce" (with the published Z) or "infonce".
-        negatives: one of the above.
+        objective: "nce" (with the published Z) or "infonce"; None for "nce", but see below.
+        negatives: one of the above; None for "other_group" with groups, else "uniform", but see below.
         labels: the class of every sample, (M,); for "other_class" and "shared_other_class".
+        groups: the recording or scene of every sample, (M,) integers: rows of the own one are no negatives.
+            Where classes decide, groups are not read.
+
+    If none of `num_negatives`, `objective` and `negatives` is given, and there are fewer than 16,384 samples,
+    the loss is InfoNCE over the batch: so few samples seldom bring the steps in which the published loss
+    leaves the constant critic (docs/contrast.md, Small sets).
     """
 
     def __init__(
@@ -51,22 +64,38 @@ class InstanceContrast(nn.Module):
         num_samples: int,
         embed_dim: int = 128,
         *,
-        num_negatives: int = 16384,
+        num_negatives: int | None = None,
         temperature: float = 0.07,
         momentum: float = 0.5,
-        objective: str = "nce",
-        negatives: str = "uniform",
+        objective: str | None = None,
+        negatives: str | None = None,
         labels: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> None:
         super().__init__()
         if num_samples < 2:
             raise ValueError(f"num_samples must be at least 2, got {num_samples}")
+        chosen = (num_negatives, objective, negatives) != (None, None, None)
+        if not chosen and num_samples < PUBLISHED_NEGATIVES:
+            objective, negatives = "infonce", "batch"
+        num_negatives = PUBLISHED_NEGATIVES if num_negatives is None else num_negatives
+        objective = "nce" if objective is None else objective
+        if negatives is None:
+            negatives = "uniform" if groups is None else "other_group"
         check_positive(num_negatives=num_negatives)
+        check_momentum(momentum)
         check_choice("negatives", negatives, NEGATIVES)
         if labels is not None and len(labels) != num_samples:
             raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
         if negatives.endswith("other_class") and labels is None:
             raise ValueError(f"negatives={negatives!r} needs labels, the class of every sample")
+        if negatives.endswith("other_group") and groups is None:
+            raise ValueError(f"negatives={negatives!r} needs groups, the recording or scene of every sample")
+        if negatives in _WITH_GROUPS and groups is not None:
+            raise ValueError(
+                f"negatives={negatives!r} would draw from a sample's own group, and groups are given: take "
+                f"{_WITH_GROUPS[negatives]!r}, or give no groups"
+            )
         self.num_samples = num_samples
         self.num_negatives = num_negatives
         self.negatives = negatives
@@ -78,9 +107,12 @@ class InstanceContrast(nn.Module):
         if negatives != "batch":
             self.bank_student = MemoryBank(num_samples, embed_dim, momentum=momentum)
             self.bank_teacher = MemoryBank(num_samples, embed_dim, momentum=momentum)
-        self.other_class: OtherClass | None = None
-        if negatives.endswith("other_class") and labels is not None:
-            self.other_class = OtherClass(labels)
+        self.owners = Owners(groups, num_samples)
+        self.others: OtherClass | None = None
+        kind = self.owners.ids if negatives.endswith("other_group") else labels
+        if negatives.endswith(("other_class", "other_group")) and kind is not None:
+            self.others = OtherClass(kind)
+        self.monitor = Monitor(objective, num_samples)
 
     def share_bank_student(self, other: InstanceContrast) -> None:
         """Read the student's bank of `other`, which meets the same student vectors, instead of an own one.
@@ -112,12 +144,22 @@ class InstanceContrast(nn.Module):
 
         Returns:
             A scalar, fp32 or wider.
+
+        Raises:
+            ValueError: shapes that do not fit, or, on a CPU, a vector that is not finite. On a GPU, or one of
+                several ranks, the loss is then not finite, and Z and the memory stay as they are.
         """
         check_pair(z_s, z_t, index, self.num_samples)
+        if world_size() == 1:  # one rank of several must not leave the others waiting
+            check_finite(index, student=z_s, teacher=z_t)
+        own = self._owner(index, labels)
         if self.bank_student is None or self.bank_teacher is None:
             if negative_index is not None:
-                raise ValueError("negatives='batch' has no bank that negative_index could point into")
-            return self._within_batch(z_s, z_t, index)
+                raise ValueError(
+                    "negatives='batch' has no bank that negative_index could point into; choose another "
+                    "kind, such as negatives='uniform'"
+                )
+            return self._within_batch(z_s, z_t, own)
         student, teacher = self.bank_student.rows, self.bank_teacher.rows
         noise_student, noise_teacher = student, teacher
         selection: dict[str, Any] = {}
@@ -130,41 +172,66 @@ class InstanceContrast(nn.Module):
             selection, num_negatives = {"columns": negative_index}, negative_index.shape[1]
         elif self.negatives == "uniform":
             selection = {"columns": draw_uniform(index, self.num_negatives, self.num_samples)}
-        elif self.negatives == "other_class" and self.other_class is not None:
-            selection = {"columns": self.other_class(index, self.num_negatives, labels)}
+        elif self.negatives.startswith("other") and self.others is not None:
+            selection = {"columns": self.others(index, self.num_negatives, own)}
         elif self.negatives.startswith("shared"):
             drawn = draw_shared(self.num_negatives, self.num_samples, device=index.device)
             noise_student, noise_teacher = student.index_select(0, drawn), teacher.index_select(0, drawn)
             selection = {"owner": index, "noise_owner": drawn}
-            if self.other_class is not None:  # the class is the owner: none of its rows is a negative
-                classes = self.other_class.labels
-                own = classes.index_select(0, index) if labels is None else labels
-                selection = {"owner": own, "noise_owner": classes.index_select(0, drawn)}
+            if self.others is not None:  # the class or group is the owner: none of its rows is a negative
+                selection = {"owner": own, "noise_owner": self.others.labels.index_select(0, drawn)}
         else:
-            selection = {"owner": index}
+            selection = {"owner": own, "noise_owner": self.owners.ids}
             weight = self.num_negatives / (self.num_samples - 1)
         rule: dict[str, Any] = {"num_negatives": num_negatives, "weight": weight}
-        return self.critic_student(
+        loss: Tensor = self.critic_student(
             z_s, teacher.index_select(0, index), noise_teacher, **rule, **selection
         ) + self.critic_teacher(z_t, student.index_select(0, index), noise_student, **rule, **selection)
+        self._watch(loss, z_s, z_t, own, lambda: weight * count_negatives(noise_teacher, **selection))
+        return loss
 
-    def _within_batch(self, z_s: Tensor, z_t: Tensor, index: Tensor) -> Tensor:
-        owners = gather(index)
-        rule: dict[str, Any] = {"num_negatives": len(owners) - 1, "owner": index, "noise_owner": owners}
-        return self.critic_student(z_s, z_t, gather_with_gradient(z_t), **rule) + self.critic_teacher(
+    def _owner(self, index: Tensor, labels: Tensor | None) -> Tensor:
+        """Who each sample belongs to, (B,): its class, its group or, where neither counts, itself."""
+        if self.others is None:
+            return self.owners(index)
+        if labels is not None and self.negatives.endswith("other_class"):
+            return labels.long()
+        return self.others.labels.index_select(0, index)
+
+    def _within_batch(self, z_s: Tensor, z_t: Tensor, own: Tensor) -> Tensor:
+        owners = gather(own)
+        selection = {"owner": own, "noise_owner": owners}
+        rule: dict[str, Any] = {"num_negatives": len(owners) - 1, **selection}
+        loss: Tensor = self.critic_student(z_s, z_t, gather_with_gradient(z_t), **rule) + self.critic_teacher(
             z_t, z_s, gather_with_gradient(z_s), **rule
         )
+        self._watch(loss, z_s, z_t, own, lambda: count_negatives(owners, **selection))
+        return loss
+
+    def _watch(
+        self, loss: Tensor, z_s: Tensor, z_t: Tensor, own: Tensor, num_negatives: Callable[[], Tensor | float]
+    ) -> None:
+        if self.training:
+            pairs = compare(z_s, z_t, z_t, own, own) + compare(z_t, z_s, z_s, own, own)
+            self.monitor.record(loss, pairs / 2, len(own), num_negatives)
+
+    def diagnostics(self) -> dict[str, float]:
+        """What the critic does, over the latest training batches (`Monitor.figures`)."""
+        return self.monitor.figures()
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
         """Write the batch of all ranks into the banks, the same on every rank; after the scores were read.
 
-        A sample that occurs several times, on whatever ranks, is written once, by its first occurrence.
+        A sample that occurs several times, on whatever ranks, is written once, by its first occurrence. One
+        with a vector that is not finite is refused on a CPU, by a ValueError on every rank, with all rows as
+        they were, and passed over on a GPU, which need not wait for the answer.
         """
         check_pair(z_s, z_t, index, self.num_samples)
         if self.bank_student is None or self.bank_teacher is None:
             return
-        index = gather(index)
+        index, z_s, z_t = gather(index), gather(z_s), gather(z_t)
+        check_finite(index, student=z_s, teacher=z_t)
         if self.owns_bank_student:
-            self.bank_student.update(index, gather(z_s))
-        self.bank_teacher.update(index, gather(z_t))
+            self.bank_student.update(index, z_s)
+        self.bank_teacher.update(index, z_t)

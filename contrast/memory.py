@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .checks import check_positive
+from .checks import check_momentum, check_positive
 from .heads import normalize
 
 
@@ -27,8 +27,7 @@ class MemoryBank(nn.Module):
         if num_samples < 2:
             raise ValueError(f"num_samples must be at least 2, got {num_samples}")
         check_positive(embed_dim=embed_dim)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        check_momentum(momentum)
         self.momentum = momentum
         bound = 1 / math.sqrt(embed_dim / 3)
         self.register_buffer("rows", torch.empty(num_samples, embed_dim).uniform_(-bound, bound))
@@ -37,14 +36,16 @@ class MemoryBank(nn.Module):
     def update(self, index: Tensor, z: Tensor) -> None:
         """Write row ← normalize(m·row + (1−m)·z); all other rows stay as they are, bit for bit.
 
-        Of several entries with the same index the first one counts, on any device.
+        Of several entries with the same index the first one counts, on any device. A vector that is not
+        finite leaves its row as it is.
 
         Args:
             index: rows to write, (B,).
             z: their vectors, (B, d).
         """
-        rows = self.rows.index_select(0, index)
-        rows = normalize(self.momentum * rows + (1 - self.momentum) * z.to(rows.dtype))
+        rows, finite = self.rows.index_select(0, index), z.isfinite().all(dim=1, keepdim=True)
+        mixed = normalize(self.momentum * rows + (1 - self.momentum) * z.to(rows.dtype))
+        rows = mixed.to(rows.dtype).where(finite, rows)
         # Repeated indices all write their first occurrence's row: the order of the writes is all one.
         self.rows.index_copy_(0, index, rows.index_select(0, first_occurrence(index)))
 
@@ -78,12 +79,16 @@ class FeatureQueue(nn.Module):
     def push(self, owner: Tensor, z: Tensor) -> None:
         """Write vectors in order over the oldest ones; of more than `length` the last `length` stay.
 
+        The place of a vector that is not finite is left empty.
+
         Args:
             owner: who each vector belongs to, (N,), not negative.
             z: vectors, (N, d).
         """
         length = len(self.rows)
         skipped = max(0, len(z) - length)
+        finite = z.isfinite().all(dim=1)
+        z, owner = z.where(finite.unsqueeze(1), 0.0), owner.where(finite, -1)
         places = (self.head + torch.arange(skipped, len(z), device=self.rows.device)) % length
         self.rows.index_copy_(0, places, z[skipped:].to(self.rows.dtype))
         self.owner.index_copy_(0, places, owner[skipped:])

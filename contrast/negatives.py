@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from .checks import check_rows
+
 
 def draw_uniform(index: Tensor, num_negatives: int, num_samples: int) -> Tensor:
     """Rows uniform over all j ≠ i, (B, K).
@@ -25,11 +27,52 @@ def draw_shared(num_negatives: int, num_samples: int, *, device: torch.device | 
     return torch.randint(num_samples, (num_negatives,), device=device)
 
 
+PUBLISHED_NEGATIVES = 16384
+"""K of Tian et al., 2020. Of fewer samples than that, the loss left to itself takes its negatives from the
+batch (docs/contrast.md, Small sets)."""
+
+
+class Owners(nn.Module):
+    """Who a sample belongs to: its group (a recording, a scene), or itself where there are no groups.
+
+    Vectors of one owner are no negatives of one another.
+
+    Args:
+        groups: the group of every sample in the data set, (M,), any integers, at least two different ones.
+        num_samples: M, if it is known.
+    """
+
+    ids: Tensor | None
+
+    def __init__(self, groups: Tensor | None = None, num_samples: int | None = None) -> None:
+        super().__init__()
+        ids = None
+        if groups is not None:
+            _check_ids("groups", groups)
+            if num_samples is not None and len(groups) != num_samples:
+                raise ValueError(f"groups must hold {num_samples}, one per sample, got {len(groups)}")
+            found, ids = groups.unique(return_inverse=True)
+            if len(found) < 2:
+                raise ValueError(
+                    f"all {len(groups)} samples are of the group {found.tolist()}: none would have a "
+                    "negative; give finer groups, or none"
+                )
+        # Not saved: they are the data set's. From 0 on, as the kernel takes a negative owner for no one.
+        self.register_buffer("ids", ids, persistent=False)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """The owners of the samples in these rows, (B,) int64, not negative."""
+        if self.ids is None:
+            return index
+        check_rows("index", index, len(self.ids))
+        return self.ids.index_select(0, index)
+
+
 class OtherClass(nn.Module):
     """Draws uniformly from the rows of other classes (Tian et al., 2020: y_i ≠ y_j), without rejection.
 
     Rows sorted by class lie in blocks; a draw from the M − n_c places outside the sample's own block is a
-    draw from [0, M − n_c) that steps over the block.
+    draw from [0, M − n_c) that steps over the block. A group can stand in the class's place.
 
     Args:
         labels: the class of every sample in the data set, (M,), any integers, at least two different ones.
@@ -41,8 +84,7 @@ class OtherClass(nn.Module):
 
     def __init__(self, labels: Tensor) -> None:
         super().__init__()
-        if labels.dim() != 1 or labels.is_floating_point():
-            raise ValueError(f"labels must be (M,) integers, got {labels.dtype} {tuple(labels.shape)}")
+        _check_ids("labels", labels)
         sorted_labels, order = labels.long().sort(stable=True)
         if len(labels) == 0 or sorted_labels[0] == sorted_labels[-1]:
             raise ValueError(f"other_class needs at least two classes, got {sorted_labels.unique().tolist()}")
@@ -67,3 +109,8 @@ class OtherClass(nn.Module):
         drawn = torch.randint(2**62, size, device=index.device).remainder_(len(self.order) - (stop - start))
         drawn.add_((drawn >= start) * (stop - start))
         return self.order.take(drawn)  # an index expression takes four times as long on a CPU
+
+
+def _check_ids(name: str, ids: Tensor) -> None:
+    if ids.dim() != 1 or ids.is_floating_point() or ids.is_complex():
+        raise ValueError(f"{name} must be (M,) integers, got {ids.dtype} {tuple(ids.shape)}")

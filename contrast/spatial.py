@@ -6,10 +6,15 @@ Both go through `scores.contrast` and the objectives, as the instance contrast d
 import torch
 from torch import Tensor, nn
 
-from .checks import check_maps, check_positive
+from .checks import check_finite, check_maps, check_positive
 from .critic import Critic
-from .distributed import gather, gather_with_gradient
+from .distributed import gather, gather_with_gradient, world_size
 from .memory import FeatureQueue
+from .monitor import Monitor, compare, count_negatives
+from .negatives import Owners
+
+#: Positions of an image whose scores are among the figures of a `Monitor`.
+_COMPARED = 16
 
 
 class LocalGlobalContrast(nn.Module):
@@ -29,12 +34,20 @@ class LocalGlobalContrast(nn.Module):
         queue_size: global vectors that the queue of each side holds; 0 for the batch alone.
         temperature: τ.
         objective: "nce" or "infonce".
+        groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
     def __init__(
-        self, embed_dim: int = 128, *, queue_size: int = 0, temperature: float = 0.07, objective: str = "nce"
+        self,
+        embed_dim: int = 128,
+        *,
+        queue_size: int = 0,
+        temperature: float = 0.07,
+        objective: str = "nce",
+        groups: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.owners, self.monitor = Owners(groups), Monitor(objective)
         self.student = _Direction(embed_dim, queue_size, temperature, objective)
         self.teacher = _Direction(embed_dim, queue_size, temperature, objective)
 
@@ -51,18 +64,34 @@ class LocalGlobalContrast(nn.Module):
             index: the samples' rows in the data set, (B,) int64, not negative.
         """
         check_maps(index, maps=(z_s_map, z_t_map), vectors=(z_s_global, z_t_global))
-        owners = gather(index)
-        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), index, z_t_global, owners)
-        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), index, z_s_global, owners)
-        return student + teacher
+        _refuse_nonfinite(index, student=z_s_map, teacher=z_t_map)
+        _refuse_nonfinite(index, student=z_s_global, teacher=z_t_global)
+        own = self.owners(index)
+        owners = gather(own)
+        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), own, z_t_global, owners)
+        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), own, z_s_global, owners)
+        loss = student + teacher
+        if self.training:
+            pairs = _compare(z_s_map, z_t_global, own) + _compare(z_t_map, z_s_global, own)
+            self.monitor.record(loss, pairs / 2, len(own), lambda: self.student.num_negatives(own, owners))
+        return loss
+
+    def diagnostics(self) -> dict[str, float]:
+        """What the critic does, over the latest training batches (`Monitor.figures`)."""
+        return self.monitor.figures()
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s_global: Tensor, z_t_global: Tensor) -> None:
-        """Push the global vectors of all ranks into both queues, the same on every rank."""
+        """Push the global vectors of all ranks into both queues, the same on every rank.
+
+        What is not finite is refused on a CPU, with the queues as they were, and passed over on a GPU.
+        """
         check_maps(index, vectors=(z_s_global, z_t_global))
-        owners = gather(index)
-        self.student.push(owners, z_t_global)
-        self.teacher.push(owners, z_s_global)
+        index, z_s, z_t = gather(index), gather(z_s_global), gather(z_t_global)
+        check_finite(index, student=z_s, teacher=z_t)
+        owners = self.owners(index)
+        self.student.push(owners, z_t)
+        self.teacher.push(owners, z_s)
 
 
 class DenseContrast(nn.Module):
@@ -81,6 +110,7 @@ class DenseContrast(nn.Module):
             mode moves at random; all where None.
         temperature: τ.
         objective: "nce" or "infonce".
+        groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
     def __init__(
@@ -91,11 +121,13 @@ class DenseContrast(nn.Module):
         num_positions: int | None = 64,
         temperature: float = 0.07,
         objective: str = "nce",
+        groups: Tensor | None = None,
     ) -> None:
         super().__init__()
         if num_positions is not None:
             check_positive(num_positions=num_positions)
         self.num_positions = num_positions
+        self.owners, self.monitor = Owners(groups), Monitor(objective)
         self.student = _Direction(embed_dim, queue_size, temperature, objective)
         self.teacher = _Direction(embed_dim, queue_size, temperature, objective)
 
@@ -107,20 +139,37 @@ class DenseContrast(nn.Module):
             z_t_map: the teacher's positions, of the same shape.
             index: the samples' rows in the data set, (B,) int64, not negative.
         """
-        noise_s, noise_t, owners = self._noise(z_s_map, z_t_map, index)
-        student: Tensor = self.student(z_s_map, positions(z_t_map), index, noise_t, owners)
-        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), index, noise_s, owners)
-        return student + teacher
+        noise_s, noise_t, places = self._noise(z_s_map, z_t_map, index)
+        _refuse_nonfinite(index, student=z_s_map, teacher=z_t_map)
+        own, of_noise = self.owners(index), self.owners(places)
+        owners = gather(of_noise)
+        student: Tensor = self.student(z_s_map, positions(z_t_map), own, noise_t, owners)
+        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), own, noise_s, owners)
+        loss = student + teacher
+        if self.training:
+            pairs = compare(noise_s, noise_t, noise_t, of_noise, of_noise)
+            pairs = pairs + compare(noise_t, noise_s, noise_s, of_noise, of_noise)
+            self.monitor.record(loss, pairs / 2, len(own), lambda: self.student.num_negatives(own, owners))
+        return loss
+
+    def diagnostics(self) -> dict[str, float]:
+        """What the critic does, over the latest training batches (`Monitor.figures`)."""
+        return self.monitor.figures()
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s_map: Tensor, z_t_map: Tensor) -> None:
-        """Push positions of all ranks into both queues, the same on every rank."""
-        noise_s, noise_t, owners = self._noise(z_s_map, z_t_map, index)
+        """Push positions of all ranks into both queues, the same on every rank.
+
+        What is not finite is refused on a CPU, with the queues as they were, and passed over on a GPU.
+        """
+        noise_s, noise_t, places = (gather(x) for x in self._noise(z_s_map, z_t_map, index))
+        check_finite(places, student=noise_s, teacher=noise_t)
+        owners = self.owners(places)
         self.student.push(owners, noise_t)
         self.teacher.push(owners, noise_s)
 
     def _noise(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both sides' noise of this rank (B·P, d), and the images of the noise of all ranks."""
+        """Both sides' noise of this rank (B·P, d), and the images it is from, (B·P,)."""
         check_maps(index, maps=(z_s_map, z_t_map))
         if z_s_map.shape != z_t_map.shape:
             raise ValueError(
@@ -130,7 +179,7 @@ class DenseContrast(nn.Module):
         height, width = z_s_map.shape[2:]
         rows, columns = grid(height, width, self.num_positions, shift=self.training)
         z_s, z_t = positions(z_s_map[:, :, rows, columns]), positions(z_t_map[:, :, rows, columns])
-        return z_s, z_t, gather(index.repeat_interleave(len(z_s) // len(index)))
+        return z_s, z_t, index.repeat_interleave(len(z_s) // len(index))
 
 
 class _Direction(nn.Module):
@@ -148,18 +197,18 @@ class _Direction(nn.Module):
         self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
 
     def forward(
-        self, z_map: Tensor, positive: Tensor, index: Tensor, noise: Tensor, noise_owner: Tensor
+        self, z_map: Tensor, positive: Tensor, own: Tensor, noise: Tensor, noise_owner: Tensor
     ) -> Tensor:
         """The mean loss of all positions, a scalar.
 
         Args:
             z_map: anchors, (B, d, H, W).
             positive: their counterparts, (B·H·W, d).
-            index: the image of each map, (B,).
+            own: who each map belongs to, (B,).
             noise: the other side's vectors on this rank, as many for each image, (B·P, d).
-            noise_owner: the image of each such vector, over all ranks.
+            noise_owner: who each such vector belongs to, over all ranks.
         """
-        batch_size, own = len(index), len(noise) // len(index)
+        batch_size, of_image = len(own), len(noise) // len(own)
         noise = gather_with_gradient(noise)
         if self.queue is not None:
             noise = torch.cat([noise, self.queue.rows.to(noise.dtype)])
@@ -169,16 +218,22 @@ class _Direction(nn.Module):
             positive,
             noise,
             # K is what an anchor meets where no image repeats: the queue fills up over the first batches.
-            num_negatives=(noise_owner >= 0).sum() - own,
-            owner=index.repeat_interleave(len(positive) // batch_size),
+            num_negatives=(noise_owner >= 0).sum() - of_image,
+            owner=own.repeat_interleave(len(positive) // batch_size),
             noise_owner=noise_owner,
         )
         return loss
 
-    def push(self, owners: Tensor, noise: Tensor) -> None:
-        """Add the vectors of all ranks to the queue: `owners` of all ranks, `noise` of this one."""
+    def num_negatives(self, own: Tensor, noise_owner: Tensor) -> Tensor | float:
+        """The noise pairs of a position on average; arguments as of `forward`."""
         if self.queue is not None:
-            self.queue.push(owners, gather(noise))
+            noise_owner = torch.cat([noise_owner, self.queue.owner])
+        return count_negatives(noise_owner, owner=own, noise_owner=noise_owner)
+
+    def push(self, owners: Tensor, noise: Tensor) -> None:
+        """Add the vectors of all ranks to the queue."""
+        if self.queue is not None:
+            self.queue.push(owners, noise)
 
 
 def grid(height: int, width: int, limit: int | None, *, shift: bool = False) -> tuple[slice, slice]:
@@ -208,3 +263,18 @@ def positions(z_map: Tensor) -> Tensor:
 def _spread(vectors: Tensor, z_map: Tensor) -> Tensor:
     """A vector of each image (B, d) for every position of its map, (B·H·W, d)."""
     return vectors.repeat_interleave(z_map.shape[2] * z_map.shape[3], dim=0)
+
+
+def _compare(z_map: Tensor, vectors: Tensor, own: Tensor) -> Tensor:
+    """`compare` of some positions of each map (B, d, H, W) with the other side's vectors (B, d)."""
+    height, width = z_map.shape[2:]
+    rows, columns = grid(height, width, _COMPARED)
+    z = positions(z_map[:, :, rows, columns])
+    each = len(z) // len(own)
+    anchors, counterparts = own.repeat_interleave(each), vectors.repeat_interleave(each, dim=0)
+    return compare(z, counterparts, vectors, anchors, own)
+
+
+def _refuse_nonfinite(index: Tensor, **sides: Tensor) -> None:
+    if world_size() == 1:  # one rank of several must not leave the others waiting
+        check_finite(index, **sides)

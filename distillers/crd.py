@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ..contrast import CriticHeads, InstanceContrast
+from ..contrast import PUBLISHED_NEGATIVES, CriticHeads, InstanceContrast
 from ..models import Outputs
 from .spec import FeatureSpec
 from .term import MemoryLoss, Term
@@ -27,32 +27,34 @@ def make_crd(
     *,
     weight: float = 0.8,
     embed_dim: int = 128,
-    num_negatives: int = 16384,
+    num_negatives: int | None = None,
     temperature: float = 0.07,
     momentum: float = 0.5,
-    objective: str = "nce",
+    objective: str | None = None,
     negatives: str | None = None,
     head: str = "linear",
 ) -> Term:
     """Contrastive representation distillation of the embeddings (Tian et al., 2020).
 
     Args:
-        spec: two networks; with labels for negatives of other classes.
+        spec: two networks; with labels for negatives of other classes, or groups for those of other groups.
         weight: published.
         embed_dim: d of the shared space.
-        num_negatives: K.
+        num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the memory's rows.
-        objective: "nce" or "infonce".
+        objective: "nce" or "infonce"; None for "nce".
         negatives: as in `InstanceContrast`. None for the published ones: "other_class" if there are labels,
-            else "uniform".
+            else "other_group" if there are groups, else "uniform". With none of `num_negatives`, `objective`
+            and `negatives` given, fewer than 16,384 samples are contrasted by InfoNCE over the batch.
         head: "linear" or "mlp".
     """
     classes = None if spec.labels is None or spec.labels.ndim != 1 else spec.labels
-    if negatives is None:
-        negatives = "uniform" if classes is None else "other_class"
+    chosen = (num_negatives, objective) != (None, None)
+    if negatives is None and classes is not None and (chosen or spec.num_samples >= PUBLISHED_NEGATIVES):
+        negatives = "other_class"
     contrast = InstanceContrast(
         spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-        objective=objective, negatives=negatives, labels=classes,
+        objective=objective, negatives=negatives, labels=classes, groups=spec.groups,
     )  # fmt: skip
     return Term(GlobalHeads(spec, embed_dim, head), MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

@@ -44,7 +44,7 @@ def make_crd_dense(
     Not published: the settings are those of the measured tables on NYU-Depth-v2 (docs/results.md).
 
     Args:
-        spec: two networks with maps.
+        spec: two networks with maps; with groups, images of the own one are no negatives.
         weight: of the term.
         embed_dim: d of the shared space.
         temperature: τ.
@@ -55,7 +55,7 @@ def make_crd_dense(
     """
     contrast = DenseContrast(
         embed_dim, queue_size=queue_size, num_positions=num_positions, temperature=temperature,
-        objective=objective,
+        objective=objective, groups=spec.groups,
     )  # fmt: skip
     heads = DenseHeads(spec, embed_dim, "crd-dense", hypercolumn=hypercolumn)
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

@@ -39,7 +39,7 @@ def make_crd_local(
     section 4.2; `crdkit.contrast.LocalGlobalContrast`).
 
     Args:
-        spec: two networks with maps.
+        spec: two networks with maps; with groups, images of the own one are no negatives.
         weight: of the term.
         embed_dim: d of the shared space.
         temperature: τ.
@@ -48,7 +48,7 @@ def make_crd_local(
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
     """
     contrast = LocalGlobalContrast(
-        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective
+        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective, groups=spec.groups
     )
     heads = _LocalGlobalHeads(spec, embed_dim, hypercolumn=hypercolumn)
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(1, 3))

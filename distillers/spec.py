@@ -22,6 +22,8 @@ class FeatureSpec(NamedTuple):
     """If the transfer sees them: the class of every row, (M,), or of every pixel, (M, H, W)."""
     teacher_classifier: nn.Linear | None = None
     """The teacher's last layer, if it has one: embedding -> logits."""
+    groups: Tensor | None = None
+    """If they are known: the recording or scene of every row, (M,) int64; rows of one are no negatives."""
 
 
 @dataclass(frozen=True)

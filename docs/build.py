@@ -10,6 +10,7 @@ A picture that a page shows as pictures/NAME.png is drawn from the same file, an
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -236,11 +237,28 @@ def memory(results: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def small_sets(results: Mapping[str, Any]) -> str:
+    """Accuracy of the task beside the loss, and the loss's largest gradient, for few samples."""
+    table = grid(
+        ["loss", "M", "batch norms", "test accuracy", "largest gradient by the features"],
+        [
+            (row["loss"], f"{row['num_samples']:,}", "yes" if row["batch_norms"] else "no",
+             f"{100 * statistics.mean(row['accuracies']):.1f}", f"{max(row['largest_gradients']):.1f}")
+            for row in results["rows"]
+        ],
+    )  # fmt: skip
+    title = (
+        "Digits, B={batch_size}, {steps} steps of SGD {lr}, weight {weight}, mean of {seeds} seeds, percent:"
+    )
+    return f"{title.format(**results)}\n\n{table}"
+
+
 BENCHMARKS = {
     "contrast": contrast,
     "ensemble": ensemble,
     "loading": loading,
     "memory": memory,
+    "small_sets": small_sets,
     "throughput": throughput,
 }
 

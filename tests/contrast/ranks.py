@@ -19,14 +19,14 @@ def build() -> dict[str, nn.Module]:
     """Everything whose negatives do not depend on a draw."""
     losses: dict[str, nn.Module] = {}
     for objective in ("nce", "infonce"):
-        for negatives in ("all", "batch"):
-            losses[f"{negatives}-{objective}"] = InstanceContrast(
-                M, D, num_negatives=8, temperature=0.5, objective=objective, negatives=negatives
-            )
-        losses[f"local-{objective}"] = LocalGlobalContrast(
-            D, queue_size=10, temperature=0.5, objective=objective
-        )
-        losses[f"dense-{objective}"] = DenseContrast(D, queue_size=40, temperature=0.5, objective=objective)
+        for name, groups in (("", None), ("-groups", torch.arange(M) % 5)):
+            rule = {"temperature": 0.5, "objective": objective, "groups": groups}
+            for negatives in ("all", "batch"):
+                losses[f"{negatives}{name}-{objective}"] = InstanceContrast(
+                    M, D, num_negatives=8, negatives=negatives, **rule
+                )
+            losses[f"local{name}-{objective}"] = LocalGlobalContrast(D, queue_size=10, **rule)
+            losses[f"dense{name}-{objective}"] = DenseContrast(D, queue_size=40, **rule)
     return {name: loss.double() for name, loss in losses.items()}
 
 

@@ -16,7 +16,17 @@ INDEX = torch.tensor([3, 0, 8])
 LABELS = torch.arange(M) % 3
 objectives = pytest.mark.parametrize("objective", ["nce", "infonce"])
 everything = pytest.mark.parametrize(
-    "negatives", ["uniform", "other_class", "shared", "shared_other_class", "all", "batch"]
+    "negatives",
+    [
+        "uniform",
+        "other_class",
+        "other_group",
+        "shared",
+        "shared_other_class",
+        "shared_other_group",
+        "all",
+        "batch",
+    ],
 )
 
 
@@ -24,6 +34,8 @@ def make(negatives: str = "uniform", objective: str = "nce", **options: Any) -> 
     options = {"num_negatives": K, "temperature": TAU, **options}
     if negatives.endswith("other_class"):
         options["labels"] = LABELS
+    elif negatives.endswith("other_group"):
+        options["groups"] = LABELS
     return InstanceContrast(M, D, objective=objective, negatives=negatives, **options).double()
 
 
@@ -43,8 +55,8 @@ def test_equals_naive_loops(
     elif negatives == "shared":
         rows = draw_shared(K, M).expand(3, -1)
     elif negatives == "other_class":
-        assert contrast.other_class is not None
-        rows = contrast.other_class(INDEX, K)
+        assert contrast.others is not None
+        rows = contrast.others(INDEX, K)
     else:
         rows = explicit
     rule = {"objective": objective, "temperature": TAU, "num_samples": M, "num_negatives": K}
@@ -203,6 +215,33 @@ def test_one_sample_alone(unit: Callable[..., Tensor], objective: str, negatives
     if negatives == "batch" and objective == "nce":
         # A batch without a noise pair does not fix Z.
         assert not contrast.critic_student.partition.fixed
+
+
+PUBLISHED = ("uniform", True, 16384)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "given", "expected"),
+    [
+        (256, {}, ("batch", False, 16384)),
+        (16383, {}, ("batch", False, 16384)),
+        (16384, {}, PUBLISHED),
+        (50_000, {}, PUBLISHED),
+        (1_281_167, {}, PUBLISHED),
+        (256, {"num_negatives": 16384}, PUBLISHED),
+        (256, {"num_negatives": 32}, ("uniform", True, 32)),
+        (256, {"objective": "nce"}, PUBLISHED),
+        (256, {"objective": "infonce"}, ("uniform", False, 16384)),
+        (256, {"negatives": "uniform"}, PUBLISHED),
+        (256, {"negatives": "batch"}, ("batch", True, 16384)),
+    ],
+)
+def test_few_samples_left_to_the_loss_are_contrasted_within_the_batch(
+    num_samples: int, given: dict[str, Any], expected: tuple[str, bool, int]
+) -> None:
+    contrast = InstanceContrast(num_samples, 1, **given)
+    is_nce = contrast.critic_student.partition is not None
+    assert (contrast.negatives, is_nce, contrast.num_negatives) == expected
 
 
 @everything

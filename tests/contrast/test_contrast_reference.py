@@ -79,6 +79,8 @@ def test_the_state_names_the_sides(published: dict[str, Tensor]) -> None:
         "contrast.critic_student.partition.log_z",
         "contrast.critic_teacher.partition.fixed",
         "contrast.critic_teacher.partition.log_z",
+        "contrast.monitor.count",
+        "contrast.monitor.means",
     }
 
 
