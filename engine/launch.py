@@ -60,6 +60,8 @@ def make_accelerator(
     wish = os.environ.get(WISH)
     if precision is not None and wish is not None and wish != precision:
         accelerator.print(f"--precision {precision} takes the place of accelerate's --mixed_precision {wish}")
+    elif precision is None and wish not in (None, "no"):
+        accelerator.print(f"computing in {wish}, as accelerate's --mixed_precision says")
     if trackers:
         accelerator.init_trackers(project)
     return accelerator
