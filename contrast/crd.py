@@ -84,6 +84,6 @@ class CRDLoss(nn.Module):
         return loss
 
     def diagnostics(self) -> dict[str, float]:
-        """`true_score` and `noise_score`, the mean cosines of true and of noise pairs, and the critic's
-        `accuracy`, over the latest training batches (`Monitor`); empty before the first."""
+        """`true_score` and `noise_score`, the mean cosines of true and of noise pairs, and
+        `critic_accuracy`, over the latest training batches (`Monitor`); empty before the first."""
         return self.contrast.diagnostics()

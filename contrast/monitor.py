@@ -72,12 +72,12 @@ class Monitor(nn.Module):
             self._look(float(num_negatives()))
 
     def figures(self) -> dict[str, float]:
-        """`true_score`, `noise_score`: mean cosines of the true and of the noise pairs; `accuracy`. Empty
+        """`true_score`, `noise_score`: mean cosines of the true and of the noise pairs; `critic_accuracy`. Empty
         before the first training batch."""
         if not self.count:
             return {}
         _, true, noise, accuracy = self.means.tolist()
-        return {"true_score": true, "noise_score": noise, "accuracy": accuracy}
+        return {"true_score": true, "noise_score": noise, "critic_accuracy": accuracy}
 
     def _look(self, num_negatives: float) -> None:
         if num_negatives <= 0 or self.count < _INTERVAL:

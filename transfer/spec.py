@@ -54,6 +54,7 @@ def make_spec(student: nn.Module, teacher: Teacher, data: TransferData) -> Featu
         num_samples=len(data.dataset),
         labels=data.labels,
         teacher_classifier=classifier_of(teacher.network),
+        groups=data.groups,
     )
 
 

@@ -94,7 +94,7 @@ def test_a_constant_critic_is_told_once(objective: str, negatives: str) -> None:
     found = contrast.diagnostics()
     assert found["true_score"] == pytest.approx(1, abs=0.01)
     assert found["noise_score"] == pytest.approx(1, abs=0.01)
-    assert found["accuracy"] == pytest.approx(0.5, abs=0.1)
+    assert found["critic_accuracy"] == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("objective", ["nce", "infonce"])
@@ -104,9 +104,9 @@ def test_a_critic_that_knows_is_not(objective: str, negatives: str) -> None:
     contrast = contrast_of(negatives, objective)
     assert not steps(contrast, 120, lambda index: (z[index], z[index]))
     found = contrast.diagnostics()
-    assert set(found) == {"true_score", "noise_score", "accuracy"}
+    assert set(found) == {"true_score", "noise_score", "critic_accuracy"}
     assert found["true_score"] == pytest.approx(1, abs=1e-4) and found["noise_score"] < 0.5
-    assert found["accuracy"] == 1
+    assert found["critic_accuracy"] == 1
 
 
 def test_eval_mode_takes_nothing_in() -> None:
@@ -154,7 +154,7 @@ def test_old_queues_against_young_pairs() -> None:
                     globals_ = z_s[:, :, 0, 0], z_t[:, :, 0, 0]
                     contrast(z_s, globals_[0], z_t, globals_[1], index)
                     contrast.update(index, *globals_)
-        assert contrast.diagnostics()["accuracy"] == pytest.approx(0.5, abs=0.1)
+        assert contrast.diagnostics()["critic_accuracy"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_running_means_and_their_state() -> None:
@@ -163,7 +163,7 @@ def test_running_means_and_their_state() -> None:
     monitor.record(torch.tensor(3.0), torch.tensor([0.4, 0.2, 0.8]), 8, lambda: 7)
     monitor.record(torch.tensor(math.nan), torch.tensor([0.0, 0.0, 0.0]), 8, lambda: 7)  # passed over
     monitor.record(torch.tensor(1.0), torch.tensor([0.8, 0.0, 0.6]), 8, lambda: 7)
-    assert monitor.figures() == pytest.approx({"true_score": 0.6, "noise_score": 0.1, "accuracy": 0.7})
+    assert monitor.figures() == pytest.approx({"true_score": 0.6, "noise_score": 0.1, "critic_accuracy": 0.7})
     resumed.load_state_dict(monitor.state_dict())
     for each in (monitor, resumed):
         each.record(torch.tensor(2.0), torch.tensor([0.1, 0.2, 0.9]), 8, lambda: 7)
@@ -171,7 +171,7 @@ def test_running_means_and_their_state() -> None:
     for _ in range(400):
         monitor.record(torch.tensor(2.0), torch.tensor([0.1, 0.2, 0.9]), 8, lambda: 7)
     assert monitor.figures() == pytest.approx(
-        {"true_score": 0.1, "noise_score": 0.2, "accuracy": 0.9}, abs=1e-5
+        {"true_score": 0.1, "noise_score": 0.2, "critic_accuracy": 0.9}, abs=1e-5
     )
 
 
