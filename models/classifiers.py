@@ -24,7 +24,8 @@ DEPTH: Mapping[str, Callable[..., nn.Module]] = {
     "depth_cnn_half": partial(DepthCNN, widths=(16, 32, 64, 128, 128)),
     "depth_cnn_x2": partial(DepthCNN, widths=(64, 128, 256, 512, 512)),
 }
-"""The five layers of the paper's depth student, half and twice as wide; encoders unless classes are asked for."""
+"""The five layers of the paper's depth student, half and twice as wide; encoders unless classes are asked
+for."""
 
 OWN: Mapping[str, Callable[..., nn.Module]] = {**NETWORKS, "alexnet_small": AlexNetSmall, **DEPTH}
 """The networks that are written here, by name; each takes `num_classes` and `in_channels`."""
