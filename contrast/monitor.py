@@ -72,8 +72,8 @@ class Monitor(nn.Module):
             self._look(float(num_negatives()))
 
     def figures(self) -> dict[str, float]:
-        """`true_score`, `noise_score`: mean cosines of the true and of the noise pairs; `critic_accuracy`. Empty
-        before the first training batch."""
+        """`true_score`, `noise_score`: mean cosines of the true and of the noise pairs; `critic_accuracy`.
+        Empty before the first training batch."""
         if not self.count:
             return {}
         _, true, noise, accuracy = self.means.tolist()

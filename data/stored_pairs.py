@@ -43,7 +43,7 @@ class StoredPairs(BatchDataset):
         }
         made_from = manifest.fingerprint
         self.num_classes: int | None = made_from.get("num_classes")
-        self.class_names = tuple(made_from.get("class_names", ()))
+        self.class_names = tuple(made_from.get("class_names") or ())
         self.digest = {name.removesuffix(".npy"): entry["sha256"] for name, entry in manifest.files.items()}
 
     @staticmethod

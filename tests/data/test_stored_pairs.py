@@ -68,8 +68,9 @@ def test_serves_the_batches_of_memory(tmp_path: Path, num_workers: int) -> None:
 
 def test_whole_image_labels_keep_their_type(tmp_path: Path) -> None:
     source = PairedTensors(rgb=pairs(5).tensors["rgb"], label=torch.tensor([0, 300, 2, 1, 5]))
-    made = StoredPairs.write(Served(source), tmp_path / "cache")
+    made = StoredPairs.write(SelectedPairs(source), tmp_path / "cache")
     assert made.__getitems__([1, 4])["label"].tolist() == [300, 5]
+    assert made.num_classes is None and made.class_names == ()
 
 
 def test_a_modality_that_is_not_selected_is_not_read(tmp_path: Path) -> None:
