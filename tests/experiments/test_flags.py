@@ -121,6 +121,22 @@ def test_settings_from_everywhere_are_one_list_in_their_order() -> None:
     assert len(told) == 1
 
 
+def test_sizes_of_single_modalities_are_one_mapping() -> None:
+    given = [
+        "--data.size",
+        "96",
+        "128",
+        "--data.size.rgb",
+        "224",
+        "224",
+        "--cpu",
+        "--data.size.depth=48",
+        "64",
+    ]
+    wanted = ["--data.size", "96", "128", "--cpu", "--data.sizes", "rgb", "224", "224", "depth", "48", "64"]
+    assert current("crossmodal.py", given) == wanted
+
+
 def test_a_person_sees_the_warning_once() -> None:
     code = (
         "from crdkit.experiments.flags import current;"
