@@ -11,6 +11,7 @@ from torch import Tensor
 from ..data import (
     DataError,
     FolderPairs,
+    PackedPairs,
     PairedTensors,
     StoredPairs,
     check_label_parts,
@@ -32,16 +33,18 @@ COMPARED = 2000
 
 def find_parts(
     config: DataConfig, root: Path, modalities: Sequence[str], tell: Callable[[str], None]
-) -> dict[str, FolderPairs]:
+) -> Mapping[str, FolderPairs | PackedPairs]:
     """The parts that there are, by name, with what their numbers mean; label maps where there are some.
 
     Raises:
         DataError: files that do not pair, numbers of unknown meaning, nothing to split by.
         ValueError: an encoding or a place that is none.
     """
-    encodings = with_depth_scale(parse_encodings(config.encoding), config.depth_scale)
     places = _places(config.files)
-    parts = {}
+    if root.suffix in (".h5", ".hdf5"):
+        return _of_packed(config, root, modalities, places)
+    encodings = with_depth_scale(parse_encodings(config.encoding), config.depth_scale)
+    parts: dict[str, FolderPairs] = {}
     if root.is_file():
         columns = table_parts(root)
         for part in (part for part in PARTS if part in columns):
@@ -70,7 +73,7 @@ def find_parts(
     }
 
 
-def groups_of(parts: Mapping[str, FolderPairs]) -> Tensor | None:
+def groups_of(parts: Mapping[str, FolderPairs | PackedPairs]) -> Tensor | None:
     """(M,) int64: the group of every sample of `train`, then of `unlabeled`, by its name; None if a part has
     none."""
     names: list[str] = []
@@ -79,12 +82,16 @@ def groups_of(parts: Mapping[str, FolderPairs]) -> Tensor | None:
             groups = parts[part].groups
             if groups is None:
                 return None
-            names += [parts[part].group_names[number] for number in groups]
+            own = getattr(parts[part], "group_names", ())
+            names += [own[number] if own else str(number) for number in groups]
     return torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1].astype(np.int64))
 
 
 def check_parts(
-    kept: Mapping[str, Any], files: Mapping[str, FolderPairs], config: DataConfig, tell: Callable[[str], None]
+    kept: Mapping[str, Any],
+    files: Mapping[str, FolderPairs | PackedPairs],
+    config: DataConfig,
+    tell: Callable[[str], None],
 ) -> None:
     """Tell of classes that nobody can learn and of frames of the test part that are nearly training frames.
 
@@ -101,7 +108,7 @@ def check_parts(
             tell(f"warning: {line}")
     for name in ("train", "unlabeled"):
         if name in kept and "test" in kept:
-            modality = files[name].modalities[0]
+            modality = next(iter(files[name].modalities))
             one, other = (_some(kept[part]) for part in (name, "test"))
             if alike := near_duplicates(one, other, modality=modality):
                 count = len({row for _, row in alike})
@@ -142,6 +149,26 @@ def _of_table(
         table, chosen, split=part, size=_sizes(config, chosen), num_classes=_classes(config, chosen),
         group=config.group,
     )  # fmt: skip
+
+
+def _of_packed(
+    config: DataConfig, file: Path, modalities: Sequence[str], places: Mapping[str, str]
+) -> dict[str, PackedPairs]:
+    """The parts of an HDF5 file: its data sets of row numbers."""
+    if config.encoding:
+        raise ValueError(f"--data.encoding is of files; what the numbers of {file} mean its attributes say")
+    names = PackedPairs.contents(file)
+    parts = {}
+    for part in (part for part in PARTS if part in names):
+        chosen = {name: places.get(name, name) for name in modalities}
+        if part != "unlabeled" and places.get("label", "label") in names:
+            chosen["label"] = places.get("label", "label")
+        parts[part] = PackedPairs(
+            file, part, size=_sizes(config, chosen), modalities=chosen, depth_scale=config.depth_scale
+        )
+    if not parts:
+        raise DataError(f"{file} has none of {', '.join(PARTS)}, data sets of row numbers")
+    return parts
 
 
 def _split(config: DataConfig, pairs: FolderPairs) -> dict[str, FolderPairs]:

@@ -1,5 +1,6 @@
 """NYU-Depth-v2's labeled set as its authors publish it (Silberman et al., ECCV 2012)."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
-from ..base import PairedDataset
+from ...common import plain
+from ..base import PairedDataset, Sizes
 from ..batch import IGNORE, DataError
-from ..io.decode import Array, Size
+from ..io.decode import Array
 from ..io.hdf5 import LazyHDF5, check_readable, open_hdf5, require
 
 LABELED = "nyu_depth_v2_labeled.mat"
@@ -42,7 +44,7 @@ class NYUDepth(PairedDataset):
             classes, `class13Mapping.mat`.
         split: `train` (795) or `test` (654).
         classes: 40 (Gupta et al., 2013) or 13 (Couprie et al., 2013).
-        size: (height, width) to resize to; None for 480×640.
+        size: (height, width) to resize to, or one for each modality by name; None for 480×640.
         inpainted: take the filled depth (`depths`), which has no holes, in place of the sensor's.
 
     Raises:
@@ -55,7 +57,7 @@ class NYUDepth(PairedDataset):
         split: str = "train",
         *,
         classes: int = 40,
-        size: Size | None = None,
+        size: Sizes = None,
         inpainted: bool = False,
     ) -> None:
         if classes not in (13, 40):
@@ -75,6 +77,12 @@ class NYUDepth(PairedDataset):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """By what a decoded copy knows these samples."""
+        rows = hashlib.sha256(self.rows.tobytes()).hexdigest()
+        read = {"size": plain(self.size), "depth": self._depth_key, "classes": self.num_classes}
+        return {"bytes": self._source.path.stat().st_size, "rows": rows, **read}
 
     def _where(self, index: int, modality: str) -> str:
         key = {"rgb": "images", "depth": self._depth_key, "label": "labels"}[modality]

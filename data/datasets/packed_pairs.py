@@ -1,15 +1,19 @@
 """Paired modalities in one HDF5 file: the compact form of NYU-Depth-v2, and users' own."""
 
+import hashlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
 import numpy as np
 
-from ..base import PairedDataset
+from ...common import plain
+from ..base import PairedDataset, Sizes
 from ..batch import IGNORE, DataError
-from ..io.decode import Array, Size, check_label, decode
+from ..io.decode import Array, check_label, decode
 from ..io.hdf5 import (
     LazyHDF5,
     channels_first,
@@ -45,7 +49,7 @@ class PackedPairs(PairedDataset):
         split: the name of a data set of row numbers; None for all rows in their order.
         classes: 40 or 13 for NYU-Depth-v2's labels (13 through `map_40_to_13`, 1-based, in the file); None
             leaves labels as they are stored.
-        size: (height, width) to resize to; None for the stored size.
+        size: (height, width) to resize to, or one for each modality by name; None for the stored size.
         modalities: names in the batch to names in the file; None for those of `rgb`, `depth`, `label` (in
             the file `label` or `label40`) that there are, without `label` in the split `unlabeled`.
         depth_scale: meters a unit of `depth`; None for the attribute `meters_per_unit`, or 1 for floats.
@@ -67,7 +71,7 @@ class PackedPairs(PairedDataset):
         split: str | None = None,
         *,
         classes: int | None = None,
-        size: Size | None = None,
+        size: Sizes = None,
         modalities: Mapping[str, str] | None = None,
         depth_scale: float | None = None,
     ) -> None:
@@ -88,6 +92,18 @@ class PackedPairs(PairedDataset):
             if "label" in stored:
                 self._read_labels(file, stored["label"], classes)
             self._depth_scale = _depth_scale(stored["depth"], depth_scale) if "depth" in stored else 1.0
+
+    @staticmethod
+    def contents(path: str | os.PathLike[str]) -> frozenset[str]:
+        """The names of a file's data sets at its top. Raises `DataError` if it does not open."""
+        with open_hdf5(Path(path)) as file:
+            return frozenset(name for name in file if isinstance(find(file, name), h5py.Dataset))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """By what a decoded copy knows these samples: the file's size, the rows, and how they are read."""
+        rows = hashlib.sha256(self.rows.tobytes()).hexdigest()
+        read = {"size": plain(self.size), "modalities": self.modalities, "classes": self.num_classes}
+        return {"bytes": self._source.path.stat().st_size, "rows": rows, **read}
 
     def _read_labels(self, file: h5py.File, stored: h5py.Dataset, classes: int | None) -> None:
         """Compose the stored ignore value and the map to 13 classes into one table of 256 entries."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -181,3 +182,27 @@ def test_what_looks_wrong_is_told_before_anything_trains(
     for part in ("train", "test", "unlabeled"):
         (tmp_path / part / "depth").rename(tmp_path / part / "d")
     assert len(load_samples(other).train) == 4
+
+
+def test_a_packed_file_has_parts_groups_and_any_modality(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "pairs.h5"
+    with h5py.File(path, "w") as file:
+        file["rgb"] = generator.integers(0, 256, (9, *SIZE, 3)).astype(np.uint8)
+        file["heat"] = generator.uniform(20, 30, (9, *SIZE)).astype(np.float32)
+        file["label"] = np.stack([classes(seed) for seed in range(9)]).astype(np.uint8)
+        file["group"] = np.repeat([0, 1, 2], 3)
+        for part, rows in (("train", [0, 1, 2]), ("test", [3, 4]), ("unlabeled", [5, 6, 7, 8])):
+            file[part] = rows
+    config = DataConfig("folder", path, SIZE, classes=3, files=("thermal=heat",))
+    for memory in (0.5, 1e-9):
+        samples = load_samples(replace(config, memory=memory, cache=tmp_path / "cache"), ("rgb", "thermal"))
+        assert samples.is_labeled and samples.group is not None
+        assert samples.group.tolist() == [0, 0, 0, 1, 2, 2, 2]
+        pairs = samples.pairs("rgb", "thermal")
+        assert (
+            len(pairs) == 7
+            and 20 <= float(pairs[6]["thermal"].min()) <= float(pairs[6]["thermal"].max()) <= 30
+        )
+    with pytest.raises(ValueError, match="encoding"):
+        load_samples(replace(config, encoding=("thermal.unit=raw",)), ("rgb", "thermal"))
