@@ -7,14 +7,11 @@ resident memory of that process with that of one that only imports the same pack
     python benchmarks/memory.py --output benchmarks/results/memory-stl10.json
 """
 
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from turns import command_line, surroundings, write
+from turns import command_line, peak, surroundings, write
 
 UNLABELED, LABELED, SIDE = 100_000, 500, 96
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "crossmodal.py"
@@ -41,16 +38,6 @@ def write_layout(folder: Path) -> None:
     (folder / "class_names.txt").write_text("\n".join(f"class {i}" for i in range(10)) + "\n")
     with (folder / "unlabeled_X.bin").open("wb") as file:
         file.truncate(UNLABELED * pixels)
-
-
-def peak(command: list[str]) -> tuple[float, float]:
-    """Peak resident memory of a process in bytes, and its seconds."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command[1]} ended with status {status}")
-    return usage.ru_maxrss * 1024.0, time.perf_counter() - start
 
 
 def main() -> None:

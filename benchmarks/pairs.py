@@ -11,15 +11,14 @@ Writes 500 rendered rooms as PNG files, and links to them under 100,000 names. T
 """
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from turns import medians, surroundings, timed_command_line, training_step, write
+from turns import medians, peak, surroundings, timed_command_line, training_step, write
 
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "crossmodal.py"
 ROOMS, SIZE, BATCH = 500, (96, 128), 16
@@ -59,21 +58,16 @@ def write_pairs(folder: Path, count: int) -> None:
                 cv2.imwrite(str(file), picture[..., ::-1] if modality == "rgb" else picture)
 
 
-def peak(command: list[str]) -> tuple[float, float]:
-    """Peak resident memory of a process in bytes, and its seconds."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command[1]} ended with status {status}")
-    return usage.ru_maxrss * 1024.0, time.perf_counter() - start
-
-
 def endless(dataset: Any, workers: int) -> Iterator[dict[str, Any]]:
     """Batches in random order as the engine loads them."""
     from crdkit.engine import BatchSource
 
     return BatchSource(dataset, batch_size=BATCH, epochs=10_000, seed=0).load(0, 0, num_workers=workers)
+
+
+def next_batch(batches: Iterator[dict[str, Any]], rows: Any) -> dict[str, Any]:
+    """The loader's next batch, whatever rows are asked for."""
+    return next(batches)
 
 
 def main() -> None:
@@ -136,7 +130,7 @@ def steps(root: Path, given: Any) -> dict[str, float]:
     files = FolderPairs(
         root / "unlabeled", {"rgb": "rgb", "depth": "depth"}, depth_scale=0.001, size=SIZE
     ).subset(range(min(given.timed_pairs, given.pairs)))
-    places = {
+    places: dict[str, Any] = {
         "memory": PairedTensors.from_dataset(files),
         "cache": StoredPairs.write(files, root / "timed"),
         "files": files,
@@ -157,7 +151,7 @@ def steps(root: Path, given: Any) -> dict[str, float]:
         task = TransferTask(student, terms, Inputs(targets, "depth", augment, frozen=(targets,)))
         batches = endless(dataset, 0 if name == "memory" else given.workers)
         calls[name] = training_step(
-            task, lambda rows, b=batches: next(b), len(dataset), batch_size=BATCH, device=given.device
+            task, partial(next_batch, batches), len(dataset), batch_size=BATCH, device=given.device
         )
     found = medians(calls, 20 * given.rounds)
     for name, seconds in found.items():

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -70,6 +71,16 @@ def synchronize(device: str) -> None:
 
     if device.startswith("cuda"):
         torch.cuda.synchronize()
+
+
+def peak(command: list[str]) -> tuple[float, float]:
+    """Peak resident memory of a process in bytes, and its seconds."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{command[1]} ended with status {status}")
+    return usage.ru_maxrss * 1024.0, time.perf_counter() - start
 
 
 def command_line(doc: str | None) -> argparse.ArgumentParser:
