@@ -34,6 +34,9 @@ class BatchMeta:
     """Rows of the samples, (B,)."""
     label: Tensor | None
     """Classes of the samples, (B,), or of their pixels, (B, H, W)."""
+    readings: Tensor | None = None
+    """Where the student's modality has readings, (B, 1, H, W) bool, before anything is disturbed; None for
+    everywhere."""
 
 
 def map_at(spec: FeatureSpec, method: str, index: int) -> tuple[Shape, Shape]:

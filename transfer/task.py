@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import Batch
+from ..data import Batch, readings
 from ..distillers import BatchMeta, PretrainStage, Term
 from ..engine import Task, augment_in_fp32, label_loss
 from ..models import Outputs
@@ -20,7 +21,8 @@ class TransferModule(nn.Module):
     """The student and the projectors of its terms: all that trains in a transfer.
 
     Returns the student's logits and, for each term, the tensors that its objective compares: no more, as
-    accelerate copies what a module returns into fp32.
+    accelerate copies what a module returns into fp32. Where the student's modality has no reading no term
+    trains its maps (`only_readings`).
     """
 
     def __init__(self, student: nn.Module, projectors: Mapping[str, nn.Module]) -> None:
@@ -29,10 +31,26 @@ class TransferModule(nn.Module):
         self.projectors = nn.ModuleDict(projectors)
 
     def forward(
-        self, images: Tensor, targets: tuple[Outputs, ...]
+        self, images: Tensor, targets: tuple[Outputs, ...], readings: Tensor | None = None
     ) -> tuple[Tensor | None, dict[str, tuple[Any, ...]]]:
         outputs: Outputs = self.student(images)
+        outputs = only_readings(outputs, readings)
         return outputs.logits, {name: project(outputs, targets) for name, project in self.projectors.items()}
+
+
+def only_readings(outputs: Outputs, mask: Tensor | None) -> Outputs:
+    """The outputs, with maps that take no gradient at positions whose cell of the input has no reading: what
+    they should be nobody can see. Their values are the same.
+
+    Args:
+        mask: where the input (B, C, H, W) has readings, (B, 1, H, W) bool; None for everywhere.
+    """
+    if mask is None:
+        return outputs
+    sizes = {tuple(m.shape[-2:]) for m in outputs.maps}
+    seen = {size: F.adaptive_max_pool2d(mask.float(), size) > 0 for size in sizes}
+    maps = tuple(torch.where(seen[tuple(m.shape[-2:])], m, m.detach()) for m in outputs.maps)
+    return outputs._replace(maps=maps)
 
 
 @dataclass(frozen=True)
@@ -56,9 +74,10 @@ class Inputs:
         if self.augment is not None:
             batch = augment_in_fp32(batch, self.augment)
         targets, images = self.targets(batch), batch[self.modality]
+        mask = readings(self.modality, images)
         if self.disturb is not None:
             images = self.disturb({self.modality: images})[self.modality]
-        return images, targets, BatchMeta(batch["index"], batch.get("label"))
+        return images, targets, BatchMeta(batch["index"], batch.get("label"), mask)
 
 
 class TransferTask(Task):
@@ -98,7 +117,7 @@ class TransferTask(Task):
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
         images, targets, meta = self.inputs(batch)
-        logits, projected = module(images, targets)
+        logits, projected = module(images, targets, meta.readings)
         terms = {name: term.loss(projected[name], meta) for name, term in self.parts.items()}
         if self.task_weight is not None:
             terms = {"task": label_loss(logits, batch["label"]), **terms}
@@ -122,7 +141,7 @@ class PretrainTask(Task):
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
         images, targets, meta = self.inputs(batch)
         if self.stage.trains_student:
-            projected = module(images, targets)[1]["pretrain"]
+            projected = module(images, targets, meta.readings)[1]["pretrain"]
         else:
             projected = module(None, targets)
         return {"pretrain": self.stage.objective(*projected, meta=meta)}, None
