@@ -155,8 +155,7 @@ def _of_packed(
     config: DataConfig, file: Path, modalities: Sequence[str], places: Mapping[str, str]
 ) -> dict[str, PackedPairs]:
     """The parts of an HDF5 file: its data sets of row numbers."""
-    if config.encoding:
-        raise ValueError(f"--data.encoding is of files; what the numbers of {file} mean its attributes say")
+    encodings = parse_encodings(config.encoding)
     names = PackedPairs.contents(file)
     parts = {}
     for part in (part for part in PARTS if part in names):
@@ -164,8 +163,9 @@ def _of_packed(
         if part != "unlabeled" and places.get("label", "label") in names:
             chosen["label"] = places.get("label", "label")
         parts[part] = PackedPairs(
-            file, part, size=_sizes(config, chosen), modalities=chosen, depth_scale=config.depth_scale
-        )
+            file, part, size=_sizes(config, chosen), modalities=chosen, depth_scale=config.depth_scale,
+            encodings={name: encodings[name] for name in chosen if name in encodings},
+        )  # fmt: skip
     if not parts:
         raise DataError(f"{file} has none of {', '.join(PARTS)}, data sets of row numbers")
     return parts

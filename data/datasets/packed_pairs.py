@@ -13,6 +13,7 @@ import numpy as np
 from ...common import plain
 from ..base import PairedDataset, Sizes
 from ..batch import IGNORE, DataError
+from ..encodings import Encoding
 from ..io.decode import Array, check_label, decode
 from ..io.hdf5 import (
     LazyHDF5,
@@ -53,6 +54,7 @@ class PackedPairs(PairedDataset):
         modalities: names in the batch to names in the file; None for those of `rgb`, `depth`, `label` (in
             the file `label` or `label40`) that there are, without `label` in the split `unlabeled`.
         depth_scale: meters a unit of `depth`; None for the attribute `meters_per_unit`, or 1 for floats.
+        encodings: by modality, `fit` or `homography` for one of another aspect than the first.
 
     Attributes:
         rows: of the file, by index, (len,) int64.
@@ -74,10 +76,16 @@ class PackedPairs(PairedDataset):
         size: Sizes = None,
         modalities: Mapping[str, str] | None = None,
         depth_scale: float | None = None,
+        encodings: Mapping[str, Encoding] | None = None,
     ) -> None:
         if classes not in (None, 13, 40):
             raise ValueError(f"classes must be 13, 40 or None, got {classes}")
-        super().__init__(size=size, num_classes=classes)
+        for name, encoding in (encodings or {}).items():
+            if encoding != Encoding(fit=encoding.fit, homography=encoding.homography):
+                raise ValueError(
+                    f"what the numbers of {name} mean the file says: its encoding has only fit, homography"
+                )
+        super().__init__(size=size, num_classes=classes, encodings=encodings)
         self._source = LazyHDF5(path)
         with open_hdf5(self._source.path) as file:
             self.modalities = dict(modalities) if modalities is not None else _discover(file, split)

@@ -206,3 +206,10 @@ def test_a_packed_file_has_parts_groups_and_any_modality(tmp_path: Path) -> None
         )
     with pytest.raises(ValueError, match="encoding"):
         load_samples(replace(config, encoding=("thermal.unit=raw",)), ("rgb", "thermal"))
+    with h5py.File(path, "a") as file:
+        del file["heat"]
+        file["heat"] = generator.uniform(20, 30, (9, SIZE[1], SIZE[0])).astype(np.float32)
+    with pytest.raises(DataError, match="aspect"):
+        load_samples(config, ("rgb", "thermal"))
+    cut = load_samples(replace(config, encoding=("thermal.fit=crop",)), ("rgb", "thermal"))
+    assert cut.train[0]["thermal"].shape == (1, *SIZE)
