@@ -1,9 +1,9 @@
 """Transfer a representation from one modality to another, then judge the student.
 
-    accelerate launch experiments/crossmodal.py                         RGB→depth, rendered rooms, minutes
-    accelerate launch experiments/crossmodal.py nyu --data.root DIR     RGB→depth, NYU-Depth-v2
-    accelerate launch experiments/crossmodal.py lab                     L→ab, drawn shapes, minutes
-    accelerate launch experiments/crossmodal.py stl10 --data.root DIR   L→ab, STL-10
+    crdkit crossmodal                         RGB→depth, rendered rooms, minutes
+    crdkit crossmodal nyu --data.root DIR     RGB→depth, NYU-Depth-v2
+    crdkit crossmodal lab                     L→ab, drawn shapes, minutes
+    crdkit crossmodal stl10 --data.root DIR   L→ab, STL-10
 
 After RGB→depth the student learns to segment from depth; after L→ab it is judged by linear probes of every
 layer and by fine-tuning. The run folder gets config.yaml, results.json, report.md with pictures, and a folder
@@ -12,6 +12,7 @@ for each stage. An interrupted run goes on with the same command and `--output D
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,14 @@ def run(config: CrossModalConfig, preset: str) -> Path:
     return scenario.run(how.SCENARIO, config, preset, name="crossmodal")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.crossmodal import PRESETS
     from crdkit.experiments import command
 
-    command.main("crossmodal.py", run, PRESETS, default="synthetic", description=__doc__ or "")
+    command.main(
+        "crossmodal", run, PRESETS, arguments=arguments, default="synthetic", description=__doc__ or ""
+    )
 
 
 if __name__ == "__main__":
