@@ -96,8 +96,9 @@ def _check_trackers(names: tuple[str, ...]) -> None:
 
 
 def _check_data(data: Any) -> None:
-    from crdkit.data import DataError
+    from crdkit.data import DataError, parse_encodings
 
+    parse_encodings(getattr(data, "encoding", ()))
     try:
         if hasattr(data, "require_root"):
             data.require_root()

@@ -18,8 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from crdkit.experiments import command, scenario
     from crdkit.experiments.report_classification import SCENARIO
 
-    run = partial(scenario.run, SCENARIO, name="compress")
-    command.main("compress", run, PRESETS, arguments=arguments, default="digits", description=__doc__ or "")
+    run, plan = (partial(do, SCENARIO, name="compress") for do in (scenario.run, scenario.dry_run))
+    command.main(
+        "compress", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan
+    )
 
 
 if __name__ == "__main__":

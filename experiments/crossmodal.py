@@ -18,15 +18,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crdkit.crossmodal import CrossModalConfig
+    from crdkit.experiments.scenario import Scenario
 
 
 def run(config: CrossModalConfig, preset: str) -> Path:
     """All methods and seeds of a configuration, then the report; returns the run folder."""
-    from crdkit.crossmodal import RecognitionConfig
-    from crdkit.experiments import report_recognition, report_segmentation, scenario
+    from crdkit.experiments import scenario
 
-    how = report_recognition if isinstance(config, RecognitionConfig) else report_segmentation
-    return scenario.run(how.SCENARIO, config, preset, name="crossmodal")
+    return scenario.run(scenario_of(config), config, preset, name="crossmodal")
+
+
+def plan(config: CrossModalConfig, preset: str) -> None:
+    """What `run` would do, printed."""
+    from crdkit.experiments import scenario
+
+    scenario.dry_run(scenario_of(config), config, preset, name="crossmodal")
+
+
+def scenario_of(config: CrossModalConfig) -> Scenario:
+    """How this kind of configuration is run and reported."""
+    from crdkit.crossmodal import RecognitionConfig
+    from crdkit.experiments import report_recognition, report_segmentation
+
+    return (report_recognition if isinstance(config, RecognitionConfig) else report_segmentation).SCENARIO
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from crdkit.experiments import command
 
     command.main(
-        "crossmodal", run, PRESETS, arguments=arguments, default="synthetic", description=__doc__ or ""
-    )
+        "crossmodal", run, PRESETS, default="synthetic", description=__doc__ or "", arguments=arguments,
+        plan=plan,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from crdkit.experiments import command, scenario
     from crdkit.experiments.report_ensemble import SCENARIO
 
-    run = partial(scenario.run, SCENARIO, name="ensemble")
-    command.main("ensemble", run, PRESETS, arguments=arguments, default="digits", description=__doc__ or "")
+    run, plan = (partial(do, SCENARIO, name="ensemble") for do in (scenario.run, scenario.dry_run))
+    command.main(
+        "ensemble", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan
+    )
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any, s
 
 
 @cache
-def field_docs(kind: type) -> dict[str, str]:
+def field_docs(kind: Any) -> dict[str, str]:
     """The text under each field of a dataclass, its own or inherited."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):

@@ -16,8 +16,10 @@ def print_list(what: str, presets: Mapping[str, Any]) -> None:
     Args:
         presets: of the command.
     """
+    rows: Iterable[Sequence[str]]
+    header: Sequence[str]
     if what == "methods":
-        rows: Iterable[Sequence[str]] = _methods()
+        rows = _methods()
         header = ("method", "what it is", "settings and their defaults")
     elif what == "networks":
         rows, header = _networks(), ("library", "names")
@@ -93,7 +95,7 @@ def _data(presets: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             continue
         seen.add(kind)
         text = field_docs(kind)["source"]
-        described = {}
+        described: dict[str, str] = {}
         for part in text.split(" · "):
             names, _, about = part.partition(": ")
             described |= {name.strip("` "): about for name in names.split(",")}
