@@ -21,10 +21,9 @@ class Course:
         self.taken: dict[str, float] = {}
         self.trained, self.trained_steps = 0.0, 0
 
-    def pass_by(self, *stages: str) -> None:
-        """These are over: trained, or loaded, or found not to be needed."""
-        for stage in stages:
-            self.ahead.pop(stage, None)
+    def pass_by(self, *beginnings: str) -> None:
+        """What begins so is over: trained, or loaded, or found not to be needed."""
+        self.ahead = {stage: n for stage, n in self.ahead.items() if not stage.startswith(beginnings)}
 
     def observe(self, stage: str, steps: int, seconds: float) -> None:
         """So many steps of a training took so long, its evaluations included."""

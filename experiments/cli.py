@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from crdkit.common import nearest
 
@@ -34,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(0 if given else 2)
     name, *rest = given
     if name == "--version":
-        from crdkit import __version__
-
-        return print(f"crdkit {__version__}")
+        return print(f"crdkit {version('crdkit')}")
     if name not in COMMANDS:
         print(f"crdkit: unknown command {name!r}; {nearest(name, COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)

@@ -8,9 +8,8 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from .options import WORDS
 
@@ -69,20 +68,17 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any, s
             yield flag, (hints[field.name], value, documented.get(field.name, ""))
 
 
-@cache
 def field_docs(kind: Any) -> dict[str, str]:
     """The text under each field of a dataclass, its own or inherited."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if is_dataclass(base):
-            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+            body = ast.parse(textwrap.dedent(inspect.getsource(cast(type, base)))).body[0]
             assert isinstance(body, ast.ClassDef)
             for node, after in zip(body.body, body.body[1:], strict=False):
-                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                    text = ast.unparse(after)
-                    if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                        text = inspect.cleandoc(str(after.value.value))
-                        found[node.target.id] = " ".join(text.split())
+                is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                if isinstance(node, ast.AnnAssign) and is_text:
+                    found[ast.unparse(node.target)] = " ".join(ast.literal_eval(ast.unparse(after)).split())
     return found
 
 

@@ -7,12 +7,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Unpack
 
-import torch
 from torch import nn
-from torch.utils.data import Subset
 
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Course, Evaluate, StageRunner, SupervisedTask, derive_seed, digest, seeded
+from ..engine import Course, Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
@@ -23,6 +21,7 @@ from .results import RunResult, Supervision, Transferred, fingerprint_of_transfe
 from .spec import TransferData, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, no_targets
 from .task import Inputs, PretrainTask, TransferTask, without_classifier
+from .teachers import train_teacher
 from .watch import Watch, last_measured, with_alignment
 
 
@@ -144,7 +143,7 @@ class Pipeline(ABC):
         if teachers is None:
             teachers = []
             for number in range(len(self.config.teacher)):
-                teachers.append(self._train_teacher(number, teachers[-1].network if teachers else None))
+                teachers.append(train_teacher(self, number, teachers[-1].network if teachers else None))
         for teacher in teachers:
             teacher.network.to(self.accelerator.device)
         self.require_fitting(teachers)
@@ -191,7 +190,7 @@ class Pipeline(ABC):
                 evaluate=watch.beside(self.transfer_evaluate(deploy), kept),
                 optimizer=self.own.get("optimizer"), schedule=self.own.get("schedule"),
             )  # fmt: skip
-        self.stages.course.pass_by(*(stage for stage in self.stages.course.ahead if _ends(stage, folder)))
+        self.stages.course.pass_by(f"{folder}/pretrain-", f"{folder}/transfer")
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
@@ -259,32 +258,6 @@ class Pipeline(ABC):
             fingerprint=self.stages.fingerprint, accelerator=self.accelerator,
         )  # fmt: skip
 
-    def _train_teacher(self, number: int, before: nn.Module | None) -> Teacher:
-        teacher, config = self.make_teacher(number), self.config.teacher
-        if not self.trains_teacher(number):
-            return teacher
-        labels, train, seed = self.supervise(teacher.modality), config.train, config.seed + number
-        fingerprint: dict[str, Any] = {
-            "differ_by": config.differ_by,
-            "modality": teacher.modality,
-            "initial": digest(teacher.network.state_dict()),
-        }
-        if config.differ_by == "snapshots" and before is not None:
-            teacher.network.load_state_dict(before.state_dict())
-            train = replace(train, warmup_epochs=0.0)
-            fingerprint["begin"] = digest(before.state_dict())
-        samples = labels.dataset
-        if config.differ_by == "bootstrap":
-            generator = torch.Generator().manual_seed(derive_seed("bootstrap", seed))
-            rows = torch.randint(len(samples), (len(samples),), generator=generator)
-            samples = Subset(samples, rows.tolist())
-        self.teacher_histories[number] = self.stages.train(
-            f"teachers/{teacher.modality}-seed-{seed}",
-            SupervisedTask(teacher.network, labels.augment, modality=teacher.modality), samples, train, seed,
-            evaluate=labels.evaluate, fingerprint=fingerprint,
-        )  # fmt: skip
-        return teacher
-
     def _pretrain(
         self, stage: str, student: nn.Module, term: Term, seen: Any, seed: int, fingerprint: Mapping[str, Any]
     ) -> None:
@@ -302,12 +275,6 @@ class Pipeline(ABC):
                     fingerprint=fingerprint, optimizer=self.own.get("optimizer"),
                 )  # fmt: skip
         term.pretrain.finish()
-
-
-def _ends(stage: str, folder: str) -> bool:
-    """Whether a stage is over with the transfer in this folder, trained or not."""
-    place, _, name = stage.rpartition("/")
-    return place == folder and name.startswith(("pretrain-", "transfer"))
 
 
 def _named(teacher: Teacher | nn.Module, number: int) -> Teacher:
