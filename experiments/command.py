@@ -27,12 +27,19 @@ USAGE, DATA = 2, 1
 
 
 class Refused(SystemExit):
-    """The end of a command that cannot do what was asked; its message is printed, by one rank of several."""
+    """The end of a command that cannot do what was asked; its message is printed.
 
-    def __init__(self, name: str, error: object, code: int) -> None:
+    Args:
+        name: of the command.
+        error: the message.
+        code: the exit code.
+        every_rank: whether all ranks print, as one of them may be alone with it; else the first one does.
+    """
+
+    def __init__(self, name: str, error: object, code: int, *, every_rank: bool = False) -> None:
         super().__init__(code)
         self.message = f"crdkit {name}: {error}"
-        if is_main_rank():
+        if every_rank or is_main_rank():
             sys.stdout.flush()
             print(self.message, file=sys.stderr, flush=True)
 
@@ -129,7 +136,7 @@ def parse(
             config, said = replace(config, setting=(*config.setting, *more)), [*said, *more]
     except ValueError as error:
         raise Refused(name, error, USAGE) from None
-    if said and is_main_rank():
+    if said and is_main_rank() and options is not None and options.processes is None:
         print("\n".join(f"--epochs: {line}" for line in said))
     return preset, config
 
@@ -184,7 +191,7 @@ def errors_as_messages(name: str) -> Iterator[None]:
     try:
         yield
     except (CrdkitError, OSError, ValueError) as error:
-        raise Refused(name, error, DATA) from None
+        raise Refused(name, error, DATA, every_rank=True) from None
 
 
 @contextmanager
