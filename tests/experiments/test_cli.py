@@ -252,8 +252,8 @@ def test_ranks_share_a_run_that_ctrl_c_leaves_to_be_continued(tmp_path: Path) ->
     (line,) = (line for line in said if line.startswith("continue with: "))
     assert line.startswith("continue with: crdkit crossmodal --cpu ")
     assert line.endswith("--processes 2 --output out --resume")
-    manifest = next(iter(stage.glob("checkpoints/checkpoint-*/manifest.json")))
-    assert json.loads(manifest.read_text())["fingerprint"]["processes"] == 2
+    saved = next(iter(stage.glob("checkpoints/checkpoint-*/state.json")))
+    assert json.loads(saved.read_text())["fingerprint"]["processes"] == 2
 
 
 def test_the_command_that_continues_is_the_one_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
