@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--before CHECKOUT] [--output benchmarks/results/startup-cpu.json]
 
 CHECKOUT is another checkout, such as a `git worktree` of an earlier commit; both take turns. The command is
-`python experiments/crossmodal.py` on few rendered rooms, which earlier versions know as well. Times are medians of
-wall-clock seconds, the start of the interpreter included.
+`python experiments/crossmodal.py` on few rendered rooms, which earlier versions know as well. Times are
+medians of wall-clock seconds, the start of the interpreter included.
 """
 
 from __future__ import annotations
