@@ -38,8 +38,8 @@ _COLORLESS = ImageAugmentConfig(crop_scale=(0.4, 1.0), jitter=0.0, grayscale=0.0
 
 
 PRESETS: dict[str, CrossModalConfig] = {
-    # The embedded default: rendered rooms, minutes on two CPU cores. 1,600 pairs, half of them with labels for
-    # the color images, 40 with labels for the depth images.
+    # The embedded default: rendered rooms, minutes on two CPU cores. 1,600 pairs, half of them with labels
+    # for the color images, 40 with labels for the depth images.
     "synthetic": SegmentationConfig(
         method=("none", "kd", "at", "fitnet", "crd-dense", "crd-dense+fitnet"),
         data=DataConfig(source="synthetic", size=(48, 64), train_samples=800, unlabeled_samples=800),

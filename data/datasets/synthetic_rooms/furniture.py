@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 CLASS_NAMES = (
-    "floor", "ceiling", "wall", "bed", "sofa", "chair", "table", "cabinet", "lamp", "picture", "door", "window"
+    "floor", "ceiling", "wall", "bed", "sofa", "chair", "table", "cabinet", "lamp", "picture", "door",
+    "window",
 )  # fmt: skip
 FLOOR, CEILING, WALL, BED, SOFA, CHAIR, TABLE, CABINET, LAMP, PICTURE, DOOR, WINDOW = range(len(CLASS_NAMES))
 

@@ -5,8 +5,8 @@ import torch
 
 from ...in_memory import PairedTensors
 from ...io.decode import Array, Size, check_size
-from .render import View, render
 from .furniture import CLASS_NAMES
+from .render import View, render
 from .scenes import draw_scene
 
 
@@ -17,9 +17,9 @@ class SyntheticRooms(PairedTensors):
     thick) and doors (5 cm) hardly rise above the noise of the depth, and a window is a hole in it: what they
     are only color shows. Color has sensor noise; depth has that of a structured-light camera, which grows
     with the square of the distance (Nguyen, Izadi & Lovell, 2012), its steps of disparity (7 cm at 5 m;
-    Khoshelham & Elberink, 2012), and holes: in glass, beside edges, at grazing angles and at random. Scene `i`
-    depends on `(seed, i)` alone, so a longer set begins with a shorter one, and sets of different seeds are
-    independent: use one for training and another for testing.
+    Khoshelham & Elberink, 2012), and holes: in glass, beside edges, at grazing angles and at random. Scene
+    `i` depends on `(seed, i)` alone, so a longer set begins with a shorter one, and sets of different seeds
+    are independent: use one for training and another for testing.
 
     Args:
         num_samples: how many; 2,000 at 96×128 take some seconds.

@@ -96,7 +96,7 @@ class _Builder:
 
 
 def draw_scene(rng: Rng) -> Scene:
-    """One room: furniture along its walls, perhaps a table with chairs, a lamp, and what hangs on the walls."""
+    """One room: furniture along its walls, perhaps a table with chairs, a lamp, and what hangs there."""
     room = rng.uniform((3.2, 2.4, 3.8), (5.5, 3.0, 6.5))
     camera = np.array([room[0] * rng.uniform(0.3, 0.7), rng.uniform(1.2, 1.8), rng.uniform(0.2, 0.6)])
     light = room * rng.uniform((0.3, 0.92, 0.2), (0.7, 0.97, 0.6))
