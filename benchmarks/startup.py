@@ -46,11 +46,9 @@ def main() -> None:
     around = surroundings(given)
     cases: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, arguments in [*LINES.items(), ("first step", None)]:
-            calls = {
-                version: partial(first_step if arguments is None else answer, root, arguments, Path(folder))
-                for version, root in checkouts.items()
-            }
+        for name, arguments in [*LINES.items(), ("first step", TRAINING)]:
+            do = first_step if arguments is TRAINING else answer
+            calls = {key: partial(do, root, arguments, Path(folder)) for key, root in checkouts.items()}
             found = medians(calls, given.rounds)
             cases.append({"case": name, **{f"{version}_s": round(t, 3) for version, t in found.items()}})
             print(cases[-1])
@@ -63,11 +61,11 @@ def answer(root: Path, arguments: list[str], folder: Path) -> None:
     subprocess.run(command(root, arguments), cwd=folder, env=environment(root, folder), capture_output=True)
 
 
-def first_step(root: Path, arguments: None, folder: Path) -> None:
+def first_step(root: Path, arguments: list[str], folder: Path) -> None:
     """Run a training until its first step is in metrics.jsonl, then end it."""
     output = Path(tempfile.mkdtemp(dir=folder)) / "run"
     process = subprocess.Popen(
-        command(root, [*TRAINING, "--output", str(output)]), cwd=folder, env=environment(root, folder),
+        command(root, [*arguments, "--output", str(output)]), cwd=folder, env=environment(root, folder),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     metrics = output / "teachers" / "rgb-seed-0" / "metrics.jsonl"

@@ -45,8 +45,8 @@ def check_config(config: Any) -> None:
         check_network(name)
     _check_trackers(getattr(config, "trackers", ()))
     _check_data(getattr(config, "data", None))
-    for weights in getattr(getattr(config, "teacher", None), "weights", ()):
-        _check_weights(weights)
+    for number, weights in enumerate(getattr(getattr(config, "teacher", None), "weights", ())):
+        _check_weights(number, weights)
     for folder in getattr(config, "reuse", ()):
         if not folder.is_dir():
             raise FileNotFoundError(f"--reuse {folder}: there is no such run folder{_beside(folder)}")
@@ -108,14 +108,14 @@ def _check_data(data: Any) -> None:
         raise
 
 
-def _check_weights(weights: str) -> None:
+def _check_weights(number: int, weights: str) -> None:
     """A file that is not there; names of published weights are for the libraries to know."""
     path = Path(weights)
     if path.exists() or not (path.suffix or "/" in weights):
         return
     file = path.with_name(path.name.rpartition("#")[0] or path.name)
     if not file.exists():
-        raise FileNotFoundError(f"--teacher.weights: there is no file {file}{_beside(file)}")
+        raise FileNotFoundError(f"teacher {number} ({weights}): there is no file {file}{_beside(file)}")
 
 
 def _beside(path: Path) -> str:
