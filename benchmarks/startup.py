@@ -32,8 +32,8 @@ LINES = {
     "missing root": ["nyu", "--cpu", "--data.root", "absent"],
 }
 TRAINING = [
-    "--cpu", "--data.train-samples", "64", "--data.test-samples", "16", "--method", "none", "kd",
-    "--teacher.train.log-every", "1",
+    "--cpu", "--data.train-samples", "64", "--data.test-samples", "16", "--data.unlabeled-samples", "0",
+    "--method", "none", "kd", "--teacher.train.log-every", "1",
 ]  # fmt: skip
 
 

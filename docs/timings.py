@@ -117,11 +117,21 @@ def small_sets(results: Mapping[str, Any]) -> str:
     return f"{title.format(**results)}\n\n{table}"
 
 
+def startup(results: Mapping[str, Any]) -> str:
+    """Seconds from a command's start to its help, to an error, and to the first step."""
+    versions = [name for name in ("before", "after") if f"{name}_s" in results["cases"][0]]
+    commits = ", ".join(f"{version} {results['commits'][version][:10]}" for version in versions)
+    rows = [(case["case"], *(f"{case[f'{name}_s']:.2f}" for name in versions)) for case in results["cases"]]
+    table = grid(["until", *(f"{version}, s" for version in versions)], rows)
+    return f"{table}\nMedians of {results['n']} calls in turns; commits: {commits}.\n"
+
+
 BENCHMARKS = {
     "contrast": contrast,
     "ensemble": ensemble,
     "loading": loading,
     "memory": memory,
     "small_sets": small_sets,
+    "startup": startup,
     "throughput": throughput,
 }

@@ -116,7 +116,6 @@ def make_plan(pipeline: Pipeline) -> Plan:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     folders = list(pipeline.transfers())
-    teachers = sum(stage.startswith("teachers/") for stage in planned_steps(pipeline))
     parts: dict[str, int] = {}
     with seeded(0):
         for each in rehearsals(pipeline):
@@ -125,8 +124,9 @@ def make_plan(pipeline: Pipeline) -> Plan:
             seconds = _timed(partial(_step, each.task, batch, accelerator), device)
             number = sum(method == each.what for method, _ in folders)
             if each.stage == "teachers":
-                kinds = {planned.name for planned in plan.trainings} | {each.what}
-                number = max(1, teachers // len(kinds))
+                if any(planned.name == each.what for planned in plan.trainings):
+                    continue  # the second of a kind, for methods that know one teacher alone
+                number = _alike(pipeline, each.what)
             elif pipeline.config.transfer.cached_augmentations:
                 seconds -= _count_cache(plan, parts, pipeline, each, batch)
             _add(plan, each, number, max(seconds, 0.0), " " + each.stage if each.stage != "teachers" else "")
@@ -144,6 +144,16 @@ def make_plan(pipeline: Pipeline) -> Plan:
         else psutil.Process().memory_info().rss
     )
     return plan
+
+
+def _alike(pipeline: Pipeline, what: str) -> int:
+    """How many teachers are trained that are of one kind with the one that a rehearsal names."""
+    config = pipeline.config.teacher
+    trained = [n for n in range(len(config)) if pipeline.trains_teacher(n)]
+    kinds = {n: (config.architecture_of(n), config.modality_of(n)) for n in trained}
+    return next(
+        (list(kinds.values()).count(kind) for n, kind in kinds.items() if what == f"teacher {kind[0]}-{n}"), 1
+    )
 
 
 def _batch(each: Rehearsal, device: torch.device) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from crdkit.experiments.options import read_options, with_epochs
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "crossmodal.py"
 TINY = (
     "--cpu", "--data.size", "32", "32", "--data.train-samples", "16", "--data.test-samples", "4",
-    "--method", "none", "--epochs", "1",
+    "--data.unlabeled-samples", "0", "--method", "none", "--epochs", "1",
 )  # fmt: skip
 
 ERRORS = [
@@ -330,7 +330,7 @@ def test_the_plan_counts_what_a_run_takes_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     small = ["--teacher.width", "8", "--method", "none", "kd", "--seed", "0", "1"]
     with pytest.raises(SystemExit) as stop:
-        main(["crossmodal", *TINY[:8], *small, "--dry-run"])
+        main(["crossmodal", *TINY[:10], *small, "--dry-run"])
     assert stop.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     found = {}
@@ -338,9 +338,9 @@ def test_the_plan_counts_what_a_run_takes_and_leaves_nothing(
         name, *rest = line.rsplit(maxsplit=5)
         if len(rest) == 5:
             found[name.strip()] = rest[:2]
-    # 16 samples are a batch: 12, 10 and 6 epochs of one step, and two seeds.
-    assert found["teacher resnet18-0"] == ["1", "12"]
+    # 16 samples are a batch: 14, 10 and 3 epochs of one step, and two seeds.
+    assert found["teacher resnet18-0"] == ["1", "14"]
     assert found["kd transfer"] == ["2", "10"]
-    assert found["each student's segment"] == ["4", "6"]
+    assert found["each student's segment"] == ["4", "3"]
     assert [line.split()[0] for line in lines[-3:]] == ["in", "memory", "disk"]
     assert not list(tmp_path.iterdir())
