@@ -101,6 +101,23 @@ def memory(results: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def pairs(results: Mapping[str, Any]) -> str:
+    """Where pairs are: the time of a step, and the memory of a run over many of them."""
+    steps = results["steps"]
+    table = grid(
+        ["pairs are in", "ms a step", "times memory"],
+        [(name, f"{1e3 * steps[name]:.1f}", f"{steps[name] / steps['memory']:.2f}")
+         for name in ("memory", "cache", "files")],
+    )  # fmt: skip
+    gigabytes = {name: results[f"{name}_bytes"] / 1e9 for name in ("alone", "run", "more")}
+    told = (
+        "One epoch over {pairs:,} pairs: {run:.2f} GB at most, of which the framework alone takes {alone:.2f}: "
+        "{more:.2f} GB more, in {minutes:.0f} minutes."
+    )
+    minutes = results["seconds"] / 60
+    return f"{table}\n{told.format(pairs=results['pairs'], minutes=minutes, **gigabytes)}\n"
+
+
 def small_sets(results: Mapping[str, Any]) -> str:
     """Accuracy of the task beside the loss, and the loss's largest gradient, for few samples."""
     table = grid(
@@ -131,6 +148,7 @@ BENCHMARKS = {
     "ensemble": ensemble,
     "loading": loading,
     "memory": memory,
+    "pairs": pairs,
     "small_sets": small_sets,
     "startup": startup,
     "throughput": throughput,

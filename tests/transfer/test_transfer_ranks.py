@@ -26,6 +26,7 @@ def launch(ranks: int, folder: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     assert found.pop("ranks") == ranks
+    assert [(folder / f"left-{rank}").exists() for rank in range(ranks)] == [True] * ranks
     return found
 
 

@@ -1,7 +1,9 @@
 """All pipelines on tiny sizes: `torchrun --nproc_per_node N two_ranks.py FOLDER` leaves figures and
-digests."""
+digests, and a file of each rank that left its process group before the interpreter ended."""
 
+import atexit
 import json
+import os
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -123,6 +125,12 @@ def main(folder: Path) -> None:
         (folder / "found.json").write_text(json.dumps(found))
 
 
+def note_group(folder: Path) -> None:
+    if not dist.is_initialized():
+        (folder / f"left-{os.environ['RANK']}").touch()
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
+    atexit.register(note_group, Path(sys.argv[1]))  # called after all that is registered later
     main(Path(sys.argv[1]))
