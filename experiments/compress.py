@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.compression import PRESETS
     from crdkit.experiments import command, scenario
-    from crdkit.experiments.report_classification import SCENARIO
+    from crdkit.experiments.reports.classification import SCENARIO
 
     run, plan = (partial(do, SCENARIO, name="compress") for do in (scenario.run, scenario.dry_run))
     command.main(

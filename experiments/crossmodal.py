@@ -38,9 +38,9 @@ def plan(config: CrossModalConfig, preset: str) -> None:
 def scenario_of(config: CrossModalConfig) -> Scenario:
     """How this kind of configuration is run and reported."""
     from crdkit.crossmodal import RecognitionConfig
-    from crdkit.experiments import report_recognition, report_segmentation
+    from crdkit.experiments.reports import recognition, segmentation
 
-    return (report_recognition if isinstance(config, RecognitionConfig) else report_segmentation).SCENARIO
+    return (recognition if isinstance(config, RecognitionConfig) else segmentation).SCENARIO
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.ensemble import PRESETS
     from crdkit.experiments import command, scenario
-    from crdkit.experiments.report_ensemble import SCENARIO
+    from crdkit.experiments.reports.ensemble import SCENARIO
 
     run, plan = (partial(do, SCENARIO, name="ensemble") for do in (scenario.run, scenario.dry_run))
     command.main(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .command import session, write_config
-from .report import Page, write_report, write_results
-from .tables import Column, Run, Summary, summarize, terminal_table
+from .reports.report import Page, write_report, write_results
+from .reports.tables import Column, Run, Summary, summarize, terminal_table
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator

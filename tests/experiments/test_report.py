@@ -14,11 +14,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from crdkit.experiments import pictures, provenance
-from crdkit.experiments.canvas import IGNORE_COLOR, colorize
-from crdkit.experiments.report import environment_line, write_report, write_results
-from crdkit.experiments.report_segmentation import COLUMNS
-from crdkit.experiments.tables import Column, Run, markdown_table, summarize, terminal_table
+from crdkit.experiments import provenance
+from crdkit.experiments.reports import pictures
+from crdkit.experiments.reports.canvas import IGNORE_COLOR, colorize
+from crdkit.experiments.reports.report import environment_line, write_report, write_results
+from crdkit.experiments.reports.segmentation import COLUMNS
+from crdkit.experiments.reports.tables import Column, Run, markdown_table, summarize, terminal_table
 
 ROOT = Path(provenance.ROOT)
 ENVIRONMENT = {

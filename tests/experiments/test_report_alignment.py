@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from torch import nn
 
-from crdkit.experiments.report import write_report, write_results
-from crdkit.experiments.report_alignment import alignment_section, with_critic
+from crdkit.experiments.reports.alignment import alignment_section, with_critic
+from crdkit.experiments.reports.report import write_report, write_results
+from crdkit.experiments.reports.tables import Column
 from crdkit.experiments.scenario import Outcome
-from crdkit.experiments.tables import Column
 from crdkit.transfer import RunResult
 
 FIGURES = {

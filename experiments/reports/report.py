@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from ..common import write_text
+from ...common import write_text
 from .tables import Column, Run, Summary, markdown_table, present, summarize
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..scenario import Outcome, Scenario
 from .report import Page
-from .scenario import Outcome, Scenario
 from .tables import Column, Run, Summary
 
 if TYPE_CHECKING:

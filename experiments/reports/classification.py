@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..scenario import Outcome, Scenario
 from .report import Page, listed, teacher_figures
-from .scenario import Outcome, Scenario
 from .tables import Column, Summary
 
 if TYPE_CHECKING:

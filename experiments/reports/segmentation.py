@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..scenario import Outcome, Scenario
+from .alignment import COLUMNS as ALIGNMENT
+from .alignment import alignment_section
 from .report import Page, listed
-from .report_alignment import COLUMNS as ALIGNMENT
-from .report_alignment import alignment_section
-from .scenario import Outcome, Scenario
 from .tables import Column, Summary
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .tables import Column, Run, Summary, markdown_table, summarize
 
 if TYPE_CHECKING:
+    from ..scenario import Outcome
     from .charts import History
-    from .scenario import Outcome
 
 CRITIC = (
     Column("true_score", "score of true pairs", scale=1, digits=2),

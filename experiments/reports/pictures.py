@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data import IGNORE
+from ...data import IGNORE
 from .canvas import IGNORE_COLOR, bare, colorize, named_colors, new_figure, palette, save
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..scenario import Outcome, Scenario
+from .alignment import alignment_section
 from .report import Page, listed
-from .report_alignment import alignment_section
-from .scenario import Outcome, Scenario
 from .tables import Column, Summary
 
 if TYPE_CHECKING:

@@ -44,9 +44,9 @@ def report(config: Any, judged: Sequence[Judged], class_names: Sequence[str]) ->
     """config.yaml, results.json, report.md with its pictures, and the table on the terminal."""
     from rich.console import Console
 
-    from .command import write_config
+    from ..command import write_config
+    from ..provenance import environment
     from .pictures import embedding_picture
-    from .provenance import environment
     from .report import write_report, write_results
 
     runs = [one.as_run() for one in judged]
