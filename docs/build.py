@@ -23,9 +23,9 @@ from crdkit.experiments.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
 from crdkit.experiments.reports.alignment import alignment_summary
 from crdkit.experiments.reports.charts import error_curves, layer_curves
 from crdkit.experiments.reports.ensemble import columns_of, pool_figures
-from crdkit.experiments.reports.report import environment_line, listed, teacher_figures
 from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
 from crdkit.experiments.reports.tables import Column, markdown_table
+from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"

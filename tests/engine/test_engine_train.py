@@ -122,7 +122,9 @@ def test_the_folder_of_a_finished_training(tmp_path: Path) -> None:
     assert all(torch.equal(saved[name], value) for name, value in result["weights"].items())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(2, 19, 2))
+    seconds = [row.pop("seconds") for row in rows if row["kind"] == "epoch"]
     assert [row for row in rows if row["kind"] == "epoch"] == [{"kind": "epoch", **row} for row in history]
+    assert seconds[0] > 0 and seconds == sorted(seconds)
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:

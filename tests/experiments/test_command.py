@@ -16,7 +16,8 @@ import yaml
 from crdkit.experiments import scenario
 from crdkit.experiments.command import parse, run_folder, write_config
 from crdkit.experiments.reports import ensemble
-from crdkit.experiments.reports.report import Page
+from crdkit.experiments.reports.judged import learning_curves
+from crdkit.experiments.reports.page import Page
 from crdkit.experiments.reports.tables import Column
 
 
@@ -135,7 +136,8 @@ class FakePipeline:
 def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]], config: Config) -> Path:
     def page(outcome: scenario.Outcome) -> Page:
         assert outcome.extra == len(results) and outcome.columns == columns
-        return {"title": "A run", "notes": "A note.", "curves": columns}
+        parts = learning_curves(outcome.runs, columns, outcome.pictures, scenario.method_of)
+        return Page("A run", columns, notes="A note.", parts=parts)
 
     columns = [Column("top1", "top-1")]
     how = scenario.Scenario(
