@@ -50,7 +50,7 @@ def alignment_parts(outcome: Outcome) -> list[Part]:
     )
     learning_curves(outcome.pictures / "alignment.png", histories, CURVES)
     pairs = round(summary[FIRST]["alignment/pairs"]["mean"])
-    chance = " and ".join(f"{100 * min(1, k / pairs):.2g}" for k in (1, 10))
+    chance = " and ".join(f"{100 * min(1, k / pairs):.3g}" for k in (1, 10))
     text = (
         f"`{FIRST}` is the student before its transfer, the rows below after it: {pairs} pairs that no "
         "training saw, no label. R@k: the student's vector, mapped linearly to the teacher's space, has "

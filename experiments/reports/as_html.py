@@ -91,7 +91,7 @@ def headline(
         return None
     method = (min if column.lower else max)(others, key=others.__getitem__)
     statistic = summary[method][column.metric]
-    seeds = f"{statistic['n']} run" + "s" * (statistic["n"] > 1)
+    seeds = f"{statistic['n']} seed" + "s" * (statistic["n"] > 1)
     difference = _difference(summary, method, column, baseline)
     return {
         "value": f"{statistic['mean'] * column.scale:.{column.digits}f}",

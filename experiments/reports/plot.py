@@ -53,7 +53,7 @@ def axis_of(
         whole: ticks at whole numbers only.
     """
     low, high = min(values), max(values)
-    pad = (high - low) * room or abs(low) * 0.05 or 1.0
+    pad = (high - low) * room if high > low else abs(low) * 0.05 or 1.0
     low, high = low - pad, high + pad
     rough = (high - low) / ticks
     power = 10.0 ** math.floor(math.log10(rough))
@@ -90,7 +90,7 @@ def strip_of(runs: Sequence[Run], column: Column, order: Sequence[str]) -> dict[
     if not found:
         return None
     longest = max(map(len, found))
-    left = min(190.0, 12 + 7.2 * longest)
+    left = min(190.0, 24 + 7.6 * longest)
     width, row = 640.0, 26.0
     height = row * len(found) + 34
     x = axis_of([v for values in found.values() for v in values], left, width - 56)
@@ -103,7 +103,7 @@ def strip_of(runs: Sequence[Run], column: Column, order: Sequence[str]) -> dict[
         )  # fmt: skip
     return {
         "title": column.title, "width": width, "height": height, "left": left, "x": x.ticks(), "rows": rows,
-        "lower": column.lower,
+        "lower": column.lower, "several": any(len(values) > 1 for values in found.values()),
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ write_report(folder, Page("RGB to depth", columns, baseline="none", parts=[…])
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from .as_markdown import as_markdown
 from .page import Page, write_page
 from .results import read_results
 from .tables import present
+
+PICTURES = "pictures"
 
 
 def write_report(folder: Path | str, page: Page) -> Path:
@@ -26,13 +29,21 @@ def write_report(folder: Path | str, page: Page) -> Path:
     results = read_results(folder)
     columns = present(results["summary"], page.columns)[:2]
     if columns:
-        bar_chart(folder / "pictures" / "methods.png", results["summary"], columns, baseline=page.baseline)
+        bar_chart(folder / PICTURES / "methods.png", results["summary"], columns, baseline=page.baseline)
     write_page(folder, page)
     return render(folder, page, results)
 
 
-def render(folder: Path, page: Page, results: dict[str, Any]) -> Path:
-    """Write report.md and report.html; returns the path of the latter."""
-    write_text(folder / "report.md", as_markdown(page, results, folder))
-    write_text(folder / "report.html", as_html(page, results, folder))
-    return folder / "report.html"
+def render(folder: Path, page: Page, results: dict[str, Any], *, output: Path | None = None) -> Path:
+    """Write report.md and report.html; returns the path of the latter.
+
+    Args:
+        folder: with the pictures.
+        output: where the two go if not there; the Markdown's pictures are copied to it.
+    """
+    place = folder if output is None else output
+    if place != folder and (folder / PICTURES).is_dir():
+        shutil.copytree(folder / PICTURES, place / PICTURES, dirs_exist_ok=True)
+    write_text(place / "report.md", as_markdown(page, results, folder))
+    write_text(place / "report.html", as_html(page, results, folder))
+    return place / "report.html"
