@@ -28,11 +28,11 @@ def compare(
         ValueError: the runs have no metric in common.
     """
     columns = _shared_columns(results, pages)
-    rows: list[Run] = [
-        {**run, "method": f"{name}{BETWEEN}{run['method']}"}
-        for name, one in zip(names, results, strict=True)
-        for run in one["runs"]
-    ]
+    rows: list[Run] = []
+    for name, one in zip(names, results, strict=True):
+        for run in one["runs"]:
+            renamed: Run = dict(run)  # type: ignore[assignment]
+            rows.append({**renamed, "method": f"{name}{BETWEEN}{run['method']}"})
     headline = next((page.headline for page in pages if page.headline), None)
     parts: list[Part] = [*_differences(names, results, columns), *_settings(names, results)]
     told = "; ".join(f"`{name}`: {page.title}" for name, page in zip(names, pages, strict=True))
