@@ -4,7 +4,7 @@
     crdkit compress r32x4-r8x4 --data.root DIR       CIFAR-100, the published recipe
     crdkit compress tiny32-small --data.root FILE    20 classes, for two CPU cores
 
-The run folder gets config.yaml, results.json, report.md with pictures, and a folder for each stage with its
+The run folder gets config.yaml, results.json, report.html (and report.md), and a folder per stage with its
 student.safetensors. An interrupted run goes on with the same command and `--output DIR --resume`.
 """
 

@@ -6,7 +6,7 @@
 
 The pool of teachers is trained, or read (`--teacher.weights a.safetensors b.safetensors …`), and judged; then
 every method learns from ensembles of every size. The run folder gets config.yaml, pool.json, results.json,
-report.md with the figure, and a folder for each stage with its student.safetensors. An interrupted run goes
+report.html (and report.md), and a folder for each stage with its student.safetensors. An interrupted run goes
 on with the same command and `--output DIR --resume`.
 """
 

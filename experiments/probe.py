@@ -6,7 +6,7 @@
 Each of `--weights` is a row of the table: a file, a run folder with its `model.safetensors`, or `random` for
 the untrained network. A row has its folder's name, or the one of `name=path`; several of one name are its
 seeds, averaged. What a probe has to choose it chooses on a held-out part of `train`. The run folder gets
-config.yaml, results.json and report.md.
+config.yaml, results.json, report.html and report.md.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 from . import plot
 from .as_markdown import figure, legend, settings
 from .page import Page
-from .tables import Column, Run, Statistic, Summary, present
+from .tables import Column, Statistic, Summary, present
 
 TEMPLATE = Path(__file__).resolve().parent / "template"
 TASKS = {
@@ -43,7 +43,7 @@ def as_html(page: Page, results: Mapping[str, Any], folder: Path) -> str:
         kind=lambda part: type(part).__name__.lower(),
         lines_of=plot.lines_of, points_of=plot.points_of, color_of=plot.color_of, lines_in=_lines_in,
         confusion_cells=plot.confusion_cells, most_confused=plot.most_confused, class_color=_class_color,
-        figure=figure,
+        figure=figure, after=lambda names, order: list(dict.fromkeys((*order, *names))),
     )  # fmt: skip
     columns = present(summary, page.columns)
     main = page.main_column(summary)
@@ -59,7 +59,7 @@ def as_html(page: Page, results: Mapping[str, Any], folder: Path) -> str:
         js=Markup((TEMPLATE / "report.js").read_text(encoding="utf-8")),
         columns=[{"title": column.title, "folded": is_best_epoch(column)} for column in columns],
         folded=any(map(is_best_epoch, columns)), rows=_rows(summary, columns, page.baseline, order),
-        headline=None if main is None else headline(summary, results["runs"], main, page.baseline),
+        headline=None if main is None else headline(summary, main, page),
         chart=None if main is None else plot.strip_of(results["runs"], main, order),
         legend=legend(page).replace("`", "").replace("in brackets", "beside it"),
         settings=settings(results["config"]) if "config" in results else "",
@@ -77,25 +77,23 @@ def is_best_epoch(column: Column) -> bool:
     return re.search(r"(^|_)best_", column.metric) is not None
 
 
-def headline(
-    summary: Summary, runs: Sequence[Run], column: Column, baseline: str | None
-) -> dict[str, str] | None:
+def headline(summary: Summary, column: Column, page: Page) -> dict[str, str] | None:
     """The best method's figure, other than the baseline's if there are others, and its difference."""
     means = {
         method: metrics[column.metric]["mean"]
         for method, metrics in summary.items()
         if column.metric in metrics
     }
-    others = {method: mean for method, mean in means.items() if method != baseline} or means
+    others = {method: mean for method, mean in means.items() if method != page.baseline} or means
     if not others:
         return None
     method = (min if column.lower else max)(others, key=others.__getitem__)
     statistic = summary[method][column.metric]
     seeds = f"{statistic['n']} seed" + "s" * (statistic["n"] > 1)
-    difference = _difference(summary, method, column, baseline)
+    difference = _difference(summary, method, column, page.baseline)
     return {
         "value": f"{statistic['mean'] * column.scale:.{column.digits}f}",
-        "title": column.title, "method": method,
+        "title": page.headline_title or column.title, "method": method,
         "spread": _spread(statistic, column), "runs": f"the best of {len(means)} methods; {seeds}",
         "difference": difference[0], "sense": difference[1],
     }  # fmt: skip

@@ -140,6 +140,7 @@ def page(outcome: Outcome) -> Page:
     from .pictures import matrix_picture
 
     config, pool, pictures = outcome.pipeline.config, outcome.teachers, outcome.pictures
+    most = max(config.teachers)
     matrix_picture(
         pictures / "diversity.png",
         {"disagreement": pool["disagreement"], "KL(row ‖ column)": pool["divergence"]},
@@ -150,7 +151,8 @@ def page(outcome: Outcome) -> Page:
     parts += [Picture("How the members differ", "diversity.png"), _cost(outcome)]
     return Page(
         f"{len(pool['members'])} {listed(config.teacher.architecture)} into {config.student}",
-        outcome.columns, parts=parts, notes=pool_figures(pool), headline=f"error_{max(config.teachers)}",
+        outcome.columns, parts=parts, notes=pool_figures(pool), headline=f"error_{most}",
+        headline_title=f"error, percent, with {teachers_in_words(most)}",
     )  # fmt: skip
 
 

@@ -134,6 +134,8 @@ class Page:
     """The method that the others are compared with."""
     headline: str | None = None
     """The metric that is told first; that of the first column if absent."""
+    headline_title: str = ""
+    """What the headline is of, if the column's title does not say it alone."""
     command: str = ""
     """The command line that repeats the run."""
 

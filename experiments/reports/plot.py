@@ -90,8 +90,8 @@ def strip_of(runs: Sequence[Run], column: Column, order: Sequence[str]) -> dict[
     if not found:
         return None
     longest = max(map(len, found))
-    left = min(190.0, 24 + 7.6 * longest)
-    width, row = 640.0, 26.0
+    left = min(180.0, 24 + 7.0 * longest)
+    width, row = 440.0, 24.0
     height = row * len(found) + 34
     x = axis_of([v for values in found.values() for v in values], left, width - 56)
     rows = []
