@@ -149,7 +149,7 @@ def _html_of(text: str, folder: Path) -> str:
     """Markdown with tables as HTML, its pictures within."""
     from markdown_it import MarkdownIt
 
-    html = MarkdownIt("commonmark").enable("table").render(text)
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     html = re.sub(
         r'<img src="(pictures/[^"]+)"',
         lambda match: f'<img class="paper" src="{data_uri(folder / match[1])}"',

@@ -67,8 +67,8 @@ def write_run(folder: Path) -> Path:
         config={"student": "resnet8", "transfer": {"lr": 0.1}},
     )  # fmt: skip
     page = Page(
-        "RGB to thermal: own pairs", COLUMNS, notes="A *note*.", parts=every_part(folder), baseline="none",
-        command="crdkit crossmodal pairs --seed 0 1",
+        "RGB to thermal: own pairs", COLUMNS, notes="A *note* of <i>odd</i>.", parts=every_part(folder),
+        baseline="none", command="crdkit crossmodal pairs --seed 0 1",
     )  # fmt: skip
     write_page(folder, page)
     return folder

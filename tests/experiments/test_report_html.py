@@ -3,11 +3,10 @@
 import json
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from reported import COLUMNS, RUNS, VALUES, html_of, write_run
 
 from crdkit.experiments.reports.as_html import as_html
 from crdkit.experiments.reports.page import (
@@ -32,27 +31,10 @@ from crdkit.experiments.reports.plot import (
     most_confused,
     strip_of,
 )
-from crdkit.experiments.reports.predictions import draw_predictions
-from crdkit.experiments.reports.results import read_results, write_results
-from crdkit.experiments.reports.tables import Column, Run
+from crdkit.experiments.reports.results import read_results
+from crdkit.experiments.reports.tables import Column
 from crdkit.experiments.reports.words import command_in_words, data_in_words, from_to
 
-ENVIRONMENT: dict[str, Any] = {
-    "date": "2026-01-02T03:04:05+00:00", "commit": "0123456789abcdef", "dirty": False, "python": "3.11.7",
-    "packages": {"crdkit": "0.1.0", "torch": "2.10.0"},
-    "hardware": {"cpu": "A processor", "cores": 2, "gpus": []},
-}  # fmt: skip
-COLUMNS = [
-    Column("mean_iou", "mean IoU"),
-    Column("best_mean_iou", "best mean IoU"),
-    Column("kl", "KL", 1, 2, True),
-]
-VALUES = {"none": (0.40, 0.42), "kd": (0.50, 0.54), "<b>odd</b>": (0.41, 0.40)}
-RUNS: list[Run] = [
-    {"method": method, "seed": seed, "metrics": {"mean_iou": x, "best_mean_iou": x + 0.01, "kl": 1 - x}}
-    for method, values in VALUES.items()
-    for seed, x in enumerate(values)
-]
 VOID = {"meta", "link", "img", "br", "input", "path", "circle", "polyline", "polygon"}
 
 
@@ -86,44 +68,10 @@ class Reader(HTMLParser):
         return [a for t, a in self.found if t == tag and all(a.get(k) == v for k, v in attributes.items())]
 
 
-def every_part(folder: Path) -> list[Any]:
-    label = torch.arange(48).reshape(2, 4, 6) % 3
-    seen = {"thermal": torch.rand(2, 1, 8, 12), "rgb": torch.rand(2, 3, 4, 6)}
-    predictions = draw_predictions(
-        folder / "pictures", seen, label, {"none": label * 0, "kd": label}, ["floor", "wall", "lamp"]
-    )
-    line = Line("kd", [1, 2], [3.0, 5.0], [2.0, 4.0], [4.0, 6.0])
-    return [
-        predictions,
-        Curves(
-            "Learning curves", [Chart("top-1", [line, Line("none", [1, 2], [1.0, 2.0])])], "predictions.png"
-        ),
-        Table("Cost", ["network", "ms"], [["kd", 1.25], ["none", None]], shaded=True),
-        Confusion("Confusion", ["floor", "wall"], {"none": [[3, 1], [0, 0]], "kd": [[4, 0], [2, 2]]}),
-        Scatter("Embedding", ["a", "b"], {"kd": [(0.0, 1.0, 0), (2.0, 3.0, 1)]}, {"kd": "predictions.png"}),
-        Text("Pairs", "Some `code`.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n![both](pictures/predictions.png)"),
-        Picture("Members", "predictions.png"),
-    ]
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder with a page of every kind of part."""
-    write_results(
-        tmp_path, task="crossmodal", preset="p", runs=RUNS, environment=ENVIRONMENT,
-        config={"student": "resnet8", "transfer": {"lr": 0.1}},
-    )  # fmt: skip
-    page = Page(
-        "RGB to thermal: own pairs", COLUMNS, notes="A *note*.", parts=every_part(tmp_path), baseline="none",
-        command="crdkit crossmodal pairs --seed 0 1",
-    )  # fmt: skip
-    write_page(tmp_path, page)
-    return tmp_path
-
-
-def html_of(run: Path) -> str:
-    results = read_results(run)
-    return as_html(read_page(run, results), results, run)
+    """A finished run."""
+    return write_run(tmp_path)
 
 
 def test_the_page_needs_no_other_file(run: Path) -> None:
@@ -144,6 +92,7 @@ def test_the_table_has_figures_differences_and_what_is_folded(run: Path) -> None
     page = Reader(html)
     words = "".join(page.words)
     assert "52.0 ± 2.8" in words and "+11.0" in words and "0.48" in words and "−0.11" in words
+    assert "A note of <i>odd</i>." in words and "<em>note</em>" in html
     assert "<b>odd</b>" in words and "<b>odd</b>" not in html  # a method's name is text, not markup
     cells = [a for a in page.all("td") if "data-value" in a]
     assert any(a["data-value"] == "0.52" and "best" in (a.get("class") or "") for a in cells)
@@ -233,7 +182,7 @@ def test_titles_say_the_data_and_the_modalities(tmp_path: Path) -> None:
 
 
 def test_the_command_tells_no_place() -> None:
-    line = "crdkit crossmodal pairs --data.root /home/me/pairs/ --output /home/me/o --resume "
+    line = "crdkit crossmodal pairs --data.root /data/me/pairs/ --output /data/me/o --resume "
     line += "--teacher.weights=/x/t.pt"
     assert command_in_words(line) == "crdkit crossmodal pairs --data.root pairs --teacher.weights=t.pt"
 
