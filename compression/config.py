@@ -16,4 +16,4 @@ class CompressionConfig(PipelineConfig):
     probe: tuple[Path, ...] = ()
     """Packed HDF5 files of other images, on which a linear probe judges every frozen student."""
     tsne: bool = False
-    """Draw the students' test embeddings with t-SNE in the report."""
+    """Draw up to 2000 test embeddings of every student with t-SNE in the report, instead of 600."""

@@ -178,8 +178,10 @@ class SegmentationPipeline(Pipeline):
         )  # fmt: skip
         segmenter.to(self.accelerator.device)
         metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
-        metrics["iou"] = self.evaluator(modality)(segmenter)["iou"]
-        return RunResult(method, seed, metrics, history, segmenter)
+        found = self.evaluator(modality)(segmenter)
+        metrics["iou"] = found["iou"]
+        details = {"confusion": found["confusion"]}
+        return RunResult(method, seed, metrics, history, segmenter, details=details)
 
 
 def _label_maps(train: Any) -> Tensor:

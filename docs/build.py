@@ -18,14 +18,14 @@ from typing import Any
 
 from timings import BENCHMARKS
 
-from crdkit.experiments import report_classification, report_recognition
-from crdkit.experiments.charts import error_curves, layer_curves
-from crdkit.experiments.report import environment_line, listed, teacher_figures
-from crdkit.experiments.report_alignment import COLUMNS as ALIGNMENT_COLUMNS
-from crdkit.experiments.report_alignment import alignment_summary
-from crdkit.experiments.report_ensemble import columns_of, pool_figures
-from crdkit.experiments.report_segmentation import COLUMNS as SEGMENTATION_COLUMNS
-from crdkit.experiments.tables import Column, markdown_table
+from crdkit.experiments.reports import classification, recognition
+from crdkit.experiments.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
+from crdkit.experiments.reports.alignment import alignment_summary
+from crdkit.experiments.reports.charts import error_curves, layer_curves
+from crdkit.experiments.reports.ensemble import columns_of, pool_figures
+from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
+from crdkit.experiments.reports.tables import Column, markdown_table
+from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -82,7 +82,7 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
         together = results["teacher"]["ensembles"]
         error_curves(path, summary, results["config"]["teachers"], ensembles=together)
     elif results["task"] == "recognition":
-        layer_curves(path, summary, report_recognition.layers_in(summary))
+        layer_curves(path, summary, recognition.layers_in(summary))
     else:
         raise ValueError(f"{path}: no picture is known for the task {results['task']!r}")
 
@@ -109,12 +109,12 @@ def accuracy(results: Mapping[str, Any]) -> str:
             extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
             extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
     elif results["task"] == "compression":
-        columns += report_classification.columns(None, summary)
+        columns += classification.columns(None, summary)
         sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
         teacher, student = architectures(results["config"]), results["config"]["student"]
         sentences.append(f"Teacher {teacher} ({teacher_figures(results['teacher'])}), student {student}")
     elif results["task"] == "recognition":
-        columns += report_recognition.columns(None, summary)
+        columns += recognition.columns(None, summary)
         sentences[0] += ", percent; in brackets the difference from `none`"
         config = results["config"]
         if "views" in config:  # of earlier releases

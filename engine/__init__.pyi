@@ -23,6 +23,7 @@ from .sampler import BatchSource, ShardedBatchSampler
 from .stages import StageRunner, last_and_best, seeded
 from .supervised import SupervisedTask, augment_in_fp32, label_loss
 from .task import Task, check_task, weighted_sum
+from .tracking import log_pictures
 
 __all__ = [
     "Accelerator",
@@ -58,6 +59,7 @@ __all__ = [
     "in_words",
     "label_loss",
     "last_and_best",
+    "log_pictures",
     "lr_factor",
     "make_accelerator",
     "make_optimizer",

@@ -3,11 +3,14 @@
 import json
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -53,7 +56,8 @@ class Meter:
 class Reporter:
     """Reports on the main process; does nothing on the others.
 
-    `metrics.jsonl` gets a line of kind "step" every so many steps and one of kind "epoch" after each epoch.
+    `metrics.jsonl` gets a line of kind "step" every so many steps and one of kind "epoch" after each epoch,
+    with the seconds that the training has taken so far.
     The person at the prompt gets one line when the training is done, with its rate and the time left for the
     whole command, and until then a bar, or without a terminal a line now and then.
     On resume, lines from after the checkpoint are dropped: the file reads like that of an undisturbed run.
@@ -85,7 +89,7 @@ class Reporter:
         self.label, self.total, self.course = label, total, course or Course()
         self.first, self.step = step, step
         self.trackers = list(accelerator.trackers)
-        self.file = _reopen(folder / "metrics.jsonl", {"step": step, "epoch": epoch})
+        self.file, self.before = _reopen(folder / "metrics.jsonl", {"step": step, "epoch": epoch})
         self.console = Console(stderr=True)
         self.bar: Progress | None = None
         self.started, self.line_time, self.samples = time.monotonic(), time.monotonic(), 0
@@ -120,7 +124,8 @@ class Reporter:
     def log_epoch(self, step: int, row: dict[str, Any]) -> None:
         """Report a row of the history."""
         if self.active:
-            self._write({"kind": "epoch", **row})
+            seconds = self.before + time.monotonic() - self.started
+            self._write({"kind": "epoch", **row, "seconds": round(seconds, 3)})
             self._track(row, step)
 
     def done(self, row: dict[str, Any]) -> None:
@@ -170,10 +175,45 @@ class Reporter:
         numbers = {prefix + name: value for name, value in values.items() if isinstance(value, int | float)}
         for tracker in list(self.trackers):
             try:
-                tracker.log(numbers, step=step)
+                # W&B drops what comes at an earlier step, and every stage begins at its first.
+                tracker.log(numbers, step=None if tracker.name == "wandb" else step)
             except Exception as error:  # a tracker is other people's code, and may fail in any way
                 self.trackers.remove(tracker)
                 warnings.warn(f"the tracker {tracker.name} failed and is left out: {error!r}", stacklevel=2)
+
+
+def log_pictures(accelerator: Accelerator, pictures: Mapping[str, Path], step: int = 0) -> None:
+    """Give pictures to every tracker that can show or keep them, on the main process.
+
+    TensorBoard, W&B and Trackio show them as images, MLflow keeps the files; accelerate's other trackers get
+    none. One that raises is told of in a warning.
+
+    Args:
+        pictures: name → PNG file.
+    """
+    for tracker in accelerator.trackers if pictures and accelerator.is_main_process else ():
+        try:
+            _log_pictures(tracker, pictures, step)
+        except Exception as error:  # a tracker is other people's code, and may fail in any way
+            warnings.warn(f"the tracker {tracker.name} has no pictures: {error!r}", stacklevel=2)
+
+
+def _log_pictures(tracker: Any, pictures: Mapping[str, Path], step: int) -> None:
+    match tracker.name:
+        case "tensorboard":
+            images = {
+                name: np.asarray(Image.open(path).convert("RGB"))[None] for name, path in pictures.items()
+            }
+            tracker.log_images(images, step=step, dataformats="NHWC")
+        case "wandb":
+            tracker.log_images({name: [Image.open(path)] for name, path in pictures.items()})
+        case "mlflow":
+            for path in pictures.values():
+                tracker.log_artifact(str(path), artifact_path="pictures")
+        case "trackio":
+            import trackio
+
+            tracker.log({name: trackio.Image(str(path)) for name, path in pictures.items()}, step=step)
 
 
 def _text(values: dict[str, Any]) -> str:
@@ -188,17 +228,19 @@ def _judged(row: dict[str, Any]) -> str:
     return _text({"loss": row["loss"], **{name: row[name] for name in measured}})
 
 
-def _reopen(path: Path, done: dict[str, int]) -> IO[str]:
-    """Open for appending, without the rows from after the steps and epochs done, or a half-written one."""
+def _reopen(path: Path, done: dict[str, int]) -> tuple[IO[str], float]:
+    """Open for appending, without the rows from after the steps and epochs done, or a half-written one; and
+    the seconds that those done took."""
     text = path.read_text(errors="replace") if path.exists() else ""
-    kept = []
+    kept, seconds = [], 0.0
     for line in text.splitlines(keepends=True):
         try:
             row = json.loads(line)
             if row[row["kind"]] <= done[row["kind"]]:
                 kept.append(line)
+                seconds = row.get("seconds", seconds)
         except (ValueError, KeyError, TypeError):
             continue
     if "".join(kept) != text:
         write_text(path, "".join(kept))
-    return path.open("a")
+    return path.open("a"), seconds

@@ -12,12 +12,14 @@ SUMS = ("count", "top1", "top5", "cross_entropy", "agreement", "divergence")
 
 
 class ClassificationMetrics(TypedDict):
-    """Means over all samples of a data set; the last five only where there is a teacher."""
+    """Means over all samples of a data set, and counts; the last five only where there is a teacher."""
 
     top1: float
     """Fraction of 1."""
     cross_entropy: float
     """Of the labels under the student, nats."""
+    confusion: list[list[int]]
+    """A row for each true class, in it the counts of the classes that were named."""
     top5: NotRequired[float]
     """Fraction of 1; from 5 classes on."""
     agreement: NotRequired[float]
@@ -92,6 +94,7 @@ class ClassificationSums:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self.num_classes = num_classes
         self.sums = dict.fromkeys(SUMS, 0.0)
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.correlations = tuple(Correlation(num_classes) for _ in range(2)) if teacher else ()
 
     def update(self, logits: Tensor, label: Tensor, teacher_logits: Tensor | None = None) -> None:
@@ -127,6 +130,9 @@ class ClassificationSums:
         self._add("top1", rank == 0)
         self._add("top5", rank < 5)
         self._add("cross_entropy", -log_p.gather(1, label[:, None]))
+        classes = self.num_classes
+        named = label * classes + student.argmax(1)
+        self.confusion += torch.bincount(named, minlength=classes * classes).view(classes, classes)
         if teacher is None:
             return
         log_q = teacher.log_softmax(1)
@@ -143,6 +149,7 @@ class ClassificationSums:
         """
         totals = sum_over_ranks(torch.tensor(list(self.sums.values()), dtype=torch.float64))
         self.sums = dict(zip(SUMS, totals.tolist(), strict=True))
+        self.confusion = sum_over_ranks(self.confusion)
         for correlation in self.correlations:
             correlation.reduce()
 
@@ -154,6 +161,7 @@ class ClassificationSums:
         metrics: ClassificationMetrics = {
             "top1": self.sums["top1"] / count,
             "cross_entropy": self.sums["cross_entropy"] / count,
+            "confusion": self.confusion.tolist(),
         }
         if self.num_classes >= 5:
             metrics["top5"] = self.sums["top5"] / count

@@ -11,11 +11,14 @@ from .batches import Reading, judging, read_batches, sum_over_ranks
 
 
 class SegmentationMetrics(TypedDict):
-    """Fractions of 1: over all labeled pixels, averaged over classes, and of each class (NaN: absent)."""
+    """Fractions of 1: over all labeled pixels, averaged over classes, and of each class (NaN: absent); and
+    the counts that they come from."""
 
     pixel_accuracy: float
     mean_iou: float
     iou: list[float]
+    confusion: list[list[int]]
+    """A row for each true class, in it the counts of the classes that were predicted."""
 
 
 class ConfusionMatrix:
@@ -99,11 +102,12 @@ class ConfusionMatrix:
         return float(self.iou().nanmean())
 
     def compute(self) -> SegmentationMetrics:
-        """All three figures."""
+        """All figures."""
         return {
             "pixel_accuracy": self.pixel_accuracy(),
             "mean_iou": self.mean_iou(),
             "iou": self.iou().tolist(),
+            "confusion": self.counts.tolist(),
         }
 
 
@@ -127,7 +131,7 @@ def evaluate_segmenter(
         how: the batches are read; of a data set 32 samples at a time if that is absent.
 
     Returns:
-        "pixel_accuracy", "mean_iou" (see `ConfusionMatrix.mean_iou`) and "iou" of each class.
+        "pixel_accuracy", "mean_iou" (see `ConfusionMatrix.mean_iou`), "iou" of each class, and "confusion".
 
     Raises:
         ValueError: for no batches, logits of other classes or axes, or labels out of range.

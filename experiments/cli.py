@@ -22,6 +22,7 @@ COMMANDS = {
     "ensemble": (f"{_HERE}.ensemble", "ensembles of several sizes into one student"),
     "teacher": (f"{_HERE}.teacher", "train an image classifier, to be a teacher"),
     "probe": (f"{_HERE}.probe", "judge frozen networks by linear probes and nearest neighbors"),
+    "report": (f"{_HERE}.report", "compare runs, or make the report of one anew"),
     "data": ("crdkit.data.io.converters", "write a data set as one compact file"),
 }
 """A command's name, its module with `main(arguments)`, and what it does. A new command is a line here."""

@@ -4,7 +4,7 @@
     crdkit compress r32x4-r8x4 --data.root DIR       CIFAR-100, the published recipe
     crdkit compress tiny32-small --data.root FILE    20 classes, for two CPU cores
 
-The run folder gets config.yaml, results.json, report.md with pictures, and a folder for each stage with its
+The run folder gets config.yaml, results.json, report.html (and report.md), and a folder per stage with its
 student.safetensors. An interrupted run goes on with the same command and `--output DIR --resume`.
 """
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.compression import PRESETS
     from crdkit.experiments import command, scenario
-    from crdkit.experiments.report_classification import SCENARIO
+    from crdkit.experiments.reports.classification import SCENARIO
 
     run, plan = (partial(do, SCENARIO, name="compress") for do in (scenario.run, scenario.dry_run))
     command.main(

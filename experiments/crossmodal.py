@@ -6,8 +6,8 @@
     crdkit crossmodal stl10 --data.root DIR   L→ab, STL-10
 
 After RGB→depth the student learns to segment from depth; after L→ab it is judged by linear probes of every
-layer and by fine-tuning. The run folder gets config.yaml, results.json, report.md with pictures, and a folder
-for each stage. An interrupted run goes on with the same command and `--output DIR --resume`.
+layer and by fine-tuning. The run folder gets config.yaml, results.json, report.html (and report.md), and a
+folder for each stage. An interrupted run goes on with the same command and `--output DIR --resume`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def plan(config: CrossModalConfig, preset: str) -> None:
 def scenario_of(config: CrossModalConfig) -> Scenario:
     """How this kind of configuration is run and reported."""
     from crdkit.crossmodal import RecognitionConfig
-    from crdkit.experiments import report_recognition, report_segmentation
+    from crdkit.experiments.reports import recognition, segmentation
 
-    return (report_recognition if isinstance(config, RecognitionConfig) else report_segmentation).SCENARIO
+    return (recognition if isinstance(config, RecognitionConfig) else segmentation).SCENARIO
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@
 
 The pool of teachers is trained, or read (`--teacher.weights a.safetensors b.safetensors …`), and judged; then
 every method learns from ensembles of every size. The run folder gets config.yaml, pool.json, results.json,
-report.md with the figure, and a folder for each stage with its student.safetensors. An interrupted run goes
+report.html (and report.md), and a folder for each stage with its student.safetensors. An interrupted run goes
 on with the same command and `--output DIR --resume`.
 """
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.ensemble import PRESETS
     from crdkit.experiments import command, scenario
-    from crdkit.experiments.report_ensemble import SCENARIO
+    from crdkit.experiments.reports.ensemble import SCENARIO
 
     run, plan = (partial(do, SCENARIO, name="ensemble") for do in (scenario.run, scenario.dry_run))
     command.main(

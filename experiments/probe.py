@@ -6,7 +6,7 @@
 Each of `--weights` is a row of the table: a file, a run folder with its `model.safetensors`, or `random` for
 the untrained network. A row has its folder's name, or the one of `name=path`; several of one name are its
 seeds, averaged. What a probe has to choose it chooses on a held-out part of `train`. The run folder gets
-config.yaml, results.json and report.md.
+config.yaml, results.json, report.html and report.md.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from crdkit.data import ImagesConfig
-from crdkit.experiments.report_probe import Row
+from crdkit.experiments.reports.probe import Row
 
 if TYPE_CHECKING:
     from torch import nn
 
     from crdkit.data import ImageSplits, Statistics
     from crdkit.engine import Accelerator
-    from crdkit.experiments.report_probe import Judged
+    from crdkit.experiments.reports.probe import Judged
 
 MODEL = "model.safetensors"
 
@@ -83,7 +83,7 @@ def run(config: ProbeRun, rows: list[Row]) -> Path:
     """Every row judged, by all processes together, then the report; returns the run folder."""
     from crdkit.data import load_splits
     from crdkit.engine import make_accelerator
-    from crdkit.experiments.report_probe import report
+    from crdkit.experiments.reports.probe import report
 
     accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
     images = load_splits(config.data, accelerator.device, augment=False)
@@ -174,7 +174,7 @@ def judge(
 ) -> Judged:
     """Both judgments of one network."""
     from crdkit.evaluation import extract, knn_accuracy, probe_features, tsne
-    from crdkit.experiments.report_probe import Judged
+    from crdkit.experiments.reports.probe import Judged
 
     device = accelerator.device
     with accelerator.autocast():

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .command import session, write_config
-from .report import Page, write_report, write_results
-from .tables import Column, Run, Summary, summarize, terminal_table
+from .invocation import command_line
+from .reports.page import Page, Predictions
+from .reports.report import write_report
+from .reports.results import write_results
+from .reports.tables import Column, Run, Summary, summarize, terminal_table
+from .reports.words import command_in_words, data_in_words
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -28,7 +32,9 @@ class Outcome(NamedTuple):
     extra: Any
     """As `Scenario.collect` gave it."""
     pictures: Path
-    """The folder for pictures."""
+    """The folder for pictures, within the run's."""
+    rows: Sequence[Run] = ()
+    """Those of results.json."""
 
 
 def method_of(done: RunResult) -> str:
@@ -84,13 +90,15 @@ class Scenario:
 
 
 def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
-    """Every run of a configuration, then results.json, report.md and the table; returns the run folder.
+    """Every run of a configuration, then results.json, the report and the table; returns the run folder.
 
     Args:
-        preset: the configuration's name, for the folder and the title.
+        preset: the configuration's name, for the folder.
         name: of the script, for the run folder.
     """
     from rich.console import Console
+
+    from crdkit.engine import log_pictures
 
     with session(config, f"{name}-{preset}") as (folder, accelerator, provenance):
         pipeline = scenario.make_pipeline(config, accelerator, folder)
@@ -113,16 +121,18 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
             summary = summarize(rows)
             columns = scenario.columns(config, summary)
             page = scenario.page(
-                Outcome(pipeline, runs, summary, columns, teachers, extra, folder / "pictures")
+                Outcome(pipeline, runs, summary, columns, teachers, extra, folder / "pictures", rows)
             )
-            histories: dict[str, list[list[dict[str, Any]]]] = {}
-            for done in runs:
-                histories.setdefault(scenario.name(done), []).append(done.history)
-            baseline = "none" if "none" in config.method else None
-            page["title"] += f": {preset}"
-            write_report(folder, columns, baseline=baseline, histories=histories, **page)
+            page = replace(
+                page, title=f"{page.title}: {data_in_words(getattr(config, 'data', None), preset)}",
+                baseline="none" if "none" in config.method else None,
+                command=command_in_words(command_line()),
+            )  # fmt: skip
+            write_report(folder, page)
+            panels = [part.file for part in page.parts if isinstance(part, Predictions)]
+            log_pictures(accelerator, {Path(file).stem: folder / "pictures" / file for file in panels})
             shown = scenario.shown(columns)
-            Console().print(terminal_table(summary, shown, baseline=baseline, title=scenario.heading))
+            Console().print(terminal_table(summary, shown, baseline=page.baseline, title=scenario.heading))
             print(where(folder))
     return folder
 

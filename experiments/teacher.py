@@ -61,7 +61,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     from crdkit.engine import SupervisedTask, last_and_best, seeded, train
     from crdkit.evaluation import Evaluator
     from crdkit.experiments.command import session
-    from crdkit.experiments.report import write_results
+    from crdkit.experiments.reports.results import write_results
     from crdkit.models import save_weights
     from crdkit.transfer import dry_step, make_network
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import ImagesConfig, ImageSplits, Statistics
 from ..engine import Accelerator, Evaluate, StageRunner, digest, last_and_best
@@ -81,9 +81,9 @@ class ClassificationPipeline(Pipeline):
         """top1 of the last epoch, best_top1 of the best, and what the evaluator finds beside a teacher; its
         matrices are details."""
         found = self.evaluator(transferred.network, teacher=teacher)
-        scalars = {name: value for name, value in found.items() if not isinstance(value, Tensor)}
+        scalars = {name: value for name, value in found.items() if isinstance(value, float)}
         metrics = {**last_and_best(transferred.history, "top1"), **scalars}
-        details = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        details = {name: value for name, value in found.items() if not isinstance(value, float)}
         return RunResult(
             method, seed, metrics, transferred.history, transferred.network, details=details, **more
         )

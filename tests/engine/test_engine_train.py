@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import GeneralTracker
+from PIL import Image
 from safetensors.torch import load_file
 from tiny_training import CONFIG, SAMPLES, TinyData, TinyTask, evaluate, run, same
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ from crdkit.engine import (
     ResumeError,
     TaskError,
     TrainConfig,
+    log_pictures,
     train,
 )
 
@@ -122,7 +125,9 @@ def test_the_folder_of_a_finished_training(tmp_path: Path) -> None:
     assert all(torch.equal(saved[name], value) for name, value in result["weights"].items())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(2, 19, 2))
+    seconds = [row.pop("seconds") for row in rows if row["kind"] == "epoch"]
     assert [row for row in rows if row["kind"] == "epoch"] == [{"kind": "epoch", **row} for row in history]
+    assert seconds[0] > 0 and seconds == sorted(seconds)
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
@@ -352,6 +357,49 @@ def test_a_failing_tracker_is_a_warning(tmp_path: Path) -> None:
     assert len(tracker.seen) == 2 and "transfer/loss" in tracker.seen[0]
     assert len(result["history"]) == 3
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 12
+
+
+class Recorder:
+    """Takes what a tracker of that name would."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.calls = name, list[Any]()
+
+    def log(self, values: dict[str, Any], step: int | None = None) -> None:
+        self.calls.append((sorted(values), step))
+
+    def log_images(self, values: dict[str, Any], step: int | None = None, **options: Any) -> None:
+        self.calls.append(
+            ({name: np.asarray(image[0]).shape for name, image in values.items()}, step, options)
+        )
+
+    def log_artifact(self, path: str, artifact_path: str | None = None) -> None:
+        self.calls.append((Path(path).name, artifact_path))
+
+
+def test_trackers_get_pictures_in_their_own_way(tmp_path: Path) -> None:
+    path = tmp_path / "panel.png"
+    Image.new("RGB", (4, 3)).save(path)
+    accelerator = Accelerator(cpu=True)
+    tensorboard, wandb, mlflow, other = accelerator.trackers = [
+        Recorder(name) for name in ("tensorboard", "wandb", "mlflow", "dvclive")
+    ]
+    log_pictures(accelerator, {"predictions": path}, step=7)
+    accelerator.trackers = [tensorboard]
+    assert tensorboard.calls == [({"predictions": (3, 4, 3)}, 7, {"dataformats": "NHWC"})]
+    assert wandb.calls == [({"predictions": (3, 4, 3)}, None, {})]
+    assert mlflow.calls == [("panel.png", "pictures")] and other.calls == []
+    with pytest.warns(UserWarning, match="has no pictures: FileNotFound"):
+        log_pictures(accelerator, {"predictions": tmp_path / "absent.png"})
+
+
+def test_wandb_gets_no_step_as_every_stage_begins_at_its_first(tmp_path: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    wandb, other = accelerator.trackers = [Recorder("wandb"), Recorder("trackio")]
+    run(tmp_path, accelerator=accelerator, label="transfer")
+    assert {step for _, step in wandb.calls} == {None}
+    assert [step for _, step in other.calls] == sorted(step for _, step in other.calls)
+    assert all("transfer/step" in names for names, _ in wandb.calls)
 
 
 def test_trainings_leave_nothing_in_the_accelerator(tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def test_equal_logits_rank_by_number_in_top_1_and_top_5() -> None:
 def test_top_5_needs_five_classes() -> None:
     metrics = ClassificationSums(4)
     metrics.update(torch.eye(4), torch.arange(4))
-    assert set(metrics.compute()) == {"top1", "cross_entropy"} and metrics.compute()["top1"] == 1
+    assert set(metrics.compute()) == {"top1", "cross_entropy", "confusion"} and metrics.compute()["top1"] == 1
+    assert metrics.compute()["confusion"] == torch.eye(4).tolist()
 
 
 @pytest.mark.parametrize("shares", ["uneven", "one rank has none"])
@@ -136,7 +137,7 @@ def test_classify_reads_loaders_lists_and_data_sets_alike() -> None:
         for name in expected:
             torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
     alone = evaluate_classifier(lambda batch: Outputs(batch["student"], (), batch["student"]), Rows(), 7)
-    assert set(alone) == {"top1", "top5", "cross_entropy"} and alone["top1"] == expected["top1"]
+    assert set(alone) == {"top1", "top5", "cross_entropy", "confusion"} and alone["top1"] == expected["top1"]
 
 
 def test_classify_runs_modules_in_eval_without_a_trace() -> None:

@@ -130,7 +130,7 @@ def test_segment_reads_loaders_lists_and_data_sets_alike() -> None:
         lambda batch: Outputs(by_value(batch["depth"]), (), batch["depth"]), Scenes(), 5
     )
     assert whole == expected
-    assert set(expected) == {"pixel_accuracy", "mean_iou", "iou"} and len(expected["iou"]) == 5
+    assert set(expected) == {"pixel_accuracy", "mean_iou", "iou", "confusion"} and len(expected["iou"]) == 5
 
 
 def test_segment_resizes_coarse_logits_to_the_labels() -> None:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from crdkit.experiments import report_ensemble, scenario
+from crdkit.experiments import scenario
 from crdkit.experiments.command import parse, run_folder, write_config
-from crdkit.experiments.report import Page
-from crdkit.experiments.tables import Column
+from crdkit.experiments.reports import ensemble
+from crdkit.experiments.reports.judged import learning_curves
+from crdkit.experiments.reports.page import Page
+from crdkit.experiments.reports.tables import Column
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ class FakePipeline:
 def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]], config: Config) -> Path:
     def page(outcome: scenario.Outcome) -> Page:
         assert outcome.extra == len(results) and outcome.columns == columns
-        return {"title": "A run", "notes": "A note.", "curves": columns}
+        parts = learning_curves(outcome.runs, columns, outcome.pictures, scenario.method_of)
+        return Page("A run", columns, notes="A note.", parts=parts)
 
     columns = [Column("top1", "top-1")]
     how = scenario.Scenario(
@@ -188,10 +191,10 @@ def test_a_row_of_an_ensemble_has_the_errors_of_all_numbers() -> None:
         result("kd", 1, subset_seed=7, teachers=(3, 0)),
         result("kd", 1, subset_seed=8, teachers=(2,)),
     ]
-    alone, both, one = report_ensemble.rows(config, runs)
+    alone, both, one = ensemble.rows(config, runs)
     assert alone["metrics"]["error_1"] == alone["metrics"]["error_2"] == pytest.approx(0.4)
     assert both["subset_seed"] == 7 and {"error_1", "error_2", "best_error_2"} <= set(both["metrics"])
     assert one["subset_seed"] == 8 and "error_2" not in one["metrics"]
-    assert [report_ensemble.name_of(done) for done in runs[:3]] == ["none", "kd, 1 teacher", "kd, 2 teachers"]
-    titles = [column.title for column in report_ensemble.columns(config, {})]
+    assert [ensemble.name_of(done) for done in runs[:3]] == ["none", "kd, 1 teacher", "kd, 2 teachers"]
+    titles = [column.title for column in ensemble.columns(config, {})]
     assert titles == ["1 teacher", "2 teachers", "best 1 teacher", "best 2 teachers"]

@@ -78,7 +78,7 @@ def test_views_of_one_image_are_probed_tuned_and_drawn(tmp_path: Path) -> None:
     for picture in ("layers", "neighbors", "curves"):
         assert f"pictures/{picture}.png" in report
         assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
-    assert "The teacher (resnet8) sees l" in report and "1800 images without labels" in report
+    assert "The teacher (resnet8) sees L," in report and "1800 images without labels" in report
 
 
 @pytest.mark.parametrize(

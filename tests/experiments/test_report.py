@@ -14,11 +14,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from crdkit.experiments import pictures, provenance
-from crdkit.experiments.canvas import IGNORE_COLOR, colorize
-from crdkit.experiments.report import environment_line, write_report, write_results
-from crdkit.experiments.report_segmentation import COLUMNS
-from crdkit.experiments.tables import Column, Run, markdown_table, summarize, terminal_table
+from crdkit.experiments import provenance
+from crdkit.experiments.reports import pictures
+from crdkit.experiments.reports.canvas import IGNORE_COLOR, colorize
+from crdkit.experiments.reports.page import Page, Picture, Table
+from crdkit.experiments.reports.report import write_report
+from crdkit.experiments.reports.results import write_results
+from crdkit.experiments.reports.segmentation import COLUMNS
+from crdkit.experiments.reports.tables import Column, Run, markdown_table, summarize, terminal_table
+from crdkit.experiments.reports.words import environment_line
 
 ROOT = Path(provenance.ROOT)
 ENVIRONMENT = {
@@ -149,37 +153,38 @@ def panel_row(methods: tuple[str, ...]) -> pictures.PanelRow:
     label = torch.arange(12).reshape(3, 4)
     label[0, 0] = 255
     return pictures.PanelRow(
-        rgb=torch.rand(3, 3, 4), depth=torch.rand(1, 3, 4), label=label,
+        inputs={"rgb": np.zeros((3, 4, 3), np.uint8), "thermal": np.zeros((6, 8, 3), np.uint8)}, label=label,
         predictions={method: torch.randint(13, (3, 4)) for method in methods},
     )  # fmt: skip
 
 
 def test_report_shows_table_pictures_configuration_and_environment(tmp_path: Path) -> None:
     runs = [run(f"method-{i}", seed, 0.5 + 0.1 * i) for i in range(3) for seed in range(2)]
-    history = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "pixel_accuracy": 0.4}]
     config = {"transfer": {"temperature": 0.1}}
     write_results(tmp_path, task="t", preset="p", runs=runs, environment=ENVIRONMENT, config=config)
-    report = write_report(
-        tmp_path,
-        COLUMNS,
-        title="RGB to depth",
-        baseline="method-0",
-        histories={"method-0": [history, history], "method-1": []},
-        curves=[Column("loss", "loss", scale=1.0), Column("pixel_accuracy", "accuracy")],
-        panel=[panel_row(("method-0", "method-1"))] * 2,
-        class_names=[f"class {i}" for i in range(13)],
-        notes="A note.",
+    names = [f"class {i}" for i in range(13)]
+    rows = [panel_row(("method-0", "method-1"))] * 2
+    pictures.segmentation_panel(tmp_path / "pictures" / "panel.png", rows, class_names=names)
+    parts = [
+        Picture("Predictions", "panel.png"),
+        Table("Cost", ["network", "ms"], [["a", 1.25], ["b", None]]),
+    ]
+    page = Page(
+        "RGB to depth", COLUMNS, baseline="method-0", notes="A note.", parts=parts, command="crdkit x"
     )
-    text = report.read_text()
+    assert write_report(tmp_path, page) == tmp_path / "report.html"
+    text = (tmp_path / "report.md").read_text()
     for part in (
         "# RGB to depth\n",
         "A note.",
         "| method-2 | **70.0 ± 0.0 (+20.0)** | 2 |",
         "temperature: 0.1",
+        "| network | ms |\n|---|---:|\n| a | 1.2 |\n| b | – |\n",
+        "```sh\ncrdkit x\n```",
     ):
         assert part in text
     assert environment_line(ENVIRONMENT) in text
-    for name in ("methods", "predictions", "curves"):
+    for name in ("methods", "panel"):
         assert f"(pictures/{name}.png)" in text
         assert (tmp_path / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from torch import nn
 
-from crdkit.experiments.report import write_report, write_results
-from crdkit.experiments.report_alignment import alignment_section, with_critic
+from crdkit.experiments.reports.alignment import alignment_parts, with_critic
+from crdkit.experiments.reports.page import Curves, Page, Text
+from crdkit.experiments.reports.report import write_report
+from crdkit.experiments.reports.results import write_results
+from crdkit.experiments.reports.tables import Column
 from crdkit.experiments.scenario import Outcome
-from crdkit.experiments.tables import Column
 from crdkit.transfer import RunResult
 
 FIGURES = {
@@ -37,15 +39,20 @@ def test_a_table_before_and_after_and_a_chart(tmp_path: Path) -> None:
     critic = {"crd/true_score": 0.8, "crd/noise_score": 0.1, "crd/critic_accuracy": 0.9}
     runs = [done("none", s, 0) for s in (0, 1)] + [done("crd", s, 0.2 * (1 + s), **critic) for s in (0, 1)]
     runs += [done("kd", s, 0.05) for s in (0, 1)]
-    section = alignment_section(outcome(tmp_path, *runs))
-    ((heading, text),) = section.items()
+    parts = alignment_parts(outcome(tmp_path, *runs))
+    table, curves = parts
+    assert isinstance(table, Text) and isinstance(curves, Curves)
+    text = table.markdown
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert list(rows) == ["method", "---", "before", "crd", "kd"]
     assert "| 10.0 ± 0.0 |" in rows["before"] and "| **40.0 ± 14.1** |" in rows["crd"]
     assert "90.0 ± 0.0" in rows["crd"] and "–" in rows["kd"] and "12.3" in rows["kd"]
     assert "50 pairs" in text and "2 and 20 %" in text
     picture = tmp_path / "pictures" / "alignment.png"
-    assert "(pictures/alignment.png)" in text and picture.read_bytes().startswith(b"\x89PNG")
+    (chart,) = curves.charts  # of the three metrics the one that was measured
+    assert (chart.title, [line.name for line in chart.lines]) == ("R@1", ["crd", "kd"])
+    assert [round(value, 9) for value in chart.lines[0].mean] == [10.0, 40.0]
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
     rows_of = [{"method": run.method, "seed": run.seed, "metrics": run.metrics} for run in runs]
     environment: dict[str, Any] = {
@@ -54,13 +61,14 @@ def test_a_table_before_and_after_and_a_chart(tmp_path: Path) -> None:
         "hardware": {"cpu": "one", "cores": 2, "gpus": []},
     }  # fmt: skip
     write_results(tmp_path, task="t", preset="p", runs=rows_of, environment=environment)  # type: ignore[arg-type]
-    report = write_report(tmp_path, [Column("accuracy", "accuracy")], title="A title", sections=section)
-    written = report.read_text()
-    assert written.index("## Results") < written.index(f"## {heading}\n\n| method") < written.index("## Env")
+    write_report(tmp_path, Page("A title", [Column("accuracy", "accuracy")], parts=parts))
+    written = (tmp_path / "report.md").read_text()
+    table_at, picture_at = written.index(f"## {table.heading}\n\n| method"), written.index("alignment.png)")
+    assert written.index("## Results") < table_at < picture_at < written.index("## Env")
 
 
 def test_runs_without_the_figures_have_no_section(tmp_path: Path) -> None:
-    assert alignment_section(outcome(tmp_path, done("none", 0, 0))) == {}
+    assert alignment_parts(outcome(tmp_path, done("none", 0, 0))) == []
     assert not (tmp_path / "pictures").exists()
 
 

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .report import Page
-from .scenario import Outcome, Scenario
+from ..scenario import Outcome, Scenario
+from .classification import class_numbers
+from .judged import confusion, learning_curves, made_teachers
+from .page import Chart, Curves, Line, Page, Part, Picture
+from .plot import line_of
 from .tables import Column, Run, Summary
+from .words import listed
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -132,27 +136,48 @@ def pool_table(pool: Mapping[str, Any]) -> Any:
 
 
 def page(outcome: Outcome) -> Page:
-    """Error against the number of teachers, diversity of the pool, learning curves."""
-    from .charts import error_curves
+    """Error against the number of teachers, diversity of the pool, learning curves, confusion, costs."""
     from .pictures import matrix_picture
 
-    config, pool = outcome.pipeline.config, outcome.teachers
-    error_curves(
-        outcome.pictures / "errors.png", outcome.summary, config.teachers, ensembles=pool["ensembles"]
-    )
+    config, pool, pictures = outcome.pipeline.config, outcome.teachers, outcome.pictures
+    most = max(config.teachers)
     matrix_picture(
-        outcome.pictures / "diversity.png",
+        pictures / "diversity.png",
         {"disagreement": pool["disagreement"], "KL(row ‖ column)": pool["divergence"]},
     )
-    return {
-        "title": f"Ensembles into {config.student}",
-        "notes": pool_figures(pool),
-        "curves": [Column("top1", "top-1")],
-        "drawn": {
-            "Error against the number of teachers": "errors.png",
-            "How the members differ": "diversity.png",
-        },
-    }
+    images = outcome.pipeline.images
+    parts = [_errors(outcome), *learning_curves(outcome.runs, [Column("top1", "top-1")], pictures, name_of)]
+    parts += confusion(outcome.runs, images.test.class_names or class_numbers(images), name_of)
+    parts += [Picture("How the members differ", "diversity.png"), _cost(outcome)]
+    return Page(
+        f"{len(pool['members'])} {listed(config.teacher.architecture)} into {config.student}",
+        outcome.columns, parts=parts, notes=pool_figures(pool), headline=f"error_{most}",
+        headline_title=f"error, percent, with {teachers_in_words(most)}",
+    )  # fmt: skip
+
+
+def _errors(outcome: Outcome) -> Part:
+    """Error against the number of teachers, beside that of the ensembles themselves."""
+    from .charts import error_curves
+
+    numbers, ensembles = outcome.pipeline.config.teachers, outcome.teachers["ensembles"]
+    error_curves(outcome.pictures / "errors.png", outcome.summary, numbers, ensembles=ensembles)
+    lines = [
+        line_of(method, [(n, metrics[f"error_{n}"]) for n in numbers if f"error_{n}" in metrics], 100)
+        for method, metrics in outcome.summary.items()
+    ]
+    together = {int(n): 100 * statistics.fmean(values) for n, values in ensembles.items()}
+    lines.append(Line("the teachers together", list(together), list(together.values()), dashed=True))
+    return Curves(
+        "Error against the number of teachers", [Chart("error, percent", lines, "teachers")], "errors.png"
+    )
+
+
+def _cost(outcome: Outcome) -> Part:
+    from .cost import cost_table
+
+    first = {"rgb": outcome.pipeline.images.test[0]["rgb"][None]}
+    return cost_table(outcome.pictures.parent, outcome.runs, first["rgb"], made_teachers(outcome, first))
 
 
 def teachers_in_words(number: int) -> str:

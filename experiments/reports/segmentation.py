@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .report import Page, listed
-from .report_alignment import COLUMNS as ALIGNMENT
-from .report_alignment import alignment_section
-from .scenario import Outcome, Scenario
+from ..scenario import Outcome, Scenario, method_of
+from .alignment import COLUMNS as ALIGNMENT
+from .alignment import alignment_parts
+from .judged import class_table, confusion, learning_curves, made_teachers
+from .page import Page, Part, Text
 from .tables import Column, Summary
+from .words import from_to, listed, modality_in_words
 
 if TYPE_CHECKING:
     from crdkit.crossmodal import SegmentationConfig, SegmentationPipeline
     from crdkit.engine import Accelerator
     from crdkit.transfer import RunResult
-
-    from .pictures import PanelRow
 
 COLUMNS = (
     Column("pixel_accuracy", "pixel accuracy"),
@@ -53,17 +53,20 @@ def columns(config: SegmentationConfig, summary: Summary) -> list[Column]:
 
 
 def page(outcome: Outcome) -> Page:
-    """Predictions of the first seed side by side, if the samples are RGB and depth, and learning curves."""
+    """Predictions of the first seed side by side, curves, classes, alignment, costs."""
     config, samples = outcome.pipeline.config, outcome.pipeline.samples
-    sees = listed(config.teacher.modality)
-    return {
-        "title": f"{sees} to {config.student_modality}",
-        "notes": f"The teacher sees {sees} and {_teachers_in_words(outcome.teachers)}",
-        "sections": _pairs_section(outcome) | alignment_section(outcome),
-        "curves": COLUMNS[:2] if samples.is_labeled else (),
-        "panel": _panel(outcome),
-        "class_names": samples.class_names,
-    }
+    sees = listed(map(modality_in_words, config.teacher.modality))
+    parts: list[Part] = [*_predictions(outcome)]
+    if samples.is_labeled:
+        parts += learning_curves(outcome.runs, COLUMNS[:2], outcome.pictures, method_of)
+        parts += class_table(outcome.rows, samples.class_names, "iou", "IoU of each class")
+        parts += confusion(outcome.runs, samples.class_names, method_of)
+    parts += alignment_parts(outcome)
+    parts += [_pairs(outcome), _cost(outcome)]
+    return Page(
+        from_to(config.teacher.modality, config.student_modality), outcome.columns, parts=parts,
+        notes=f"The teacher sees {sees} and {_teachers_in_words(outcome.teachers)}", headline="mean_iou",
+    )  # fmt: skip
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
@@ -86,7 +89,7 @@ def _teachers_in_words(teachers: Sequence[Mapping[str, float]]) -> str:
     return f"reaches {'; '.join(map(_figures, teachers))} on the test split."
 
 
-def _pairs_section(outcome: Outcome) -> dict[str, str]:
+def _pairs(outcome: Outcome) -> Part:
     """The first pairs, the student's modality over the teacher's: they must lie on each other."""
     from crdkit.data import read_rows
 
@@ -96,34 +99,55 @@ def _pairs_section(outcome: Outcome) -> dict[str, str]:
     batch = read_rows(pairs, range(min(ROWS, len(pairs))))
     seen = config.teacher.modality[0], config.student_modality
     overlay_picture(outcome.pictures / "pairs.png", {name: batch[name] for name in dict.fromkeys(seen)})
-    return {"Pairs": f"![{seen[0]}, {seen[1]}, and both](pictures/pairs.png)"}
+    return Text("Pairs", f"![{seen[0]}, {seen[1]}, and both](pictures/pairs.png)")
 
 
-def _panel(outcome: Outcome) -> list[PanelRow]:
+def _predictions(outcome: Outcome) -> list[Part]:
+    """Test samples as teacher and student see them, the truth, and what the first seed's students say."""
     import torch
 
     from crdkit.data import read_rows
 
-    from .pictures import PanelRow
+    from .predictions import draw_predictions
 
     config, test = outcome.pipeline.config, outcome.pipeline.samples.test
-    labeled = outcome.pipeline.samples.is_labeled
-    if not labeled or set(config.teacher.modality) != {"rgb"} or config.student_modality != "depth":
+    if not outcome.pipeline.samples.is_labeled:
         return []
-    batch = read_rows(test, [round(i * (len(test) - 1) / (ROWS - 1)) for i in range(ROWS)])
-    depth = batch["depth"].to(outcome.pipeline.accelerator.device)
+    count = min(ROWS, len(test))
+    rows = [round(i * (len(test) - 1) / max(count - 1, 1)) for i in range(count)]
+    modalities = dict.fromkeys((*config.teacher.modality, config.student_modality))
+    batch = read_rows(test, rows)
     predictions = {}
-    with torch.no_grad():
-        for done in outcome.runs:
-            if done.seed == config.seed[0]:
-                predictions[done.method] = done.network.eval()(depth).logits.argmax(1).cpu()
+    for done in outcome.runs:
+        if done.seed == config.seed[0]:
+            seen = batch[config.student_modality].to(outcome.pipeline.accelerator.device)
+            with torch.no_grad():
+                logits = done.network.eval()(seen).logits
+            if logits.shape[2:] != batch["label"].shape[1:]:
+                size = batch["label"].shape[1:]
+                logits = torch.nn.functional.interpolate(logits.float(), size, mode="bilinear")
+            predictions[done.method] = logits.argmax(1).cpu()
     return [
-        PanelRow(
-            batch["rgb"][i], batch["depth"][i], batch["label"][i],
-            {method: maps[i] for method, maps in predictions.items()},
+        draw_predictions(
+            outcome.pictures, {name: batch[name] for name in modalities}, batch["label"], predictions,
+            outcome.pipeline.samples.class_names,
         )
-        for i in range(ROWS)
     ]  # fmt: skip
+
+
+def _cost(outcome: Outcome) -> Part:
+    from crdkit.data import read_rows
+
+    from .cost import cost_table
+
+    pipeline = outcome.pipeline
+    first = read_rows(pipeline.pairs, [0])
+    return cost_table(
+        outcome.pictures.parent,
+        outcome.runs,
+        first[pipeline.config.student_modality],
+        made_teachers(outcome, first),
+    )
 
 
 SCENARIO = Scenario("crossmodal", make_pipeline, in_words, columns, page)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .page import Page, Part, Scatter
 from .tables import Column, Run, summarize, terminal_table
 
 if TYPE_CHECKING:
@@ -44,10 +46,12 @@ def report(config: Any, judged: Sequence[Judged], class_names: Sequence[str]) ->
     """config.yaml, results.json, report.md with its pictures, and the table on the terminal."""
     from rich.console import Console
 
-    from .command import write_config
-    from .pictures import embedding_picture
-    from .provenance import environment
-    from .report import write_report, write_results
+    from ..command import write_config
+    from ..invocation import command_line
+    from ..provenance import environment
+    from .report import write_report
+    from .results import write_results
+    from .words import command_in_words, data_in_words
 
     runs = [one.as_run() for one in judged]
     columns = (Column("top1", "linear probe"), Column("knn", f"{config.neighbors}-NN"))
@@ -58,16 +62,34 @@ def report(config: Any, judged: Sequence[Judged], class_names: Sequence[str]) ->
         folder, task="probe", preset=preset, runs=runs, environment=environment(), config=asdict(named)
     )
     write_config(config, folder)
-    drawn = {}
+    parts = [*_embeddings(judged, class_names, folder / "pictures")]
+    page = Page(
+        f"Frozen features on {data_in_words(data, preset)}", columns, notes=method(config, judged),
+        parts=parts, command=command_in_words(command_line()),
+    )  # fmt: skip
+    path = write_report(folder, page)
+    Console().print(terminal_table(summarize(runs), columns))
+    print(f"report: {path}")
+
+
+def _embeddings(judged: Sequence[Judged], class_names: Sequence[str], pictures: Path) -> Iterator[Part]:
+    """t-SNE of each of the weights, if it was asked for."""
+    from .pictures import embedding_picture
+
+    points, files = {}, {}
     for one in judged:
         if one.points is not None:
-            name = "tsne-" + re.sub(r"[^\w.-]+", "-", f"{one.row.name}-{one.row.number}") + ".png"
-            embedding_picture(folder / "pictures" / name, *one.points, class_names=class_names or None)
-            drawn[f"t-SNE of {one.row.name}, {one.row.number}"] = name
-    title = f"Frozen features on {preset}"
-    write_report(folder, columns, title=title, notes=method(config, judged), drawn=drawn)
-    Console().print(terminal_table(summarize(runs), columns))
-    print(f"report: {folder / 'report.md'}")
+            name = one.row.name if not one.row.number else f"{one.row.name}, {one.row.number}"
+            files[name] = "tsne-" + re.sub(r"[^\w.-]+", "-", f"{one.row.name}-{one.row.number}") + ".png"
+            embedding_picture(pictures / files[name], *one.points, class_names=class_names or None)
+            rows = zip(one.points.vectors.tolist(), one.points.label.tolist(), strict=True)
+            points[name] = [(round(x, 3), round(y, 3), int(c)) for (x, y), c in rows]
+    if points:
+        names = list(class_names) or [
+            str(c) for c in range(1 + max(c for r in points.values() for *_, c in r))
+        ]
+        note = "t-SNE of the test images' features, colored by class; distances between groups say little."
+        yield Scatter("Features of the test images", names, points, files, note)
 
 
 def method(config: Any, judged: Sequence[Judged]) -> str:

@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .page import Curves, Part, Text
+from .plot import charted
 from .tables import Column, Run, Summary, markdown_table, summarize
 
 if TYPE_CHECKING:
+    from ..scenario import Outcome
     from .charts import History
-    from .scenario import Outcome
 
 CRITIC = (
     Column("true_score", "score of true pairs", scale=1, digits=2),
@@ -32,9 +34,9 @@ CURVES = (COLUMNS[0], COLUMNS[4], COLUMNS[6])
 FIRST = "before"
 
 
-def alignment_section(outcome: Outcome) -> dict[str, str]:
-    """A table of the alignment before and after, and its curves over the epochs as `alignment.png`: heading
-    → Markdown; empty if no run has the figures."""
+def alignment_parts(outcome: Outcome) -> list[Part]:
+    """A table of the alignment before and after, and its curves over the epochs as `alignment.png`; nothing
+    if no run has the figures."""
     from .charts import learning_curves
 
     histories: dict[str, list[History]] = {}
@@ -42,21 +44,23 @@ def alignment_section(outcome: Outcome) -> dict[str, str]:
         if is_aligned(done.metrics):
             histories.setdefault(done.method, []).append(done.details.get("alignment", []))
     if not histories:
-        return {}
+        return []
     summary = alignment_summary(
         {"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in outcome.runs
     )
     learning_curves(outcome.pictures / "alignment.png", histories, CURVES)
     pairs = round(summary[FIRST]["alignment/pairs"]["mean"])
-    chance = " and ".join(f"{100 * min(1, k / pairs):.2g}" for k in (1, 10))
+    chance = " and ".join(f"{100 * min(1, k / pairs):.3g}" for k in (1, 10))
     text = (
         f"`{FIRST}` is the student before its transfer, the rows below after it: {pairs} pairs that no "
         "training saw, no label. R@k: the student's vector, mapped linearly to the teacher's space, has "
         f"its own pair among the nearest 1 or 10 (by chance {chance} %); back: the teacher's vector finds "
         "the student's."
     )
-    picture = "![Alignment over the epochs](pictures/alignment.png)"
-    return {"Alignment with the teacher": f"{markdown_table(summary, COLUMNS)}\n{text}\n\n{picture}"}
+    return [
+        Text("Alignment with the teacher", f"{markdown_table(summary, COLUMNS)}\n{text}"),
+        Curves("Alignment over the epochs", charted(histories, CURVES), "alignment.png"),
+    ]
 
 
 def is_aligned(metrics: Mapping[str, Any]) -> bool:

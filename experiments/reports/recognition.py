@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .report import Page, listed
-from .report_alignment import alignment_section
-from .scenario import Outcome, Scenario
+from ..scenario import Outcome, Scenario, method_of
+from .alignment import alignment_parts
+from .judged import embeddings, learning_curves, made_teachers
+from .page import Chart, Curves, Page, Part, Picture
+from .plot import line_of
 from .tables import Column, Summary
+from .words import from_to, listed, modality_in_words
 
 if TYPE_CHECKING:
     from crdkit.crossmodal import RecognitionConfig, RecognitionPipeline
@@ -52,29 +56,51 @@ def columns(config: RecognitionConfig | None, summary: Summary) -> list[Column]:
 
 
 def page(outcome: Outcome) -> Page:
-    """Accuracy by layer, retrieved neighbors, learning curves of the fine-tuning."""
+    """Accuracy by layer, curves of the fine-tuning, neighbors, embeddings, alignment, costs."""
     from .charts import layer_curves
 
-    pipeline, config = outcome.pipeline, outcome.pipeline.config
-    layer_curves(outcome.pictures / "layers.png", outcome.summary, layers_in(outcome.summary))
+    pipeline, config, pictures = outcome.pipeline, outcome.pipeline.config, outcome.pictures
+    layers = layers_in(outcome.summary)
+    layer_curves(pictures / "layers.png", outcome.summary, layers)
     _draw_neighbors(outcome)
     found = [f"{100 * teacher['top1']:.1f}" for teacher in outcome.teachers]
     accuracy = f", top-1 {' and '.join(found)}" if found else ""
-    sees = listed(config.teacher.modality)
-    return {
-        "title": f"{sees} to {config.student_modality}",
-        "notes": (
+    sees = listed(map(modality_in_words, config.teacher.modality))
+    first = config.seed[0]
+    vectors = {
+        done.method: pipeline.embeddings[done.method, first] for done in outcome.runs if done.seed == first
+    }
+    parts: list[Part] = [_by_layer(outcome.summary, layers)]
+    parts += learning_curves(outcome.runs, [Column("top1", "fine-tuning, top-1")], pictures, method_of)
+    parts += embeddings(vectors, pipeline.images.test.class_names, pictures)
+    parts.append(Picture("Nearest test images of the embedding: query, then its neighbors", "neighbors.png"))
+    parts += [*alignment_parts(outcome), _cost(outcome)]
+    return Page(
+        from_to(config.teacher.modality, config.student_modality), outcome.columns, parts=parts,
+        notes=(
             f"The teacher ({listed(config.teacher.architecture)}) sees {sees}{accuracy}; "
-            f"the student ({config.student}) sees {config.student_modality}. "
+            f"the student ({config.student}) sees {modality_in_words(config.student_modality)}. "
             f"{len(pipeline.data.dataset)} images without labels."
         ),
-        "sections": alignment_section(outcome),
-        "curves": [Column("top1", "fine-tuning, top-1")],
-        "drawn": {
-            "Linear probes by layer": "layers.png",
-            "Nearest test images of the embedding: query, then its neighbors": "neighbors.png",
-        },
-    }
+        headline="finetune_top1",
+    )  # fmt: skip
+
+
+def _by_layer(summary: Summary, layers: Sequence[Column]) -> Part:
+    lines = []
+    for method, metrics in summary.items():
+        found = [(n, metrics[one.metric]) for n, one in enumerate(layers, start=1) if one.metric in metrics]
+        lines.append(line_of(method, found, 100))
+    return Curves("Linear probes by layer", [Chart("linear probe, percent", lines, "layer")], "layers.png")
+
+
+def _cost(outcome: Outcome) -> Part:
+    from .cost import cost_table
+
+    pipeline = outcome.pipeline
+    first = {name: value[None] for name, value in pipeline.test[0].items() if name != "label"}
+    seen = first[pipeline.config.student_modality]
+    return cost_table(outcome.pictures.parent, outcome.runs, seen, made_teachers(outcome, first))
 
 
 def _draw_neighbors(outcome: Outcome) -> None:

@@ -134,6 +134,11 @@ def present(summary: Summary, columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if any(column.metric in metrics for metrics in summary.values())]
 
 
+def means_of(summary: Summary, column: Column) -> dict[str, float]:
+    """The mean of each method that has the metric."""
+    return {m: metrics[column.metric]["mean"] for m, metrics in summary.items() if column.metric in metrics}
+
+
 def _cells(
     summary: Summary, columns: Sequence[Column], baseline: str | None, *, bold: str
 ) -> Iterator[tuple[str, list[str]]]:
@@ -145,11 +150,7 @@ def _cells(
 
 
 def _best(summary: Summary, column: Column) -> str | None:
-    means = {
-        method: metrics[column.metric]["mean"]
-        for method, metrics in summary.items()
-        if column.metric in metrics
-    }
+    means = means_of(summary, column)
     return (min if column.lower else max)(means, key=means.__getitem__) if len(means) > 1 else None
 
 

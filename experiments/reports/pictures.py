@@ -2,24 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import IGNORE
+from ...data import IGNORE
 from .canvas import IGNORE_COLOR, bare, colorize, named_colors, new_figure, palette, save
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .modalities import pictured
 
 
 class PanelRow(NamedTuple):
     """A sample of a segmentation picture; arrays or CPU tensors."""
 
-    rgb: Any
-    """(3, H, W), values in [0, 1]."""
-    depth: Any
-    """(1, H, W), meters, 0 = no reading (shown gray)."""
+    inputs: Mapping[str, Any]
+    """Modality → (h, w, 3) uint8, of any size; the same modalities in every row."""
     label: Any
     """(H, W) classes, 255 = ignore (shown gray)."""
     predictions: Mapping[str, Any]
@@ -29,9 +25,9 @@ class PanelRow(NamedTuple):
 def segmentation_panel(
     path: Path | str, rows: Sequence[PanelRow], *, class_names: Sequence[str] | None = None
 ) -> Path:
-    """Draw a row per sample: RGB, depth, truth, and the prediction of each method under its name.
+    """Draw a row per sample: its modalities, truth, and the prediction of each method under its name.
 
-    All depths share one color scale. ``class_names`` adds a legend of the classes that occur.
+    ``class_names`` adds a legend of the classes that occur.
     """
     if not rows:
         raise ValueError("a segmentation panel needs at least one row")
@@ -40,34 +36,38 @@ def segmentation_panel(
         if list(row.predictions) != methods:
             raise ValueError(f"row {number} has predictions of {list(row.predictions)}, row 0 of {methods}")
 
-    titles = ["RGB", "depth", "truth", *methods]
+    titles = [*rows[0].inputs, "truth", *methods]
     height, width = np.asarray(rows[0].label).shape
     figure = new_figure(1.7 * len(titles), 1.7 * len(rows) * height / width + 0.6)
     grid = figure.subplots(len(rows), len(titles), squeeze=False)
-    depths = [np.asarray(row.depth).squeeze(0) for row in rows]
-    farthest = max(float(depth.max()) for depth in depths) or 1.0
-    for axes, row, depth in zip(grid, rows, depths, strict=True):
-        axes[0].imshow(np.asarray(row.rgb).transpose(1, 2, 0).clip(0, 1))
-        axes[1].imshow(np.ma.masked_equal(depth, 0), cmap="viridis_r", vmin=0, vmax=farthest)
-        axes[1].set_facecolor([channel / 255 for channel in IGNORE_COLOR])
-        for axis, classes in zip(axes[2:], [row.label, *row.predictions.values()], strict=True):
+    for axes, row in zip(grid, rows, strict=True):
+        for axis, image in zip(axes, row.inputs.values(), strict=False):
+            axis.imshow(image, extent=(0, width, height, 0))
+        for axis, classes in zip(
+            axes[len(row.inputs) :], [row.label, *row.predictions.values()], strict=True
+        ):
             axis.imshow(colorize(classes), interpolation="nearest")
     for axis, title in zip(grid[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     bare(*grid.flat)
     if class_names is not None:
-        _class_legend(figure, rows, class_names)
+        named_colors(figure, present_classes(rows), class_names, columns=8)
     return save(figure, path)
+
+
+def present_classes(rows: Sequence[PanelRow]) -> list[int]:
+    """The classes that occur in some rows, true or predicted."""
+    maps = [classes for row in rows for classes in (row.label, *row.predictions.values())]
+    return sorted({int(c) for classes in maps for c in np.unique(np.asarray(classes))} - {IGNORE})
 
 
 def overlay_picture(path: Path | str, modalities: Mapping[str, Any]) -> Path:
     """Draw a row per sample: each modality, and the last over the first, whatever their sizes.
 
     Args:
-        modalities: two names to (B, C, H, W), RGB in [0, 1]; of others the 2nd to the 98th percentile are
-            shown, one channel in false colors. NaN, and 0 of `depth`, are gray.
+        modalities: two names to (B, C, H, W), shown as by `pictured`.
     """
-    pictures = {name: [_shown(name, sample) for sample in batch] for name, batch in modalities.items()}
+    pictures = {name: pictured(name, batch).images for name, batch in modalities.items()}
     count = min(map(len, pictures.values()))
     figure = new_figure(1.9 * (len(pictures) + 1), 1.5 * count + 0.4)
     grid = figure.subplots(count, len(pictures) + 1, squeeze=False)
@@ -83,25 +83,6 @@ def overlay_picture(path: Path | str, modalities: Mapping[str, Any]) -> Path:
         axis.set_title(title, fontsize=9)
     bare(*grid.flat)
     return save(figure, path)
-
-
-def _shown(name: str, sample: Any) -> Any:
-    """A modality (C, H, W) as an image (H, W, 3) in [0, 1]."""
-    from matplotlib import colormaps
-
-    planes = np.asarray(sample, np.float64)
-    if name == "rgb":
-        return planes.transpose(1, 2, 0).clip(0, 1)
-    known = np.isfinite(planes) & (planes > 0 if name == "depth" else True)
-    low, high = np.percentile(planes[known], (2, 98)) if known.any() else (0.0, 1.0)
-    scaled = ((np.where(known, planes, low) - low) / (high - low or 1.0)).clip(0, 1)
-    if len(planes) == 1:
-        image = colormaps["viridis"](scaled[0])[..., :3]
-    else:  # the first three channels as red, green, blue
-        image = np.zeros((*planes.shape[1:], 3))
-        image[..., : min(3, len(planes))] = scaled[:3].transpose(1, 2, 0)
-    image[~known.all(0)] = np.array(IGNORE_COLOR) / 255
-    return image
 
 
 def retrieval_picture(
@@ -178,9 +159,3 @@ def embedding_picture(
     if class_names is not None and len(present) <= 40:
         named_colors(figure, present, class_names, columns=4)
     return save(figure, path)
-
-
-def _class_legend(figure: "Figure", rows: Sequence[PanelRow], class_names: Sequence[str]) -> None:
-    maps = [classes for row in rows for classes in (row.label, *row.predictions.values())]
-    present = sorted({int(c) for classes in maps for c in np.unique(np.asarray(classes))} - {IGNORE})
-    named_colors(figure, present, class_names, columns=8)

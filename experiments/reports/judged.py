@@ -1,0 +1,131 @@
+"""Parts that several tasks' reports have: learning curves, confusion, classes, embeddings, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .page import Confusion, Curves, Part, Scatter, Table
+from .plot import charted
+from .tables import Column, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crdkit.evaluation import Features
+    from crdkit.transfer import RunResult
+
+    from ..scenario import Outcome
+
+SHOWN = 600
+"""Points of a picture of an embedding: what a minute of t-SNE draws of a dozen methods."""
+CLASSES = 200
+"""A confusion of more classes is not kept."""
+
+
+def learning_curves(
+    runs: Sequence[RunResult], columns: Sequence[Column], pictures: Path, name: Callable[[RunResult], str]
+) -> list[Part]:
+    """Metrics over the epochs, if any training has them."""
+    from .charts import learning_curves as draw
+
+    histories: dict[str, list[list[dict[str, Any]]]] = {}
+    for done in runs:
+        histories.setdefault(name(done), []).append(done.history)
+    charts = charted(histories, columns)
+    if not charts:
+        return []
+    draw(pictures / "curves.png", histories, columns)
+    several = any(len(seeds) > 1 for seeds in histories.values())
+    note = (
+        "A line is the mean of the seeds, the band reaches from the smallest to the largest."
+        if several
+        else ""
+    )
+    return [Curves("Learning curves", charts, "curves.png", note)]
+
+
+def class_table(runs: Sequence[Run], classes: Sequence[str], metric: str, heading: str) -> list[Part]:
+    """A figure of each class, percent, the mean over seeds: a row a class, a column a method."""
+    found: dict[str, list[Sequence[float | None]]] = {}
+    for run in runs:
+        if metric in run["metrics"]:
+            found.setdefault(run["method"], []).append(run["metrics"][metric])
+    if not found:
+        return []
+    rows: list[list[Any]] = []
+    for number, name in enumerate(classes):
+        cells: list[Any] = [name]
+        for seeds in found.values():
+            values = [one[number] for one in seeds]
+            known = [value for value in values if value is not None and value == value]
+            cells.append(100 * sum(known) / len(known) if known else None)
+        if any(cell is not None for cell in cells[1:]):
+            rows.append(cells)
+    note = (
+        "Percent, the mean over seeds; – is a class that occurs neither in the labels nor in the predictions."
+    )
+    return [Table(heading, ["class", *found], rows, note=note, shaded=True)]
+
+
+def confusion(
+    runs: Sequence[RunResult], classes: Sequence[str], name: Callable[[RunResult], str]
+) -> list[Part]:
+    """The confusion of the first seed's students, of all classes that occur."""
+    counts: dict[str, Any] = {}
+    for done in runs:
+        if "confusion" in done.details and done.seed == runs[0].seed and len(classes) <= CLASSES:
+            counts.setdefault(name(done), done.details["confusion"])
+    if not counts:
+        return []
+    occur = [
+        n for n in range(len(classes))
+        if any(sum(rows[n]) or any(row[n] for row in rows) for rows in counts.values())
+    ]  # fmt: skip
+    kept = {method: [[rows[i][j] for j in occur] for i in occur] for method, rows in counts.items()}
+    return [Confusion("Confusion", [classes[n] for n in occur], kept)]
+
+
+def embeddings(
+    features: Mapping[str, Features], classes: Sequence[str], pictures: Path, *, limit: int = SHOWN
+) -> list[Part]:
+    """t-SNE of the test embeddings of each method, as `tsne-METHOD.png` too; none of fewer than 4 samples."""
+    from crdkit.evaluation import tsne
+
+    from .pictures import embedding_picture
+
+    points, files = {}, {}
+    for method, vectors in features.items():
+        if len(vectors.label) < 4:
+            continue
+        place, label = tsne(vectors, limit=limit)
+        files[method] = f"tsne-{method}.png"
+        embedding_picture(pictures / files[method], place, label, class_names=classes or None)
+        rows = zip(place.tolist(), label.tolist(), strict=True)
+        points[method] = [(round(x, 3), round(y, 3), int(c)) for (x, y), c in rows]
+    if not points:
+        return []
+    count = len(next(iter(points.values())))
+    names = list(classes) or [str(c) for c in range(1 + max(c for rows in points.values() for *_, c in rows))]
+    note = (
+        f"t-SNE of {count} test samples, first seed, colored by class; distances between groups say little."
+    )
+    return [Scatter("Embedding of the test samples", names, points, files, note)]
+
+
+def numbered(points: Mapping[str, Sequence[tuple[float, float, int]]]) -> list[str]:
+    """Names of the classes of some points, for those without."""
+    return [str(c) for c in range(1 + max(label for rows in points.values() for *_, label in rows))]
+
+
+def made_teachers(outcome: Outcome, first: Mapping[str, Any]) -> dict[str, tuple[Any, Any, Path]]:
+    """The teachers of a run, if a method had some: name → network, its image (of a batch of one), and the
+    folder of its training."""
+    pipeline = outcome.pipeline
+    if "teachers" not in pipeline.__dict__ and pipeline.own_teachers is None:
+        return {}
+    config, found = pipeline.config.teacher, {}
+    for number, teacher in enumerate(pipeline.teachers):
+        stage = outcome.pictures.parent / f"teachers/{teacher.modality}-seed-{config.seed + number}"
+        found[teacher.name] = (teacher.network, first[teacher.modality], stage)
+    return found
