@@ -111,7 +111,7 @@ def pairs(results: Mapping[str, Any]) -> str:
     )  # fmt: skip
     gigabytes = {name: results[f"{name}_bytes"] / 1e9 for name in ("alone", "run", "more")}
     told = (
-        "One epoch over {pairs:,} pairs: {run:.2f} GB at most, of which the framework alone takes {alone:.2f}: "
+        "One epoch over {pairs:,} pairs: {run:.2f} GB at most; the framework alone takes {alone:.2f}: "
         "{more:.2f} GB more, in {minutes:.0f} minutes."
     )
     minutes = results["seconds"] / 60
