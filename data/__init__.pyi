@@ -15,7 +15,10 @@ from .datasets.tiny_imagenet import TinyImageNet
 from .encodings import Encoding, parse_encodings, with_depth_scale
 from .holes import readings
 from .in_memory import PairedTensors
+from .io.arrays import Array
+from .io.files import SUFFIXES
 from .io.mapped import ArrayWriter, MappedArray
+from .modality import read_modality
 from .pairs.duplicates import near_duplicates
 from .pairs.find import table_parts
 from .pairs.groups import split_by_group
@@ -42,6 +45,8 @@ __all__ = [
     "IGNORE",
     "SOURCES",
     "STL10",
+    "SUFFIXES",
+    "Array",
     "ArrayWriter",
     "AugmentConfig",
     "Batch",
@@ -88,6 +93,7 @@ __all__ = [
     "parse_encodings",
     "rank_and_ranks",
     "read_in_order",
+    "read_modality",
     "read_rows",
     "readings",
     "resolve",

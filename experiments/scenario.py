@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .command import session, write_config
+from .deployed import deploy
 from .report import Page, write_report, write_results
 from .tables import Column, Run, Summary, summarize, terminal_table
 
@@ -110,6 +111,7 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
                 folder, task=scenario.task, preset=preset, runs=rows, environment=provenance,
                 config=asdict(config), teacher=teachers,
             )  # fmt: skip
+            deploy(folder, scenario.task, pipeline, runs, provenance)
             summary = summarize(rows)
             columns = scenario.columns(config, summary)
             page = scenario.page(
@@ -123,5 +125,5 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
             write_report(folder, columns, baseline=baseline, histories=histories, **page)
             shown = scenario.shown(columns)
             Console().print(terminal_table(summary, shown, baseline=baseline, title=scenario.heading))
-            print(f"report: {folder / 'report.md'}")
+            print(f"report: {folder / 'report.md'}; networks to take home: {folder / 'deploy'}")
     return folder

@@ -15,8 +15,9 @@ from .alexnet import AlexNetSmall
 from .chosen_layers import ChosenLayers
 from .cifar import NETWORKS
 from .depth_cnn import DepthCNN
+from .description import read_description
 from .feature_extractor import Wrapper
-from .surgery import Ends, find_ends, load_adapted
+from .surgery import Ends, find_ends, is_normalization, load_adapted
 from .weights import is_file_name, read_weights
 
 DEPTH: Mapping[str, Callable[..., nn.Module]] = {
@@ -39,6 +40,7 @@ def create(
     weights: str | os.PathLike[str] | None = None,
     new_head: bool = True,
     layers: Sequence[int | str] | None = None,
+    bare: bool = False,
 ) -> nn.Module:
     """Builds a classifier that returns `Outputs`.
 
@@ -67,10 +69,14 @@ def create(
             library's cache). How their input is normalized: `find_preprocessing`.
         new_head: whether weights of other classes are taken, their last layer drawn anew, or refused.
         layers: which maps it gives, see `ChosenLayers`; its own if absent.
+        bare: take the weights of a file that tells how its input is normalized, too: the caller normalizes,
+            by `saved_preprocessing`. Without it such a file is refused, as the network alone gives other
+            answers; `crdkit.load` gives it whole.
 
     Raises:
         ValueError: for an unknown name (the nearest are suggested), a network without feature maps, weights
-            that do not exist for it or do not fit it, a timm network where timm is not installed.
+            that do not exist for it or do not fit it, or that are not `bare`, a timm network where timm is
+            not installed.
         FileNotFoundError: where the weights file is not there.
         ConnectionError: where a download fails; the message says where to put the file by hand.
     """
@@ -83,6 +89,8 @@ def create(
         network = _build(library, bare, num_classes, in_channels)[0]
     else:
         state, source = _find_weights(library, name, weights)
+        if not bare:
+            _require_bare(state, weights)
         with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
             network, ends = _build(library, bare, num_classes, in_channels)
         inner = network.network if isinstance(network, Wrapper) else network
@@ -100,6 +108,16 @@ def _find_weights(library: str, name: str, weights: str | os.PathLike[str]) -> t
     if is_file_name(weights):
         return read_weights(weights), os.fspath(weights)
     raise ValueError(f"no weights {weights!r} for {name}: give a file's path")
+
+
+def _require_bare(state: Mapping[str, Tensor], weights: str | os.PathLike[str]) -> None:
+    described = read_description(weights) if is_file_name(weights) else None
+    told = described is not None and described.mean is not None
+    if told or any(is_normalization(name) for name in state):
+        raise ValueError(
+            f"{os.fspath(weights)} holds its normalization, without which the network gives other answers: "
+            "crdkit.load(path) loads both; create(…, bare=True) takes the weights alone"
+        )
 
 
 def has_classifier(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Weights for another number of input channels or of classes than they were made for."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -7,8 +8,8 @@ from torch import Tensor, nn
 
 from .weights import fit_state, load_state
 
-NORMALIZATIONS = ("normalize.", "normalise.")
-"""Where `Normalized` keeps its figures, of earlier releases, too."""
+_NORMALIZATION = re.compile(r"(.*\.)?normali[sz]e\.(mean|std)")
+"""Where `Normalized` keeps its figures, wherever it stands, in files of earlier releases, too."""
 
 
 class Ends(NamedTuple):
@@ -33,9 +34,14 @@ def find_ends(network: nn.Module) -> Ends:
     return Ends((stem,), head, head.split(".")[0])
 
 
+def is_normalization(name: str) -> bool:
+    """Whether a weight is a figure of a normalization that was saved with the network."""
+    return _NORMALIZATION.fullmatch(name) is not None
+
+
 def without_normalization(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights without the figures of a normalization that was saved with them."""
-    return {name: x for name, x in state.items() if not name.startswith(NORMALIZATIONS)}
+    return {name: x for name, x in state.items() if not is_normalization(name)}
 
 
 def load_adapted(

@@ -1,5 +1,6 @@
 """Weights to and from files, without ever running what a file holds."""
 
+import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from ..common import atomically
 from .checkpoints import find_state, read_file, split_entry
+from .description import METADATA, Description, read_description
 from .names import fit_names, is_counter, unwrap_all, without_wrappers
+from .normalized import Normalized
 
 
 class LoadReport(NamedTuple):
@@ -34,7 +37,8 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str], *, strict: boo
 
     Args:
         module: changed in place; keeps its devices and dtypes.
-        path: see `read_weights`.
+        path: see `read_weights`. A described file (`save_weights`) has the bare network's weights; a warning
+            says how their input must be normalized.
         strict: every name and shape must fit. Otherwise what fits is loaded and the rest reported.
 
     Raises:
@@ -42,7 +46,23 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str], *, strict: boo
         ValueError: the file cannot be read safely, holds NaN or infinity, or does not fit the module: the
             message lists missing and unexpected names, and both shapes where they differ.
     """
-    return load_state(module, read_weights(path), strict=strict, source=str(path))
+    report = load_state(module, read_weights(path), strict=strict, source=str(path))
+    described = read_description(path)
+    if described is not None and described.mean is not None and not _normalizes(module):
+        warnings.warn(
+            f"{path} was trained on input normalized by mean {_short(described.mean)} and deviation "
+            f"{_short(described.std or ())}, which this module does not do: crdkit.load gives the whole network",
+            stacklevel=2,
+        )
+    return report
+
+
+def _normalizes(module: nn.Module) -> bool:
+    return any(isinstance(part, Normalized) for part in module.modules())
+
+
+def _short(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def load_state(
@@ -135,7 +155,9 @@ def is_file_name(weights: str | os.PathLike[str]) -> bool:
     return bool(Path(weights).suffix) or os.sep in os.fspath(weights)
 
 
-def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
+def save_weights(
+    module: nn.Module, path: str | os.PathLike[str], *, description: Description | None = None
+) -> None:
     """Writes a module's `state_dict` as safetensors, whole or not at all.
 
     A tensor that lies under several names (tied weights) is written once, under the first; loading into a
@@ -144,16 +166,22 @@ def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     Args:
         module: on any device; it is not moved.
         path: ends in `.safetensors`; folders on the way are made, a file there is replaced.
+        description: what the module is. It is written into the file, and the normalization that it tells is
+            left out of the weights, which so have the names of the bare network: timm's of one of timm's.
 
     Raises:
         ValueError: for another suffix, or a state that is not all tensors.
     """
-    path = Path(path)
+    path, metadata = Path(path), {"format": "pt"}
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, got {path.name!r}")
     tensors: dict[str, Tensor] = {}
     stored = set()
-    for name, value in module.state_dict().items():
+    state = module.state_dict()
+    if description is not None:
+        metadata[METADATA] = json.dumps(description.as_dict())
+        state = bare_state(module) if description.mean is not None else state
+    for name, value in state.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"'{name}' of {type(module).__name__} is {type(value).__name__}, no tensor")
         if _identity(value) not in stored:
@@ -161,7 +189,23 @@ def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
             # Views of one storage must not share it in the file.
             tensors[name] = value.detach().cpu().contiguous().clone()
     with atomically(path) as made:
-        save_file(tensors, made, metadata={"format": "pt"})
+        save_file(tensors, made, metadata=metadata)
+
+
+def bare_state(module: nn.Module) -> dict[str, Tensor]:
+    """A module's `state_dict` as if no `Normalized` stood in it: without its figures, under the names of what
+    it holds."""
+    state: dict[str, Tensor] = module.state_dict()
+    for place, part in module.named_modules():
+        if isinstance(part, Normalized):
+            prefix = f"{place}." if place else ""
+            inside, figures = f"{prefix}network.", f"{prefix}normalize."
+            return {
+                prefix + name.removeprefix(inside) if name.startswith(inside) else name: value
+                for name, value in state.items()
+                if not name.startswith(figures)
+            }
+    return state
 
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
+from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
 from ..engine import Evaluate, StageRunner, SupervisedTask, derive_seed, digest, seeded
 from ..evaluation import AlignmentEvaluator
+from ..models import Description
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
 from .dry_run import check_pipeline
@@ -43,6 +45,8 @@ class Pipeline(ABC):
     """Of the logits of a student that is made by name; None for an encoder."""
     teacher_classes: int | None = None
     """Likewise, of the teachers."""
+    class_names: tuple[str, ...] = ()
+    """Of the logits of a student, as it is judged; their numbers if absent."""
 
     def __init__(
         self, config: PipelineConfig, data: TransferData, stages: StageRunner, **own: Unpack[Own]
@@ -182,8 +186,21 @@ class Pipeline(ABC):
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
-            keep_student(self.stages.folder / folder, student, network)
+            keep_student(self.stages.folder / folder, student, network, self.describe_network)
         return Transferred(network, student, history, before, last_measured(history) or watch.align(student))
+
+    def describe_network(self, network: nn.Module) -> Description:
+        """What a student of this pipeline is, for its file."""
+        return describe(
+            network, architecture=None if "student" in self.own else self.config.student,
+            modality=self.data.modality, shape=self.data.shape(self.data.modality),
+            class_names=self.class_names, **self.reading(),
+        )  # fmt: skip
+
+    def reading(self) -> dict[str, Any]:
+        """How files become inputs of a student: `resize`, `made_of` and `encoding` of `Description`, those
+        that are not the default."""
+        return {}
 
     def make_student(self) -> nn.Module:
         """The student, configured or given, its weights drawn from the global generator."""
