@@ -79,6 +79,11 @@ class RecognitionPipeline(Pipeline):
         made = {"made_of": "rgb"} if sees in CHANNELS and sees != "rgb" else {}
         return {**self.images.reading, **made}
 
+    @property
+    def held_out(self) -> Any:
+        """The test split."""
+        return self.test
+
     def supervise(self, modality: str) -> Supervision:
         """The labels of the training split."""
         return Supervision(self.images.train, self.data.augment, self.evaluator(modality).top1())

@@ -88,6 +88,12 @@ class SegmentationPipeline(Pipeline):
         encoding = self.samples.encodings.get(self.config.student_modality)
         return {} if encoding is None else {"encoding": describe_encoding(encoding)}
 
+    @property
+    def held_out(self) -> Any | None:
+        """The student's modality in the test split."""
+        test = self.samples.test
+        return None if test is None else select(test, self.config.student_modality)
+
     def build_teacher(self, number: int) -> nn.Module:
         """A classifier, with a segmentation decoder if it learns from labels."""
         if self.config.teacher.labels and not self.samples.is_labeled:

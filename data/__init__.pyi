@@ -15,9 +15,10 @@ from .datasets.tiny_imagenet import TinyImageNet
 from .encodings import Encoding, parse_encodings, with_depth_scale
 from .holes import readings
 from .in_memory import PairedTensors
+from .inputs import Input, read_inputs
 from .io.arrays import Array
-from .io.files import SUFFIXES
 from .io.mapped import ArrayWriter, MappedArray
+from .io.video import VideoFile
 from .modality import read_modality
 from .pairs.duplicates import near_duplicates
 from .pairs.find import table_parts
@@ -45,7 +46,6 @@ __all__ = [
     "IGNORE",
     "SOURCES",
     "STL10",
-    "SUFFIXES",
     "Array",
     "ArrayWriter",
     "AugmentConfig",
@@ -64,6 +64,7 @@ __all__ = [
     "ImageFolder",
     "ImageSplits",
     "ImagesConfig",
+    "Input",
     "JoinedPairs",
     "MappedArray",
     "NYUDepth",
@@ -80,6 +81,7 @@ __all__ = [
     "StoredPairs",
     "SyntheticRooms",
     "TinyImageNet",
+    "VideoFile",
     "augment_images",
     "check_label_parts",
     "check_shares",
@@ -93,6 +95,7 @@ __all__ = [
     "parse_encodings",
     "rank_and_ranks",
     "read_in_order",
+    "read_inputs",
     "read_modality",
     "read_rows",
     "readings",

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..common import nearest

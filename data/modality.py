@@ -79,7 +79,7 @@ def read_modality(
 
 
 def test_crop(size: int) -> Callable[[Tensor], Tensor]:
-    """The published test of ImageNet: (3, H, W) uint8, the shorter side made 256/224 of `size`, the middle."""
+    """The published test of ImageNet on (3, H, W) uint8: shorter side to size · 256/224, then the middle."""
     from torchvision.transforms import v2
 
     transform: Callable[[Tensor], Tensor] = v2.Compose(

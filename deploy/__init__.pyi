@@ -2,12 +2,13 @@ from .compare import Difference, ExportError, compare, run_on
 from .export import TOLERANCE, export_network, onnx_runner, quantize_onnx
 from .folder import Card, save
 from .latency import latency
-from .loading import find_network, load
+from .loading import SAMPLES, find_network, load
 from .networks import NamedOutputs, bare, build, describe
 from .predict import Prediction, predict
 from .preprocess import Preprocess, describe_encoding, encoding_of, units_of
 
 __all__ = [
+    "SAMPLES",
     "TOLERANCE",
     "Card",
     "Difference",
@@ -24,11 +25,11 @@ __all__ = [
     "export_network",
     "find_network",
     "latency",
+    "load",
     "onnx_runner",
+    "predict",
     "quantize_onnx",
     "run_on",
-    "load",
-    "predict",
     "save",
     "units_of",
 ]

@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,7 @@ def export_network(
     Raises:
         ExportError: the outputs differ by more, or a package or an operation is missing; no file is left.
     """
+    description = replace(description, size=(samples.shape[2], samples.shape[3]))
     network, seen = _as_asked(model, precision, preprocessing), samples.contiguous()
     if not preprocessing and isinstance(model, Normalized):
         with torch.no_grad():
@@ -78,7 +80,8 @@ def export_network(
             if format == "pt2":
                 with _quiet():
                     torch.export.save(program, made)
-                run, found = program.module(), _in_another_process(made, seen, dynamic_batch)
+                run = program.module()
+                found = _in_another_process(made, seen, dynamic_batch)
             else:
                 _write_onnx(program, made, dynamic_batch)
                 run = onnx_runner(made)
@@ -199,17 +202,25 @@ save_file({name: torch.cat([part[name] for part in parts]).contiguous() for name
 """
 
 
-def _in_another_process(path: Path, samples: Tensor, dynamic_batch: bool) -> Mapping[str, Tensor]:
+def _in_another_process(path: Path, samples: Tensor, dynamic_batch: bool) -> dict[str, Tensor]:
     """The outputs of a `.pt2`, read by a process that never imports crdkit."""
     sizes = [1, len(samples) - 1] if dynamic_batch and len(samples) > 1 else [1] * len(samples)
     with tempfile.TemporaryDirectory() as place:
         images, outputs = Path(place, "images.safetensors"), Path(place, "outputs.safetensors")
         save_file({"images": samples.contiguous()}, images)
-        command = [sys.executable, "-c", _RELOAD, str(path), str(images), str(outputs), *map(str, sizes)]
+        command = [
+            sys.executable,
+            "-c",
+            _RELOAD,
+            str(path.resolve()),
+            str(images),
+            str(outputs),
+            *map(str, sizes),
+        ]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ExportError(f"{path.name} does not run by itself: {done.stderr.strip().splitlines()[-1]}")
-        found: Mapping[str, Tensor] = load_file(outputs)
+        found: dict[str, Tensor] = load_file(outputs)
         return found
 
 

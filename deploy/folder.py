@@ -43,16 +43,14 @@ def save(network: nn.Module, folder: Path, description: Description, card: Card)
         description: of it, see `describe`.
         card: the rest of the README.
     """
-    from .. import __version__
-
     outputs = measure(network, (description.channels, *description.size))
     save_weights(network, folder / MODEL, description=description)
-    shapes = {"embedding": ["batch", outputs.embedding]}
+    shapes: dict[str, Any] = {"embedding": ["batch", outputs.embedding]}
     if outputs.logits is not None:
         shapes["logits"] = ["batch", *outputs.logits]
     told = {
-        "crdkit": __version__, "task": description.task, "units": units_of(description), "outputs": shapes,
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "crdkit": card.environment.get("packages", {}).get("crdkit"), "task": description.task,
+        "units": units_of(description), "outputs": shapes, "parameters": sum(p.numel() for p in network.parameters()),
     }  # fmt: skip
     write_json(folder / DESCRIPTION, {**told, **description.as_dict()})
     readme = folder / "README.md"
@@ -84,7 +82,7 @@ def model_card(description: Description, card: Card, told: Mapping[str, Any]) ->
         "",
         f"A network for {description.task} from {description.modality} ({units_of(description)}), "
         f"{told['parameters']:,} parameters, trained and judged at {height} × {width} pixels with "
-        f"[crdkit](https://pypi.org/project/crdkit) {told['crdkit']}.",
+        f"crdkit {told['crdkit']}.",
         "",
         "```python",
         "import crdkit",
@@ -125,7 +123,10 @@ def _in_other_programs(description: Description) -> str:
     if description.mean is None or description.std is None:
         return "The weights are those of a network of one's own, which normalizes by itself."
     mean, std = (", ".join(f"{v:.6g}" for v in values) for values in (description.mean, description.std))
-    said = f"The weights are those of the bare network; its input is normalized by mean {mean} and deviation {std}."
+    said = (
+        f"The weights are those of the bare network; its input is normalized by mean {mean} and deviation "
+        f"{std}."
+    )
     if timm:
         classes = len(description.class_names)
         bare = name.removeprefix("timm/")
@@ -148,5 +149,6 @@ def _surroundings(environment: Mapping[str, Any]) -> list[str]:
         lines.append(f"- Commit of crdkit: {commit}{', with changes' if environment.get('dirty') else ''}")
     packages = environment.get("packages", {})
     if packages.get("torch"):
-        lines.append(f"- torch {packages['torch']}, {environment.get('hardware', {}).get('cpu', '')}".rstrip(", "))
+        processor = environment.get("hardware", {}).get("cpu", "")
+        lines.append(f"- torch {packages['torch']}, {processor}".rstrip(", "))
     return lines

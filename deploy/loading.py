@@ -11,11 +11,11 @@ from .networks import bare, build
 from .preprocess import Preprocess
 
 MODEL, DESCRIPTION, FOLDER = "model.safetensors", "model.json", "deploy"
+SAMPLES = "samples.safetensors"
+"""Test samples beside the networks of a run, (B, C, H, W) `images` in the modality's units."""
 
 
-def load(
-    path: str | os.PathLike[str], *, network: nn.Module | None = None
-) -> tuple[nn.Module, Preprocess]:
+def load(path: str | os.PathLike[str], *, network: nn.Module | None = None) -> tuple[nn.Module, Preprocess]:
     """A network that a run left, as it was judged, and what turns files into its inputs.
 
         model, preprocess = crdkit.load("runs/mine/deploy/crd-local")

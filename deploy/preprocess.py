@@ -1,7 +1,6 @@
 """Files and arrays to the inputs of a deployed network."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -75,7 +74,9 @@ class Preprocess:
         name = self.description.made_of or self.description.modality
         if odd := sorted(encodings.keys() - {name}):
             raise ValueError(f"the network sees {name}, and the encoding is of {odd[0]}")
-        return Preprocess(self.description, encoding=encodings.get(name, self.encoding), size=size or self.size)
+        return Preprocess(
+            self.description, encoding=encodings.get(name, self.encoding), size=size or self.size
+        )
 
 
 def encoding_of(description: Description) -> Encoding:

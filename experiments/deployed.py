@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crdkit.transfer import Pipeline, RunResult
 
+KEPT = 8
+"""Test samples that are kept, at most."""
+
 
 def deploy(
     folder: Path, task: str, pipeline: Pipeline, runs: Sequence[RunResult], environment: Mapping[str, Any]
 ) -> None:
-    """Write `folder/deploy/METHOD` for every run, with `-seed-N` if there are several seeds."""
-    from crdkit.deploy import Card, save
+    """Write `folder/deploy/METHOD` for every run, with `-seed-N` if there are several seeds, and beside them
+    some test samples, on which exports are compared."""
+    from safetensors.torch import save_file
+
+    from crdkit.common import atomically
+    from crdkit.data import read_rows
+    from crdkit.deploy import SAMPLES, Card, save
 
     for done in runs:
         card = Card(
@@ -23,6 +31,11 @@ def deploy(
         )  # fmt: skip
         description = pipeline.describe_network(done.network)
         save(done.network, folder / "deploy" / folder_of(done, runs), description, card)
+    if (held_out := pipeline.held_out) is not None:
+        rows = sorted({round(i * (len(held_out) - 1) / (KEPT - 1)) for i in range(KEPT)})
+        images = read_rows(held_out, rows)[pipeline.data.modality]
+        with atomically(folder / "deploy" / SAMPLES) as made:
+            save_file({"images": images.cpu().contiguous()}, made)
 
 
 def folder_of(done: RunResult, runs: Sequence[RunResult]) -> str:

@@ -67,7 +67,7 @@ def overlay_picture(path: Path | str, modalities: Mapping[str, Any]) -> Path:
         modalities: two names to (B, C, H, W), RGB in [0, 1]; of others the 2nd to the 98th percentile are
             shown, one channel in false colors. NaN, and 0 of `depth`, are gray.
     """
-    pictures = {name: [_shown(name, sample) for sample in batch] for name, batch in modalities.items()}
+    pictures = {name: [shown(name, sample) for sample in batch] for name, batch in modalities.items()}
     count = min(map(len, pictures.values()))
     figure = new_figure(1.9 * (len(pictures) + 1), 1.5 * count + 0.4)
     grid = figure.subplots(count, len(pictures) + 1, squeeze=False)
@@ -85,7 +85,7 @@ def overlay_picture(path: Path | str, modalities: Mapping[str, Any]) -> Path:
     return save(figure, path)
 
 
-def _shown(name: str, sample: Any) -> Any:
+def shown(name: str, sample: Any) -> Any:
     """A modality (C, H, W) as an image (H, W, 3) in [0, 1]."""
     from matplotlib import colormaps
 

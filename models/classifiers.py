@@ -15,9 +15,8 @@ from .alexnet import AlexNetSmall
 from .chosen_layers import ChosenLayers
 from .cifar import NETWORKS
 from .depth_cnn import DepthCNN
-from .description import read_description
 from .feature_extractor import Wrapper
-from .surgery import Ends, find_ends, is_normalization, load_adapted
+from .surgery import Ends, find_ends, load_adapted, require_bare
 from .weights import is_file_name, read_weights
 
 DEPTH: Mapping[str, Callable[..., nn.Module]] = {
@@ -80,19 +79,19 @@ def create(
         FileNotFoundError: where the weights file is not there.
         ConnectionError: where a download fails; the message says where to put the file by hand.
     """
-    library, bare = _find(name)
+    library, found = _find(name)
     if isinstance(num_classes, int) and num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if in_channels < 1:
         raise ValueError(f"in_channels must be at least 1, got {in_channels}")
     if weights is None:
-        network = _build(library, bare, num_classes, in_channels)[0]
+        network = _build(library, found, num_classes, in_channels)[0]
     else:
         state, source = _find_weights(library, name, weights)
         if not bare:
-            _require_bare(state, weights)
+            require_bare(state, weights)
         with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
-            network, ends = _build(library, bare, num_classes, in_channels)
+            network, ends = _build(library, found, num_classes, in_channels)
         inner = network.network if isinstance(network, Wrapper) else network
         load_adapted(inner, state, ends, source=source, new_head=new_head)
     return network if layers is None else ChosenLayers(network, layers)
@@ -108,16 +107,6 @@ def _find_weights(library: str, name: str, weights: str | os.PathLike[str]) -> t
     if is_file_name(weights):
         return read_weights(weights), os.fspath(weights)
     raise ValueError(f"no weights {weights!r} for {name}: give a file's path")
-
-
-def _require_bare(state: Mapping[str, Tensor], weights: str | os.PathLike[str]) -> None:
-    described = read_description(weights) if is_file_name(weights) else None
-    told = described is not None and described.mean is not None
-    if told or any(is_normalization(name) for name in state):
-        raise ValueError(
-            f"{os.fspath(weights)} holds its normalization, without which the network gives other answers: "
-            "crdkit.load(path) loads both; create(…, bare=True) takes the weights alone"
-        )
 
 
 def has_classifier(name: str) -> bool:

@@ -51,7 +51,7 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str], *, strict: boo
     if described is not None and described.mean is not None and not _normalizes(module):
         warnings.warn(
             f"{path} was trained on input normalized by mean {_short(described.mean)} and deviation "
-            f"{_short(described.std or ())}, which this module does not do: crdkit.load gives the whole network",
+            f"{_short(described.std or ())}, which this module does not do: crdkit.load gives all of it",
             stacklevel=2,
         )
     return report

@@ -72,6 +72,11 @@ class ClassificationPipeline(Pipeline):
         """As the images' files are read."""
         return self.images.reading
 
+    @property
+    def held_out(self) -> Any:
+        """The test split."""
+        return self.images.test
+
     def supervise(self, modality: str) -> Supervision:
         """The labels of the training split."""
         return Supervision(self.images.train, self.images.augment, self.evaluator.top1())

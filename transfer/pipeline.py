@@ -7,13 +7,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Unpack
 
-import torch
 from torch import nn
-from torch.utils.data import Subset
 
 from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Evaluate, StageRunner, SupervisedTask, derive_seed, digest, seeded
+from ..engine import Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
 from .cache import Cache, cached_targets
@@ -24,6 +22,7 @@ from .results import RunResult, Supervision, Transferred, fingerprint_of_transfe
 from .spec import TransferData, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, no_targets
 from .task import Inputs, PretrainTask, TransferTask, without_classifier
+from .teachers import train_teacher
 from .watch import Watch, last_measured, with_alignment
 
 
@@ -136,7 +135,7 @@ class Pipeline(ABC):
         if teachers is None:
             teachers = []
             for number in range(len(self.config.teacher)):
-                teachers.append(self._train_teacher(number, teachers[-1].network if teachers else None))
+                teachers.append(train_teacher(self, number, teachers[-1].network if teachers else None))
         for teacher in teachers:
             teacher.network.to(self.accelerator.device)
         self.require_fitting(teachers)
@@ -202,6 +201,11 @@ class Pipeline(ABC):
         that are not the default."""
         return {}
 
+    @property
+    def held_out(self) -> Any | None:
+        """Samples of the student's modality that it is judged on; None if there are none."""
+        return None
+
     def make_student(self) -> nn.Module:
         """The student, configured or given, its weights drawn from the global generator."""
         own = self.own.get("student")
@@ -262,32 +266,6 @@ class Pipeline(ABC):
             folder=config.cache or self.stages.folder / "cache", limit=config.cache_limit * 2**30,
             fingerprint=self.stages.fingerprint, accelerator=self.accelerator,
         )  # fmt: skip
-
-    def _train_teacher(self, number: int, before: nn.Module | None) -> Teacher:
-        teacher, config = self.make_teacher(number), self.config.teacher
-        if not self.trains_teacher(number):
-            return teacher
-        labels, train, seed = self.supervise(teacher.modality), config.train, config.seed + number
-        fingerprint: dict[str, Any] = {
-            "differ_by": config.differ_by,
-            "modality": teacher.modality,
-            "initial": digest(teacher.network.state_dict()),
-        }
-        if config.differ_by == "snapshots" and before is not None:
-            teacher.network.load_state_dict(before.state_dict())
-            train = replace(train, warmup_epochs=0.0)
-            fingerprint["begin"] = digest(before.state_dict())
-        samples = labels.dataset
-        if config.differ_by == "bootstrap":
-            generator = torch.Generator().manual_seed(derive_seed("bootstrap", seed))
-            rows = torch.randint(len(samples), (len(samples),), generator=generator)
-            samples = Subset(samples, rows.tolist())
-        self.teacher_histories[number] = self.stages.train(
-            f"teachers/{teacher.modality}-seed-{seed}",
-            SupervisedTask(teacher.network, labels.augment, modality=teacher.modality), samples, train, seed,
-            evaluate=labels.evaluate, fingerprint=fingerprint,
-        )  # fmt: skip
-        return teacher
 
     def _pretrain(
         self, stage: str, student: nn.Module, term: Term, seen: Any, seed: int, fingerprint: Mapping[str, Any]
