@@ -4,9 +4,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..data import AugmentConfig, ImagesConfig, check_shares
+from ..data import AugmentConfig, DataError, ImagesConfig, check_shares
 from ..engine import TrainConfig
 from ..transfer import PipelineConfig, TeachersConfig
+
+NYU_HELP = (
+    "put nyu_depth_v2_labeled.mat and splits.mat there "
+    "(from https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html; classMapping40.mat and "
+    "class13Mapping.mat for the class maps), or name a packed .h5 file"
+)
+OWN_HELP = (
+    "put train/, test/ and unlabeled/ there, those that you have, each with a folder per modality and, if "
+    "there are labels, label/; or name a .csv or .jsonl file of paths"
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,24 @@ class DataConfig:
             raise ValueError(f"data.tolerance must be positive, got {self.tolerance}")
         if self.depth_scale is not None and not self.depth_scale > 0:
             raise ValueError(f"data.depth_scale must be positive, got {self.depth_scale}")
+
+    def require_root(self) -> None:
+        """Raise `DataError` if the source needs files, and `root` is not given or not there."""
+        if self.source != "synthetic":
+            self.find_root()
+
+    def find_root(self) -> Path:
+        """Where the files lie.
+
+        Raises:
+            DataError: `root` is not given, or not there; the message says what belongs there.
+        """
+        need = NYU_HELP if self.source == "nyu" else OWN_HELP
+        if self.root is None:
+            raise DataError(f"--data.root is missing: the source {self.source!r} reads your files; {need}")
+        if not self.root.exists():
+            raise DataError(f"--data.root {self.root} does not exist; {need}")
+        return self.root
 
     def size_of(self, modality: str) -> tuple[int, int]:
         """Height and width of a modality, or of `label`."""

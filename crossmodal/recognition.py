@@ -23,7 +23,16 @@ from ..evaluation import (
     probe_features,
 )
 from ..models import measure
-from ..transfer import Own, Pipeline, RunResult, Supervision, TransferData, Transferred, fingerprint_of
+from ..transfer import (
+    Judging,
+    Own,
+    Pipeline,
+    RunResult,
+    Supervision,
+    TransferData,
+    Transferred,
+    fingerprint_of,
+)
 from .config import RecognitionConfig
 
 
@@ -113,6 +122,18 @@ class RecognitionPipeline(Pipeline):
                 last_and_best(history or [self.evaluator(teacher.modality).top1()(teacher.network)], "top1")
             )
         return found
+
+    def judging(self) -> dict[str, Judging]:
+        """The fine-tuning; probes train nothing by steps."""
+        modality = self.config.student_modality
+        labels = self.supervise(modality)
+
+        def make_task(student: nn.Module) -> SupervisedTask:
+            shape = self.data.shape(modality)
+            network = attach_classifier(student, self.images.num_classes, shape, seed=0)
+            return SupervisedTask(network, labels.augment, modality=modality)
+
+        return {"finetune": Judging(labels.dataset, self.config.finetune, make_task)}
 
     def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
         """Stage 3: probes of every layer of the frozen student, then fine-tuning."""

@@ -15,15 +15,6 @@ from .config import DataConfig
 from .keeping import content_of, keep
 from .own_files import check_parts, find_parts, groups_of
 
-NYU_HELP = (
-    "put nyu_depth_v2_labeled.mat and splits.mat there "
-    "(from https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html; classMapping40.mat and "
-    "class13Mapping.mat for the class maps), or name a packed .h5 file"
-)
-OWN_HELP = (
-    "put train/, test/ and unlabeled/ there, those that you have, each with a folder per modality and, if "
-    "there are labels, label/; or name a .csv or .jsonl file of paths"
-)
 PARTS = ("train", "test", "unlabeled")
 
 
@@ -97,12 +88,12 @@ def load_samples(
     if config.source == "synthetic":
         return _rooms(config, modalities)
     if config.source == "folder":
-        files = find_parts(config, _root(config, OWN_HELP), modalities, tell)
+        files = find_parts(config, config.find_root(), modalities, tell)
         kept = keep(files, config, accelerator=accelerator, num_workers=num_workers, tell=tell)
         check_parts(kept, files, config, tell)
         encodings = next(iter(files.values())).encodings
         return replace(_samples(kept, config, groups_of(files)), encodings=encodings)
-    parts = _nyu(config, _root(config, NYU_HELP), modalities)
+    parts = _nyu(config, config.find_root(), modalities)
     return _samples(keep(parts, config, accelerator=accelerator, num_workers=num_workers, tell=tell), config)
 
 
@@ -139,11 +130,3 @@ def _nyu(config: DataConfig, root: Path, modalities: Sequence[str]) -> Mapping[s
     if root.suffix not in (".h5", ".hdf5"):
         return {part: NYUDepth(root, part, classes=config.classes, size=sizes) for part in ("train", "test")}
     return {part: PackedPairs(root, part, classes=config.classes, size=sizes) for part in ("train", "test")}
-
-
-def _root(config: DataConfig, need: str) -> Path:
-    if config.root is None:
-        raise DataError(f"--data.root is missing: the source {config.source!r} reads your files; {need}")
-    if not config.root.exists():
-        raise DataError(f"--data.root {config.root} does not exist; {need}")
-    return config.root

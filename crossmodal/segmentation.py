@@ -15,6 +15,7 @@ from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, dige
 from ..evaluation import FEWEST_PAIRS, AlignmentEvaluator, SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create, has_classifier
 from ..transfer import (
+    Judging,
     Own,
     Pipeline,
     RunResult,
@@ -150,6 +151,28 @@ class SegmentationPipeline(Pipeline):
         histories = (self.teacher_histories.get(number) for number in range(len(self.config.teacher)))
         return [last_and_best(h, "pixel_accuracy", "mean_iou") if h else {} for h in histories]
 
+    def judging(self) -> dict[str, Judging]:
+        """The segmentation, if there are labels."""
+        if not self.samples.is_labeled:
+            return {}
+        config, modality = self.config.segment, self.config.student_modality
+        labeled, labels = self.samples.labeled(config.label_fraction, 0), self.supervise(modality)
+        train = same_steps(config.train, len(labeled), len(self.samples.train))
+
+        def make_task(encoder: nn.Module) -> SupervisedTask:
+            return SupervisedTask(self.make_segmenter(encoder, 0), labels.augment, modality=modality)
+
+        return {"segment": Judging(select(labeled, modality, "label"), train, make_task)}
+
+    def make_segmenter(self, encoder: nn.Module, seed: int) -> Segmenter:
+        """The encoder, kept and not copied, under a head whose weights `seed` alone decides."""
+        with seeded(seed):
+            segmenter = Segmenter(
+                encoder.cpu(), self.samples.num_classes, hidden=self.config.segment.hidden,
+                input_size=self.data.shape(self.config.student_modality),
+            )  # fmt: skip
+        return segmenter.to(memory_format=torch.channels_last)
+
     def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
         """Stage 3: the student learns to segment from its own modality and is tested on the test split; with
         no labels nothing is left to do."""
@@ -157,12 +180,7 @@ class SegmentationPipeline(Pipeline):
             return RunResult(method, seed, {}, transferred.history, transferred.network)
         config, modality, encoder = self.config.segment, self.config.student_modality, transferred.network
         fingerprint = {"segment": asdict(config), "student": digest(encoder.state_dict())}
-        with seeded(seed):
-            segmenter = Segmenter(
-                encoder.cpu(), self.samples.num_classes, input_size=self.data.shape(modality),
-                hidden=config.hidden,
-            )  # fmt: skip
-        segmenter.to(memory_format=torch.channels_last)
+        segmenter = self.make_segmenter(encoder, seed)
         labels = self.supervise(modality)
         labeled = self.samples.labeled(config.label_fraction, seed)
         history = self.stages.train(

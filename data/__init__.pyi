@@ -1,5 +1,5 @@
 from .base import PairedDataset, Sizes
-from .batch import IGNORE, Batch, BatchDataset, DataError, Sample, collate
+from .batch import IGNORE, Batch, BatchDataset, Sample, collate
 from .config import AugmentConfig, ImageAugmentConfig, ImagesConfig, check_shares
 from .datasets.cifar import CIFAR10, CIFAR100
 from .datasets.colored_shapes import ColoredShapes
@@ -13,6 +13,7 @@ from .datasets.stl10 import STL10
 from .datasets.synthetic_rooms.rooms import SyntheticRooms
 from .datasets.tiny_imagenet import TinyImageNet
 from .encodings import Encoding, parse_encodings, with_depth_scale
+from .errors import DataError
 from .holes import readings
 from .in_memory import PairedTensors
 from .inputs import Input, read_inputs

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from .errors import DataError as DataError
+
 IGNORE = 255
 """The label of a pixel that no loss and no metric counts."""
 
@@ -22,10 +24,6 @@ Batch: TypeAlias = dict[str, Tensor]
 `depth` (B, 1, H, W) float32 in meters, 0 where there is no reading ·
 `label` (B, H, W) int64, or (B,) for whole images, `IGNORE` where it does not count.
 """
-
-
-class DataError(ValueError):
-    """Data that cannot be used. The message says what is wrong, in which file and sample, and what to do."""
 
 
 class BatchDataset(Dataset[Sample], ABC):

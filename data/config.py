@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from .errors import DataError
+
 
 def check_range(name: str, value: tuple[float, float], *, below: float = float("inf")) -> None:
     """Raise `ValueError` unless two rising positive numbers, at most `below`."""
@@ -151,6 +153,16 @@ class ImagesConfig:
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together: give both or none")
+
+    def require_root(self) -> None:
+        """Raise `DataError` if the source needs files, and `root` is not given or not there."""
+        if self.source in ("digits", "shapes"):
+            return
+        if self.root is None:
+            kind = "file" if self.source == "packed" else "folder"
+            raise DataError(f"--data.root is missing: the {kind} of the source {self.source!r}")
+        if not (self.root.exists() or self.download):
+            raise DataError(f"--data.root {self.root} does not exist")
 
     @classmethod
     def cifar100(cls) -> "ImagesConfig":

@@ -10,10 +10,10 @@ from .methods import (
     check_settings,
     known_methods,
     parse_method,
-    parse_settings,
     settings_of,
 )
 from .review import Fusion, Review
+from .settings import SETTINGS, check_request, parse_settings
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
 from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
@@ -22,6 +22,7 @@ from .vid import VID
 __all__ = [
     "JOINT",
     "METHODS",
+    "SETTINGS",
     "VID",
     "BatchMeta",
     "Connectors",
@@ -40,6 +41,7 @@ __all__ = [
     "Term",
     "Translator",
     "build_terms",
+    "check_request",
     "check_settings",
     "functional",
     "known_methods",

@@ -1,15 +1,10 @@
 """The methods by name: what a command line offers, and the terms it asks for."""
 
 import inspect
-import math
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, get_args
-
-import yaml
 
 from ..common import nearest
 from .activation_boundary import make_ab
@@ -29,6 +24,7 @@ from .nst import make_nst
 from .pkt import make_pkt
 from .review import make_reviewkd
 from .rkd import make_rkd
+from .settings import SETTINGS, Setting, check_values, read_method
 from .similarity import make_sp
 from .simkd import make_simkd
 from .spec import FeatureSpec
@@ -69,14 +65,6 @@ JOINT: dict[str, Maker] = {
 """Methods that put all teachers together: `make(specs, *, weight=…, …) -> Term`. `kd` of several teachers is
 `kd-mean`."""
 
-FORMER = {
-    "standardise": "standardize",
-    "paraphraser_learning_rate": "paraphraser_lr",
-    "rate": "fraction",
-    "learning_rate": "lr",
-}
-"""Former names of settings, which go on working with a warning."""
-
 
 def known_methods() -> dict[str, Maker]:
     """All makers by name."""
@@ -93,22 +81,7 @@ def parse_method(method: str) -> dict[str, float]:
         ValueError: an unknown name (the nearest are suggested), one named twice, or a factor that is not a
             positive number.
     """
-    if method == "none":
-        return {}
-    known, factors = known_methods(), dict[str, float]()
-    for part in method.split("+"):
-        factor, star, name = part.rpartition("*")
-        if name not in known:
-            raise ValueError(f"unknown method {name!r} in {method!r}: {nearest(name, ['none', *known])}")
-        if name in factors:
-            raise ValueError(f"{name!r} stands twice in {method!r}")
-        try:
-            factors[name] = float(factor) if star else 1.0
-        except ValueError:
-            raise ValueError(f"the factor {factor!r} in {method!r} is not a number") from None
-        if not (math.isfinite(factors[name]) and factors[name] > 0):
-            raise ValueError(f"the factor of {name!r} in {method!r} must be positive, got {factor}")
-    return factors
+    return read_method(method, known_methods())
 
 
 def settings_of(maker: Maker) -> dict[str, inspect.Parameter]:
@@ -165,36 +138,6 @@ def build_terms(
     return terms
 
 
-def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`kd.temperature=2` -> {"kd": {"temperature": 2}}; a value is read as YAML does, `none` as nothing. Of a
-    setting that is given twice the last counts.
-
-    Raises:
-        ValueError: for another form.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        method, dot, field = name.partition(".")
-        if not (equals and dot and method and field and value):
-            raise ValueError(f"a setting is METHOD.NAME=VALUE, such as kd.temperature=2; got {setting!r}")
-        if field in FORMER and method in METHODS and field not in settings_of(METHODS[method]):
-            warnings.warn(
-                f"{method}.{field} is now {method}.{FORMER[field]}", DeprecationWarning, stacklevel=2
-            )
-            field = FORMER[field]
-        found.setdefault(method, {})[field] = _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
-    value = None if text == "none" else yaml.safe_load(text)
-    if isinstance(value, str):
-        with suppress(ValueError):  # to YAML, 1e-3 is no number
-            return float(value)
-    return value
-
-
 def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `ValueError` for an unknown method or setting (the nearest are suggested), or a value of a type
     that the setting cannot have."""
@@ -202,16 +145,14 @@ def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
     for name, values in settings.items():
         if name not in known:
             raise ValueError(f"settings for an unknown method {name!r}: {nearest(name, known)}")
-        _check_values(name, known[name], values)
+        check_values(name, values, SETTINGS[name] if name in SETTINGS else _by_signature(known[name]))
 
 
-def _check_values(method: str, maker: Maker, values: Mapping[str, Any]) -> None:
-    settings = settings_of(maker)
-    for name, value in values.items():
-        if name not in settings:
-            raise ValueError(f"{method} has no setting {name!r}: {nearest(name, settings)}")
-        annotation = settings[name].annotation
-        types = get_args(annotation) or (annotation,)
-        if type(value) not in types and not (type(value) is int and float in types):
-            wanted = " or ".join("none" if t is type(None) else t.__name__ for t in types)
-            raise ValueError(f"{method}.{name} must be {wanted}, got {value!r}")
+def _by_signature(maker: Maker) -> dict[str, Setting]:
+    """What the settings of a maker of one's own may be: its annotations."""
+    found = {}
+    for name, parameter in settings_of(maker).items():
+        kinds = get_args(parameter.annotation) or (parameter.annotation,)
+        kind = next(kind for kind in kinds if kind is not type(None))
+        found[name] = Setting(kind, optional=type(None) in kinds)
+    return found

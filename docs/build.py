@@ -4,21 +4,25 @@
     python docs/build.py --check    # exit 1 where a page differs from the figures
 
 A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME -->`, and is made from
-benchmarks/results/NAME.json, a copy of a run's results.json. Nothing between the two is written by hand.
+benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment from the same file holds how well
+its students agree with the teacher. Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the same file, anew where the page has changed.
 """
 
 import json
 import re
-import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from timings import BENCHMARKS
 
 from crdkit.experiments import report_classification, report_recognition
 from crdkit.experiments.charts import error_curves, layer_curves
 from crdkit.experiments.report import environment_line, listed, teacher_figures
+from crdkit.experiments.report_alignment import COLUMNS as ALIGNMENT_COLUMNS
+from crdkit.experiments.report_alignment import alignment_summary
 from crdkit.experiments.report_ensemble import columns_of, pool_figures
 from crdkit.experiments.report_segmentation import COLUMNS as SEGMENTATION_COLUMNS
 from crdkit.experiments.tables import Column, markdown_table
@@ -53,10 +57,13 @@ def fill(page: str, results: Path) -> str:
     """
 
     def table(match: re.Match[str]) -> str:
-        path = results / f"{match['name']}.json"
+        name, made = match["name"].removesuffix("-alignment"), section
+        if name != match["name"]:
+            made = alignment
+        path = results / f"{name}.json"
         if not path.is_file():
             raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
-        return match["begin"] + section(json.loads(path.read_text(encoding="utf-8"))) + match["end"]
+        return match["begin"] + made(json.loads(path.read_text(encoding="utf-8"))) + match["end"]
 
     unpaired = MARKER.findall(MARKED.sub("", page))
     if unpaired:
@@ -135,132 +142,15 @@ def accuracy(results: Mapping[str, Any]) -> str:
     return f"{markdown_table(summary, columns, baseline='none', extra=extra)}\n{'. '.join(sentences)}\n"
 
 
+def alignment(results: Mapping[str, Any]) -> str:
+    """How well the students agree with the teacher on held-out pairs, before and after the transfer."""
+    return markdown_table(alignment_summary(results["runs"]), ALIGNMENT_COLUMNS)
+
+
 def architectures(config: Mapping[str, Any]) -> str:
     """Of the teachers, in words; earlier files name one, or the pool's `members`."""
     found = config.get("teacher", config.get("members"))["architecture"]
     return found if isinstance(found, str) else listed(found)
-
-
-def grid(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table with numbers to the right of the first column."""
-    lines = [f"| {' | '.join(headings)} |", "|---|" + "---:|" * (len(headings) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)]) + "\n"
-
-
-def contrast(results: Mapping[str, Any]) -> str:
-    """Time and memory of a contrastive step: the headline setting, then the growth."""
-    first, *growth = results["settings"]
-    methods = [name for name in first["methods"] if name != "published"]
-    headline = grid(
-        ["negatives", "ms a step", "times faster", "peak extra MB", "share of the published"],
-        [
-            (name, f"{row['seconds'] * 1e3:.1f}", f"{row['speedup']:.1f}",
-             f"{row['peak_bytes'] / 1e6:.1f}", f"{row['peak_share']:.3f}")
-            for name, row in first["methods"].items()
-        ],
-    )  # fmt: skip
-    rows = [
-        (
-            f"B={s['batch_size']}, M={s['num_samples']:,}, K={s['num_negatives']:,}",
-            f"{s['methods']['published']['seconds'] * 1e3:.1f}",
-            *(f"{s['methods'][name]['speedup']:.1f}" for name in methods),
-        )
-        for s in (first, *growth)
-    ]
-    title = "B={batch_size}, M={num_samples:,}, K={num_negatives:,}, d=128:".format(**first)
-    return (
-        f"{title}\n\n{headline}\nGrowth, times faster than the published formulation:\n\n"
-        f"{grid(['setting', 'published, ms', *methods], rows)}"
-    )
-
-
-def loading(results: Mapping[str, Any]) -> str:
-    """Time of a sample from the official file and from the converted one."""
-    return grid(
-        ["size", "official .mat, ms", "converted, ms", "times faster"],
-        [
-            (f"{case['size'][0]} × {case['size'][1]}", case["official_ms"], case["packed_ms"], case["ratio"])
-            for case in results["cases"]
-        ],
-    )
-
-
-def throughput(results: Mapping[str, Any]) -> str:
-    """Throughput of a training step with each method."""
-    table = grid(
-        ["method", "ms a step", "images a second", "share of the distiller"],
-        [
-            (
-                name,
-                f"{row['seconds'] * 1e3:.1f}",
-                f"{row['images_per_second']:.0f}",
-                f"{row['distiller_share']:.1%}",
-            )
-            for name, row in results["methods"].items()
-        ],
-    )  # fmt: skip
-    title = "{teacher} to {student}, B={batch_size}, M={num_samples:,}:".format(**results)
-    return f"{title}\n\n{table}"
-
-
-def ensemble(results: Mapping[str, Any]) -> str:
-    """Members in one call against one after the other, and kept answers against live teachers."""
-    calls = grid(
-        ["members", "loop, ms", "batched, ms", "times faster", "largest difference of a logit"],
-        [
-            (row["teachers"], f"{row['loop'] * 1e3:.1f}", f"{row['batched'] * 1e3:.1f}",
-             f"{row['speedup']:.2f}", f"{row['largest_difference']:.1e}")
-            for row in results["calls"]
-        ],
-    )  # fmt: skip
-    steps = grid(
-        ["step", "teachers", "live, ms", "kept, ms", "times faster"],
-        [
-            (row["step"], row["teachers"], f"{row['live'] * 1e3:.1f}",
-             f"{row.get('cached', row.get('kept')) * 1e3:.1f}",
-             f"{row['speedup']:.1f}")
-            for row in results["steps"]
-        ],
-    )  # fmt: skip
-    title = "Teachers {teacher}, student {student}, B={batch_size}, M={num_samples:,}:".format(**results)
-    return f"{title}\n\n{calls}\nA step of the student:\n\n{steps}"
-
-
-def memory(results: Mapping[str, Any]) -> str:
-    """Peak memory of a run over many unlabeled images."""
-    return grid(
-        ["images", "file, GB", "framework alone, GB", "run, GB", "more, GB"],
-        [
-            (f"{results['images']:,}", *(f"{results[name] / 1e9:.2f}" for name in
-             ("file_bytes", "alone_bytes", "run_bytes", "more_bytes")))
-        ],
-    )  # fmt: skip
-
-
-def small_sets(results: Mapping[str, Any]) -> str:
-    """Accuracy of the task beside the loss, and the loss's largest gradient, for few samples."""
-    table = grid(
-        ["loss", "M", "batch norms", "test accuracy", "largest gradient by the features"],
-        [
-            (row["loss"], f"{row['num_samples']:,}", "yes" if row["batch_norms"] else "no",
-             f"{100 * statistics.mean(row['accuracies']):.1f}", f"{max(row['largest_gradients']):.1f}")
-            for row in results["rows"]
-        ],
-    )  # fmt: skip
-    title = (
-        "Digits, B={batch_size}, {steps} steps of SGD {lr}, weight {weight}, mean of {seeds} seeds, percent:"
-    )
-    return f"{title.format(**results)}\n\n{table}"
-
-
-BENCHMARKS = {
-    "contrast": contrast,
-    "ensemble": ensemble,
-    "loading": loading,
-    "memory": memory,
-    "small_sets": small_sets,
-    "throughput": throughput,
-}
 
 
 def main() -> int:

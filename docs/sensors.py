@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from crdkit.data import SyntheticRooms
 
-CELSIUS = np.array([19.0, 22.0, 20.0, 24.0, 33.0, 21.0, 20.5, 18.0])
-"""Of a floor, a ceiling, a wall, a box, a sphere, a table, a picture and a door."""
+CELSIUS = np.array([19.0, 22.0, 20.0, 24.0, 23.0, 21.5, 21.0, 20.5, 33.0, 20.0, 19.5, 16.0])
+"""Of the classes of `SyntheticRooms`: lamps are warm and windows cold."""
 THERMAL_SIZE = (60, 80)
 THRESHOLD = 0.15
 """Change of the logarithm of brightness that makes an event (Gallego et al., 2020)."""

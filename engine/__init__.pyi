@@ -1,5 +1,6 @@
 from .checkpoint import Checkpoint, CheckpointStore
 from .config import LaunchConfig, RunConfig, TrainConfig
+from .course import Course, in_words
 from .errors import (
     CheckpointError,
     CrdkitError,
@@ -29,6 +30,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointStore",
+    "Course",
     "CrdkitError",
     "Evaluate",
     "FrozenError",
@@ -53,6 +55,7 @@ __all__ = [
     "derive_seed",
     "digest",
     "from_main",
+    "in_words",
     "label_loss",
     "last_and_best",
     "lr_factor",

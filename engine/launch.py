@@ -1,5 +1,6 @@
 """The accelerator of a run."""
 
+import atexit
 import ctypes
 import os
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
 
@@ -48,6 +50,7 @@ def make_accelerator(
         # A transfer term may leave a layer of the student without a gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+    atexit.register(leave_group)
     kind = accelerator.distributed_type
     if kind in [getattr(DistributedType, name) for name in UNSUPPORTED]:
         raise LaunchError(
@@ -65,6 +68,12 @@ def make_accelerator(
     if trackers:
         accelerator.init_trackers(project)
     return accelerator
+
+
+def leave_group() -> None:
+    """End the process group, if it is still there: its threads may abort an interpreter that ends before them."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def keep_freed_memory() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .config import TrainConfig
+from .course import Course
 from .errors import Interrupted, WorkerError
 from .evaluate import Evaluate, measure
 from .files import prepare_folder
@@ -41,6 +42,7 @@ def train(
     fingerprint: Mapping[str, Any] | None = None,
     optimizer: OptimizerFactory | None = None,
     schedule: Schedule | None = None,
+    course: Course | None = None,
 ) -> list[dict[str, Any]]:
     """Train to the end, from the beginning or from the folder's newest whole checkpoint.
 
@@ -72,6 +74,7 @@ def train(
         optimizer: trainable parameters -> their optimizer, in the place of the configured one, whose learning
             rate the schedule multiplies. Its state must be tensors and numbers.
         schedule: in the place of the configured one.
+        course: of the command that this is one training of; lines tell the time left for all of it.
 
     Returns:
         The history, a row for each epoch: `epoch` and `step` (done so far), `lr`, `loss`, the mean of each
@@ -134,7 +137,15 @@ def train(
         step = state.epoch * steps_per_epoch + math.ceil(state.batch / config.accumulate)
         reporter = stack.enter_context(
             contextlib.closing(
-                Reporter(folder, accelerator, label=label, total=total_steps, step=step, epoch=state.epoch)
+                Reporter(
+                    folder,
+                    accelerator,
+                    label=label,
+                    total=total_steps,
+                    step=step,
+                    epoch=state.epoch,
+                    course=course,
+                )
             )
         )
         if step:
@@ -151,7 +162,7 @@ def train(
         def stop(signum: int) -> NoReturn:
             path = state.save()
             name = signal.Signals(signum).name
-            reporter.say(f"stopped by {name} after step {step}, saved {path}; run the same again to continue")
+            reporter.say(f"stopped by {name} after step {step}, saved {path}")
             raise Interrupted(signum)
 
         while state.epoch < config.epochs:
@@ -236,6 +247,7 @@ def train(
 
         frozen.verify()
         state.finish(folder)
+        reporter.done(state.history[-1])
         if signum := peers.largest(signals.received)[0]:
             raise Interrupted(signum)
         return state.history

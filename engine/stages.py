@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ..common import ManifestError, atomically, differences, plain, read_manifest, write_json, write_manifest
 from .config import TrainConfig
+from .course import Course
 from .errors import CheckpointError, ResumeError
 from .evaluate import Evaluate
 from .finished import HISTORY
@@ -52,6 +53,8 @@ class StageRunner:
             if not other.is_dir():
                 raise FileNotFoundError(f"there is no run folder {other} to reuse")
         self.fingerprint: dict[str, Any] = plain(fingerprint or {})
+        self.course = Course()
+        """What the run has ahead; a pipeline tells it."""
 
     def train(
         self,
@@ -76,10 +79,12 @@ class StageRunner:
         known = plain({**self.fingerprint, **(fingerprint or {})})
 
         def run(folder: Path) -> list[dict[str, Any]]:
-            return train(
+            history = train(
                 task, dataset, config, folder, accelerator=self.accelerator, seed=seed, evaluate=evaluate,
-                label=stage, fingerprint=known, optimizer=optimizer, schedule=schedule,
+                label=stage, fingerprint=known, optimizer=optimizer, schedule=schedule, course=self.course,
             )  # fmt: skip
+            self.course.pass_by(stage)
+            return history
 
         own = self.folder / stage
         for other in () if own.exists() else self.reuse:

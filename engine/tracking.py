@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from ..common import write_text
+from .course import Course, in_words
 from .errors import OutputError
 
-# Without a terminal a line for each epoch, and in long epochs one at least this often, in seconds.
-LINE_INTERVAL = 30.0
+# Without a terminal a long training prints a line this often, in seconds.
+LINE_INTERVAL = 60.0
 
 
 class Meter:
@@ -53,6 +54,8 @@ class Reporter:
     """Reports on the main process; does nothing on the others.
 
     `metrics.jsonl` gets a line of kind "step" every so many steps and one of kind "epoch" after each epoch.
+    The person at the prompt gets one line when the training is done, with its rate and the time left for the
+    whole command, and until then a bar, or without a terminal a line now and then.
     On resume, lines from after the checkpoint are dropped: the file reads like that of an undisturbed run.
     A tracker that raises is left out from then on, with a warning: the training matters more.
 
@@ -62,15 +65,25 @@ class Reporter:
         label: the name of this training in lines and trackers.
         total: steps of the whole training.
         step, epoch: steps and epochs done before.
+        course: of the whole command.
     """
 
     def __init__(
-        self, folder: Path, accelerator: Accelerator, *, label: str, total: int, step: int, epoch: int
+        self,
+        folder: Path,
+        accelerator: Accelerator,
+        *,
+        label: str,
+        total: int,
+        step: int,
+        epoch: int,
+        course: Course | None = None,
     ) -> None:
         self.active = accelerator.is_main_process
         if not self.active:
             return
-        self.label, self.total = label, total
+        self.label, self.total, self.course = label, total, course or Course()
+        self.first, self.step = step, step
         self.trackers = list(accelerator.trackers)
         self.file = _reopen(folder / "metrics.jsonl", {"step": step, "epoch": epoch})
         self.console = Console(stderr=True)
@@ -88,6 +101,7 @@ class Reporter:
         """One more optimizer step is done."""
         if self.active:
             self.samples += samples
+            self.step = step
             if self.bar is not None:
                 self.bar.update(self.row, completed=step)
 
@@ -95,20 +109,31 @@ class Reporter:
         """Report within an epoch."""
         if not self.active:
             return
-        rate = self.samples / max(time.monotonic() - self.started, 1e-9)
-        self._write({"kind": "step", **values, "samples_per_second": round(rate, 1)})
+        self._write({"kind": "step", **values, "samples_per_second": round(self._rate(), 1)})
         self._track(values, step)
         if self.bar is not None:
             self.bar.update(self.row, text=_text(values))
         elif time.monotonic() - self.line_time > LINE_INTERVAL:
-            self._line(values)
+            self.line_time = time.monotonic()
+            self.say(f"step {values['step']}/{self.total} {_text(values)}{self._left()}")
 
     def log_epoch(self, step: int, row: dict[str, Any]) -> None:
         """Report a row of the history."""
         if self.active:
             self._write({"kind": "epoch", **row})
             self._track(row, step)
-            self._line(row)
+
+    def done(self, row: dict[str, Any]) -> None:
+        """The training is over, with this row as the last of its history."""
+        if not self.active:
+            return
+        seconds = time.monotonic() - self.started
+        self.course.observe(self.label, self.step - self.first, seconds)
+        place = ""
+        if self.label in self.course.ahead:
+            place = f" [{self.course.total - len(self.course.ahead) + 1}/{self.course.total}]"
+        rate = f"{self.step} steps in {in_words(seconds)}, {self._rate():.0f} samples/s"
+        self.say(f"{rate}: {_judged(row)}{self._left()}{place}")
 
     def say(self, message: str) -> None:
         """Print one line for the person at the prompt."""
@@ -123,9 +148,15 @@ class Reporter:
                 self.bar.stop()
             self.file.close()
 
-    def _line(self, values: dict[str, Any]) -> None:
-        self.line_time = time.monotonic()
-        self.say(f"step {values['step']}/{self.total} {_text(values)}")
+    def _rate(self) -> float:
+        return self.samples / max(time.monotonic() - self.started, 1e-9)
+
+    def _left(self) -> str:
+        """`; about 12 min left`, for the whole command."""
+        done = self.step - self.first
+        speed = (time.monotonic() - self.started) / done if done else None
+        seconds = self.course.left(self.label, self.step, speed)
+        return "" if seconds is None else f"; about {in_words(seconds)} left"
 
     def _write(self, row: dict[str, Any]) -> None:
         try:
@@ -147,6 +178,14 @@ class Reporter:
 
 def _text(values: dict[str, Any]) -> str:
     return " ".join(f"{k} {v:.4g}" for k, v in values.items() if isinstance(v, float))
+
+
+def _judged(row: dict[str, Any]) -> str:
+    """The loss, and the first figures that an evaluation gave."""
+    own = ("epoch", "step", "lr", "loss")
+    others = [name for name, value in row.items() if name not in own and isinstance(value, float)]
+    measured = [name for name in others if "/" not in name][-2:]
+    return _text({"loss": row["loss"], **{name: row[name] for name in measured}})
 
 
 def _reopen(path: Path, done: dict[str, int]) -> IO[str]:

@@ -32,9 +32,21 @@ class EnsemblePipeline(ClassificationPipeline):
                         if method != "none":
                             yield self.distil(method, teachers, subset_seed, seed)
 
+    def transfers(self) -> Iterator[tuple[str, str]]:
+        """The method and the folder of every transfer."""
+        config = self.config
+        for seed in config.seed if config.teachers else ():
+            if "none" in config.method:
+                yield "none", f"runs/none/seed-{seed}"
+            for subset_seed in config.subset_seed or (seed,):
+                for number in config.teachers:
+                    for method in config.method:
+                        if method != "none":
+                            yield method, _folder(method, number, subset_seed, seed)
+
     def distil(self, method: str, teachers: tuple[int, ...], subset_seed: int, seed: int) -> RunResult:
         """The student, taught by some of the pool, beside what they predict together."""
-        folder = f"runs/{method}/teachers-{len(teachers)}/draw-{subset_seed}/seed-{seed}"
+        folder = _folder(method, len(teachers), subset_seed, seed)
         transferred = self.transfer(method, seed, teachers, folder=folder)
         together = EnsembleMean([self.teachers[number] for number in teachers])
         return self.result(method, seed, transferred, together, teachers=teachers, subset_seed=subset_seed)
@@ -68,3 +80,7 @@ class EnsemblePipeline(ClassificationPipeline):
         if banks == shared:
             return line
         return f"{line}; --transfer.share-student would keep {shared}: {shared * one:.0f} MiB"
+
+
+def _folder(method: str, teachers: int, subset_seed: int, seed: int) -> str:
+    return f"runs/{method}/teachers-{teachers}/draw-{subset_seed}/seed-{seed}"

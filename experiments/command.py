@@ -1,10 +1,10 @@
-"""What the scripts share: the command line, the run folder, errors for a person."""
+"""What the commands share: the command line, the run folder, errors for a person."""
 
 from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -13,94 +13,221 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdkit.common import CrdkitError, nearest, plain, write_text
 
+from .checks import check_config, check_folder
+from .invocation import command_line, is_main_rank, start_ranks, use_cores, without
+from .options import WORDS, Options, epochs_of_methods, read_options, with_epochs
+
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
 
 Config = TypeVar("Config")
 
+USAGE, DATA = 2, 1
+"""Exit codes: what was typed cannot be, or what is on the disk or in the data does not allow it."""
 
-def parse(
-    script: str, arguments: list[str], presets: Mapping[str, Config], *, default: str, description: str
-) -> tuple[str, Config]:
-    """Preset and configuration of a command line: `[PRESET] --options`.
 
-    The preset's own settings of distillers stay in force before those of the command line; the later one of
-    the same name wins. Exits with the nearest names if a preset is unknown, and with a message if a value is
-    refused.
+class Refused(SystemExit):
+    """The end of a command that cannot do what was asked; its message is printed.
+
+    Args:
+        name: of the command.
+        error: the message.
+        code: the exit code.
+        every_rank: whether all ranks print, as one of them may be alone with it; else the first one does.
     """
-    import tyro
 
-    from .flags import current
+    def __init__(self, name: str, error: object, code: int, *, every_rank: bool = False) -> None:
+        super().__init__(code)
+        self.message = f"crdkit {name}: {error}"
+        if every_rank or is_main_rank():
+            sys.stdout.flush()
+            print(self.message, file=sys.stderr, flush=True)
 
-    preset, rest = default, arguments
-    if arguments and not arguments[0].startswith("-"):
-        preset, *rest = arguments
-    if preset not in presets:
-        raise SystemExit(f"{script}: unknown preset {preset!r}; {nearest(preset, presets)}")
-    base: Any = presets[preset]
-    try:
-        config: Any = tyro.cli(
-            type(base), default=base, args=current(script, rest), prog=f"{script} {preset}",
-            description=f"{description}\nPresets: {', '.join(presets)}.",
-        )  # fmt: skip
-        own = getattr(base, "setting", ())
-        if own and config.setting != own:
-            config = replace(config, setting=(*own, *config.setting))
-    except ValueError as error:
-        raise SystemExit(f"{script}: {error}") from None
-    return preset, config
+    def __str__(self) -> str:
+        return self.message
 
 
 def main(
-    script: str,
+    name: str,
     run: Callable[[Config, str], object],
     presets: Mapping[str, Config],
     *,
     default: str,
     description: str,
+    arguments: Sequence[str] | None = None,
+    plan: Callable[[Config, str], object] | None = None,
 ) -> None:
-    """Parse the command line and run: what cannot be done is a message and exit code 1, no stack trace."""
-    preset, config = parse(script, sys.argv[1:], presets, default=default, description=description)
-    with errors_as_messages(script):
-        run(config, preset)
+    """Read the command line, check what it names, and run.
+
+    What cannot be done is one message. Its exit code is 2 for what was typed, and then torch has not been
+    imported yet, and 1 for files, folders and data.
+
+    Args:
+        name: of the command, such as `crossmodal`.
+        run: (configuration, name of its preset).
+        description: its first paragraph is the help's, its indented lines are the examples.
+        arguments: those of the process if absent.
+        plan: what `--dry-run` calls in the place of `run`.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with usage(name):
+        options, rest = read_options(given)
+        if options.list is not None:
+            from .lists import print_list
+
+            return print_list(options.list, presets)
+        preset, config = parse(name, rest, presets, default=default, description=description, options=options)
+        if options.dry_run and plan is None:
+            raise ValueError("--dry-run: this command has no plan to print")
+        check_config(config)
+        if options.processes is not None:
+            kept = without(given, "--processes")
+            start_ranks(name, kept, options.processes, cpu=bool(getattr(config, "cpu", False)))
+    with errors_as_messages(name):
+        (plan if options.dry_run and plan else run)(config, preset)
+
+
+def parse(
+    name: str,
+    arguments: Sequence[str],
+    presets: Mapping[str, Config],
+    *,
+    default: str,
+    description: str,
+    options: Options | None = None,
+) -> tuple[str, Config]:
+    """Preset and configuration of a command line: `[PRESET] --flags`.
+
+    The preset's own settings of distillers stay in force before those of the command line; the later one of
+    the same name wins. Ends the process with the nearest names if a preset or a flag is unknown, with a
+    message if a value is refused, and after printing the help.
+    """
+    import tyro
+
+    from .flags import current
+
+    preset, rest = default, list(arguments)
+    if rest and not rest[0].startswith("-"):
+        preset, *rest = rest
+    if preset not in presets:
+        raise Refused(name, f"unknown preset {preset!r}; {nearest(preset, presets)}", USAGE)
+    base: Any = presets[preset]
+    if options is not None and options.help:
+        from .help import short_help
+
+        text, examples = split_description(description)
+        print(short_help(name, base, preset, presets, text, examples))
+        raise SystemExit(0)
+    said: list[str] = []
+    if options is not None and options.epochs is not None:
+        base, said = with_epochs(base, options.epochs)
+    everything = options is not None and options.help_all
+    try:
+        given = ["--help"] if everything else known_flags(base, current(f"{name}.py", rest))
+        config: Any = tyro.cli(
+            type(base), default=base, args=given, prog=f"crdkit {name} {preset}",
+            description=f"{description}\nPresets: {', '.join(presets)}.", console_outputs=is_main_rank(),
+        )  # fmt: skip
+        own = getattr(base, "setting", ())
+        if own and config.setting != own:
+            config = replace(config, setting=(*own, *config.setting))
+        if options is not None and options.epochs is not None and hasattr(config, "method"):
+            more = epochs_of_methods(config.method, config.setting, options.epochs)
+            config, said = replace(config, setting=(*config.setting, *more)), [*said, *more]
+    except ValueError as error:
+        raise Refused(name, error, USAGE) from None
+    if said and is_main_rank() and options is not None and options.processes is None:
+        print("\n".join(f"--epochs: {line}" for line in said))
+    return preset, config
+
+
+def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
+    """The arguments, if their flags are of the configuration.
+
+    Raises:
+        ValueError: a flag that is not; the nearest are suggested.
+    """
+    from .help import walk
+
+    known = {}
+    for flag, (kind, _, _) in walk(config):
+        known[flag] = f"--{flag}"
+        if kind is bool:
+            part, dot, last = flag.rpartition(".")
+            known[f"{part}{dot}no-{last}"] = f"--{part}{dot}no-{last}"
+    shown = known | {name: f"--{name}" for name in WORDS}
+    for word in arguments:
+        if word.startswith("--") and word[2:3].isalpha():
+            flag = word[2:].partition("=")[0].replace("_", "-")
+            if flag not in known:
+                raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
+    return list(arguments)
+
+
+def split_description(text: str) -> tuple[str, str]:
+    """The first paragraph of a command's description, and its indented lines, which are examples."""
+    lines = text.strip().splitlines()
+    paragraph = lines[: lines.index("")] if "" in lines else lines
+    return "\n".join(paragraph), "\n".join(line.strip() for line in lines if line.startswith("    "))
 
 
 @contextmanager
-def errors_as_messages(script: str) -> Iterator[None]:
+def usage(name: str) -> Iterator[None]:
+    """Inside, what was typed wrong ends the process with a message and exit code 2, files and data that are
+    not there with exit code 1."""
+    from crdkit.data import DataError
+
+    try:
+        yield
+    except (CrdkitError, OSError, DataError) as error:
+        raise Refused(name, error, DATA) from None
+    except ValueError as error:
+        raise Refused(name, error, USAGE) from None
+
+
+@contextmanager
+def errors_as_messages(name: str) -> Iterator[None]:
     """Inside, what a person can put right ends the process with a message and exit code 1."""
     try:
         yield
     except (CrdkitError, OSError, ValueError) as error:
-        raise SystemExit(f"{script}: {error}") from None
+        raise Refused(name, error, DATA, every_rank=True) from None
 
 
 @contextmanager
 def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[str, Any]]]:
     """The run folder of a configuration, its accelerator, and what the run was made with.
 
+    An interruption prints the command line that continues the run, last.
+
     Args:
         config: with the fields output, resume, precision, cpu and trackers of `RunConfig`.
         name: of the run, for the folder.
 
     Raises:
-        FileExistsError, ValueError: as `run_folder` does; ValueError before there is a folder for a method or
-            setting that nobody knows.
+        FileExistsError, ValueError: as `check_config` does, before there is a folder.
     """
-    from crdkit.distillers import check_settings, parse_method, parse_settings
-    from crdkit.engine import make_accelerator
+    check_config(config)
+
+    from crdkit.engine import Interrupted, make_accelerator
 
     from .provenance import environment
 
-    for method in getattr(config, "method", ()):
-        parse_method(method)
-    check_settings(parse_settings(getattr(config, "setting", ())))
     folder = run_folder(config.output, config.resume, name, share=lambda own: _from_main(config.cpu, own))
+    line = command_line(folder)
+    use_cores()
     surroundings = environment()
     accelerator = make_accelerator(
         precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
     )
     try:
         yield folder, accelerator, surroundings
+    except (Interrupted, KeyboardInterrupt) as stop:
+        if accelerator.is_main_process:
+            print(f"continue with: {line}" if folder.exists() else "nothing was done yet", file=sys.stderr)
+        if isinstance(stop, KeyboardInterrupt):
+            raise SystemExit(130) from None
+        raise
     finally:
         accelerator.end_training()
 
@@ -113,15 +240,11 @@ def run_folder(output: Path | None, resume: bool, name: str, *, share: Callable[
         share: gives every process the main one's string, so that all have one folder.
 
     Raises:
-        FileExistsError: a run is in it already, and not to be resumed.
-        ValueError: nothing is named to resume.
+        FileExistsError, FileNotFoundError, ValueError: as `check_folder` does.
     """
+    check_folder(output, resume)
     if output is None:
-        if resume:
-            raise ValueError("--resume needs --output, the folder of the run to continue")
         return Path("runs") / share(f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
-    if output.exists() and any(output.iterdir()) and not resume:
-        raise FileExistsError(f"{output} holds a run already: go on with --resume, or name another --output")
     return output
 
 

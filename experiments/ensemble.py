@@ -1,8 +1,8 @@
 """Distil ensembles of several sizes into one student: error against the number of teachers.
 
-    accelerate launch experiments/ensemble.py                                  handwritten digits, minutes
-    accelerate launch experiments/ensemble.py cifar100-wrn --data.root DIR     CIFAR-100, the published recipe
-    accelerate launch experiments/ensemble.py tiny32-small --data.root FILE    20 classes, for two CPU cores
+    crdkit ensemble                                  handwritten digits, minutes
+    crdkit ensemble cifar100-wrn --data.root DIR     CIFAR-100, the published recipe
+    crdkit ensemble tiny32-small --data.root FILE    20 classes, for two CPU cores
 
 The pool of teachers is trained, or read (`--teacher.weights a.safetensors b.safetensors …`), and judged; then
 every method learns from ensembles of every size. The run folder gets config.yaml, pool.json, results.json,
@@ -10,17 +10,20 @@ report.md with the figure, and a folder for each stage with its student.safetens
 on with the same command and `--output DIR --resume`.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.ensemble import PRESETS
     from crdkit.experiments import command, scenario
     from crdkit.experiments.report_ensemble import SCENARIO
 
-    run = partial(scenario.run, SCENARIO, name="ensemble")
-    command.main("ensemble.py", run, PRESETS, default="digits", description=__doc__ or "")
+    run, plan = (partial(do, SCENARIO, name="ensemble") for do in (scenario.run, scenario.dry_run))
+    command.main(
+        "ensemble", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan
+    )
 
 
 if __name__ == "__main__":

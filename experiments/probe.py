@@ -1,6 +1,6 @@
 """Judge frozen representations by a linear probe and by nearest neighbors, on any labeled images.
 
-    accelerate launch experiments/probe.py --network resnet8 --weights runs/a runs/b --data.root packed.h5 \\
+    crdkit probe --network resnet8 --weights runs/a runs/b --data.root packed.h5 \\
         --output runs/probe
 
 Each of `--weights` is a row of the table: a file, a run folder with its `model.safetensors`, or `random` for
@@ -12,7 +12,7 @@ config.yaml, results.json and report.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -191,15 +191,24 @@ def judge(
     return Judged(row, probe.top1, nearest, probe, source, points)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     import tyro
 
-    from crdkit.experiments.command import errors_as_messages
+    from crdkit.experiments.checks import check_config
+    from crdkit.experiments.command import errors_as_messages, usage
+    from crdkit.experiments.invocation import is_main_rank, use_cores
 
-    with errors_as_messages("probe.py"):
-        config = tyro.cli(ProbeRun, description=__doc__)
-        run(config, name_rows(config))
+    with usage("probe"):
+        config = tyro.cli(
+            ProbeRun, description=__doc__, prog="crdkit probe", console_outputs=is_main_rank(),
+            args=None if arguments is None else list(arguments),
+        )  # fmt: skip
+        check_config(config)
+        rows = name_rows(config)
+    with errors_as_messages("probe"):
+        use_cores()
+        run(config, rows)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .tables import Column, Run, markdown_table, summarize
+from .tables import Column, Run, Summary, markdown_table, summarize
 
 if TYPE_CHECKING:
     from .charts import History
@@ -37,25 +37,16 @@ def alignment_section(outcome: Outcome) -> dict[str, str]:
     → Markdown; empty if no run has the figures."""
     from .charts import learning_curves
 
-    rows, first = list[Run](), dict[int, Run]()
     histories: dict[str, list[History]] = {}
     for done in outcome.runs:
-        figures = with_critic(done.metrics)
-        if not any(name.startswith("alignment/") for name in figures):
-            continue
-        before = {
-            name.replace("alignment_before/", "alignment/"): value
-            for name, value in figures.items()
-            if name.startswith("alignment_before/")
-        }
-        # The student has the same first weights for every method of a seed.
-        first.setdefault(done.seed, {"method": FIRST, "seed": done.seed, "metrics": before})
-        rows.append({"method": done.method, "seed": done.seed, "metrics": figures})
-        histories.setdefault(done.method, []).append(done.details.get("alignment", []))
-    if not rows:
+        if is_aligned(done.metrics):
+            histories.setdefault(done.method, []).append(done.details.get("alignment", []))
+    if not histories:
         return {}
+    summary = alignment_summary(
+        {"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in outcome.runs
+    )
     learning_curves(outcome.pictures / "alignment.png", histories, CURVES)
-    summary = summarize([*first.values(), *rows])
     pairs = round(summary[FIRST]["alignment/pairs"]["mean"])
     chance = " and ".join(f"{100 * min(1, k / pairs):.2g}" for k in (1, 10))
     text = (
@@ -66,6 +57,29 @@ def alignment_section(outcome: Outcome) -> dict[str, str]:
     )
     picture = "![Alignment over the epochs](pictures/alignment.png)"
     return {"Alignment with the teacher": f"{markdown_table(summary, COLUMNS)}\n{text}\n\n{picture}"}
+
+
+def is_aligned(metrics: Mapping[str, Any]) -> bool:
+    """Whether the figures of alignment are among them."""
+    return any(name.startswith("alignment/") for name in metrics)
+
+
+def alignment_summary(runs: Iterable[Run]) -> Summary:
+    """Mean and deviation of the alignment before the transfer, then after each method's."""
+    rows, first = list[Run](), dict[int, Run]()
+    for run in runs:
+        figures = with_critic(run["metrics"])
+        if not is_aligned(figures):
+            continue
+        before = {
+            name.replace("alignment_before/", "alignment/"): value
+            for name, value in figures.items()
+            if name.startswith("alignment_before/")
+        }
+        # The student has the same first weights for every method of a seed.
+        first.setdefault(run["seed"], {"method": FIRST, "seed": run["seed"], "metrics": before})
+        rows.append({"method": run["method"], "seed": run["seed"], "metrics": figures})
+    return summarize([*first.values(), *rows])
 
 
 def with_critic(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,5 +125,34 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
             write_report(folder, columns, baseline=baseline, histories=histories, **page)
             shown = scenario.shown(columns)
             Console().print(terminal_table(summary, shown, baseline=baseline, title=scenario.heading))
-            print(f"report: {folder / 'report.md'}; networks to take home: {folder / 'deploy'}")
+            print(where(folder))
     return folder
+
+
+def where(folder: Path) -> str:
+    """What a finished run left, and where, a line each."""
+    left = (
+        ("report", "report.html"), ("report", "report.md"), ("figures", "results.json"),
+        ("settings", "config.yaml"), ("students", "deploy"), ("trainings", "runs"), ("teachers", "teachers"),
+    )  # fmt: skip
+    return "\n".join(f"{what:10}{folder / name}" for what, name in left if (folder / name).exists())
+
+
+def dry_run(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
+    """Print the plan of a configuration: its trainings, their steps and parameters, memory, disk, minutes.
+
+    A few steps of each kind are taken on networks that are thrown away; nothing stays on the disk.
+    """
+    from tempfile import TemporaryDirectory
+
+    from crdkit.transfer import make_plan
+
+    from .plan import print_plan
+
+    with TemporaryDirectory() as folder:
+        tried = replace(config, output=Path(folder) / "plan", resume=False, trackers=())
+        with session(tried, name) as (place, accelerator, _):
+            place.mkdir()
+            plan = make_plan(scenario.make_pipeline(tried, accelerator, place))
+            if accelerator.is_main_process:
+                print_plan(plan, config, preset, ranks=accelerator.num_processes, device=accelerator.device)

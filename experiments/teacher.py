@@ -1,14 +1,15 @@
 """Train an image classifier, to be the teacher of a transfer.
 
-    accelerate launch experiments/teacher.py                                        digits, a minute
-    accelerate launch experiments/teacher.py cifar100 --data.root DIR               the published recipe
-    accelerate launch experiments/teacher.py imagenette --data.root imagenette96.h5
+    crdkit teacher                                        digits, a minute
+    crdkit teacher cifar100 --data.root DIR               the published recipe
+    crdkit teacher imagenette --data.root imagenette96.h5
 
 The run folder gets `model.safetensors`, the network with its normalization, which `--teacher.weights` of the
 other scripts takes, `results.json`, and the training in `training/`. The same command with `--resume`
 continues an interrupted run.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -100,11 +101,11 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     return metrics
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.experiments import command
 
-    command.main("teacher.py", run, PRESETS, default="digits", description=__doc__ or "")
+    command.main("teacher", run, PRESETS, arguments=arguments, default="digits", description=__doc__ or "")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+from .catalog import check_network, known_networks
 from .chosen_layers import ChosenLayers
 from .classifiers import create, has_classifier
 from .depth_cnn import DepthCNN
@@ -26,12 +27,14 @@ __all__ = [
     "PyramidSegmenter",
     "SegmentationHead",
     "Segmenter",
+    "check_network",
     "create",
     "evaluating",
     "find_preprocessing",
     "freeze",
     "from_parts",
     "has_classifier",
+    "known_networks",
     "load_repdistiller",
     "load_state",
     "load_weights",

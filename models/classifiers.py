@@ -1,17 +1,16 @@
 """Classifiers by name, as networks that return `Outputs`."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..common import nearest
 from . import timm_networks, torchvision_networks
 from .alexnet import AlexNetSmall
+from .catalog import unknown_network
 from .chosen_layers import ChosenLayers
 from .cifar import NETWORKS
 from .depth_cnn import DepthCNN
@@ -145,21 +144,4 @@ def _find(name: str) -> tuple[str, str]:
         return "torchvision", bare
     if library == "timm" and timm_networks.import_timm().is_model(bare):
         return "timm", bare
-    known = _known(last=library)
-    known = dict(sorted(known.items(), key=lambda item: (item[0] not in OWN, "/" in item[1])))
-    raise ValueError(f"no network named {name!r}: {nearest(bare, known, shown=known)}")
-
-
-def _known(*, last: str) -> dict[str, str]:
-    """What to write for each bare name; of the same in several libraries, that of `last` counts."""
-    libraries: dict[str, Iterable[str]] = {
-        "timm": timm_networks.import_timm().list_models() if find_spec("timm") else (),
-        "torchvision": torchvision_networks.names(),
-        "": OWN,
-    }
-    known = {}
-    for library in sorted(libraries, key=lambda library: library == last):
-        for name in libraries[library]:
-            plain = library == "" or (library == "torchvision" and name not in OWN)
-            known[name] = name if plain else f"{library}/{name}"
-    return known
+    raise ValueError(unknown_network(name))

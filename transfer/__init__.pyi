@@ -4,6 +4,7 @@ from .config import PipelineConfig, TeachersConfig, TransferConfig
 from .dry_run import check_pipeline, dry_step
 from .networks import Network, Own, classifier_of, make_network, normalize_by, with_normalization
 from .pipeline import Pipeline
+from .plan import Judging, Plan, Planned, make_plan, planned_steps
 from .results import RunResult, Supervision, Transferred
 from .spec import TransferData, make_spec, reads_of
 from .targets import Targets, Teacher, TeacherTargets, alike
@@ -14,10 +15,13 @@ __all__ = [
     "CachedAugmentations",
     "ClassificationPipeline",
     "Inputs",
+    "Judging",
     "Network",
     "Own",
     "Pipeline",
     "PipelineConfig",
+    "Plan",
+    "Planned",
     "PretrainTask",
     "RunResult",
     "Supervision",
@@ -37,8 +41,10 @@ __all__ = [
     "dry_step",
     "fingerprint_of",
     "make_network",
+    "make_plan",
     "make_spec",
     "normalize_by",
+    "planned_steps",
     "reads_of",
     "statistics_of",
     "with_normalization",

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
 from ..data import Batch, read_rows
-from ..distillers import Term
-from ..engine import Accelerator, SupervisedTask, Task, check_task, seeded, weighted_sum
+from ..distillers import PretrainStage, Term
+from ..engine import (
+    Accelerator,
+    SupervisedTask,
+    Task,
+    TrainConfig,
+    check_task,
+    seeded,
+    weighted_sum,
+)
 from ..models import Outputs, from_parts, take_parts
 from .spec import reads_of
 from .targets import Targets, Teacher
@@ -26,6 +34,18 @@ SAMPLES = 2
 """Samples of a dry step; fewer if the last batch of an epoch has fewer."""
 
 
+class Rehearsal(NamedTuple):
+    """One training of a pipeline, on networks that are thrown away."""
+
+    what: str
+    """Names it in messages: the method, or the teacher."""
+    stage: str
+    """Its kind: `teachers`, `pretrain`, `transfer`."""
+    task: Task
+    dataset: Any
+    train: TrainConfig
+
+
 def check_pipeline(pipeline: Pipeline) -> None:
     """Build what every method needs and take one step of it on networks that are thrown away.
 
@@ -33,23 +53,28 @@ def check_pipeline(pipeline: Pipeline) -> None:
         ValueError: a method that cannot run on these networks, weights that do not fit, a last batch of one
             sample under batch normalization.
     """
-    accelerator, config = pipeline.accelerator, pipeline.config
     with seeded(0):
-        teachers = _teachers(pipeline)
-        for number, teacher in enumerate(teachers):
-            if pipeline.own_teachers is None and pipeline.trains_teacher(number):
-                labels = pipeline.supervise(teacher.modality)
-                network = copy.deepcopy(teacher.network)
-                task = SupervisedTask(network, labels.augment, modality=teacher.modality)
-                size = config.teacher.train.batch_size
-                dry_step(task, labels.dataset, size, accelerator, what=f"teacher {teacher.name}")
-            teacher.network.to(accelerator.device)
-        pipeline.require_fitting(teachers)
-        for method in config.method:
-            student = pipeline.make_student()
-            terms = pipeline.make_terms(method, student, [] if method == "none" else teachers)
-            if terms or pipeline.data.is_labeled:
-                _check_transfer(pipeline, method, student, terms, teachers if terms else [])
+        for each in rehearsals(pipeline):
+            dry_step(each.task, each.dataset, each.train.batch_size, pipeline.accelerator, what=each.what)
+
+
+def rehearsals(pipeline: Pipeline) -> Iterator[Rehearsal]:
+    """Every kind of training, one after the other; each is to be used before the next is asked for."""
+    config = pipeline.config
+    teachers = _teachers(pipeline)
+    for number, teacher in enumerate(teachers):
+        if pipeline.own_teachers is None and pipeline.trains_teacher(number):
+            labels = pipeline.supervise(teacher.modality)
+            network = copy.deepcopy(teacher.network)
+            task = SupervisedTask(network, labels.augment, modality=teacher.modality)
+            yield Rehearsal(f"teacher {teacher.name}", "teachers", task, labels.dataset, config.teacher.train)
+        teacher.network.to(pipeline.accelerator.device)
+    pipeline.require_fitting(teachers)
+    for method in config.method:
+        student = pipeline.make_student()
+        terms = pipeline.make_terms(method, student, [] if method == "none" else teachers)
+        if terms or pipeline.data.is_labeled:
+            yield from _transfer(pipeline, method, student, terms, teachers if terms else [])
 
 
 def dry_step(task: Task, dataset: Any, batch_size: int, accelerator: Accelerator, *, what: str) -> None:
@@ -108,21 +133,25 @@ def _teachers(pipeline: Pipeline) -> list[Teacher]:
     return [pipeline.make_teacher(n) for n in numbers + numbers[: len(config) > len(numbers)]]
 
 
-def _check_transfer(
+def _transfer(
     pipeline: Pipeline, method: str, student: nn.Module, terms: dict[str, Term], teachers: Sequence[Teacher]
-) -> None:
+) -> Iterator[Rehearsal]:
     reads = reads_of(terms.values(), len(teachers))
     dataset, inputs = pipeline.inputs(teachers, reads, live=True)
     seen = replace(inputs, targets=partial(_reduced, inputs.targets, reads))
     kept = {name: term for name, term in terms.items() if term.weight}
-    tasks: list[Task] = [
-        PretrainTask(student, term.pretrain, seen) for term in terms.values() if term.pretrain is not None
-    ]
+    train = pipeline.config.transfer.train
+    for term in terms.values():
+        if term.pretrain is not None:
+            task: Task = PretrainTask(student, term.pretrain, seen)
+            yield Rehearsal(method, "pretrain", task, dataset, replace(train, **_lasts(term.pretrain)))
     if kept or pipeline.data.is_labeled:
-        tasks.append(TransferTask(student, kept, seen, task_weight=pipeline.task_weight(terms)))
-    for task in tasks:
-        batch_size = pipeline.config.transfer.train.batch_size
-        dry_step(task, dataset, batch_size, pipeline.accelerator, what=method)
+        task = TransferTask(student, kept, seen, task_weight=pipeline.task_weight(terms))
+        yield Rehearsal(method, "transfer", task, dataset, train)
+
+
+def _lasts(stage: PretrainStage) -> dict[str, Any]:
+    return {"epochs": max(1, stage.epochs), "warmup_epochs": 0.0}
 
 
 def _reduced(targets: Targets, reads: Sequence[frozenset[str]], batch: Batch) -> tuple[Outputs, ...]:

@@ -11,13 +11,14 @@ from torch import nn
 
 from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Evaluate, StageRunner, seeded
+from ..engine import Course, Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
 from .dry_run import check_pipeline
 from .networks import Own, make_network
+from .plan import Judging, planned_steps
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
 from .spec import TransferData, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, no_targets
@@ -99,6 +100,16 @@ class Pipeline(ABC):
         """What each teacher reaches on its own task; {} for one of which nothing is known."""
         return []
 
+    def transfers(self) -> Iterator[tuple[str, str]]:
+        """The method and the folder of every transfer that `runs` takes."""
+        for seed in self.config.seed:
+            for method in self.config.method:
+                yield method, f"runs/{method}/seed-{seed}"
+
+    def judging(self) -> Mapping[str, Judging]:
+        """What the judge trains after every transfer, by the stage's name."""
+        return {}
+
     def runs(self) -> Iterator[RunResult]:
         """Every method with every seed, as each is done; the teachers first."""
         self.check()
@@ -126,6 +137,7 @@ class Pipeline(ABC):
         """
         if not self.checked:
             check_pipeline(self)
+            self.stages.course = Course(planned_steps(self))
             self.checked = True
 
     @cached_property
@@ -182,6 +194,7 @@ class Pipeline(ABC):
                 evaluate=watch.beside(self.transfer_evaluate(deploy), kept),
                 optimizer=self.own.get("optimizer"), schedule=self.own.get("schedule"),
             )  # fmt: skip
+        self.stages.course.pass_by(f"{folder}/pretrain-", f"{folder}/transfer")
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:

@@ -1,4 +1,6 @@
-"""Stage 1: a teacher, trained on the labels that a pipeline has."""
+"""The training of one teacher."""
+
+from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,11 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 
-def train_teacher(pipeline: "Pipeline", number: int, before: nn.Module | None) -> Teacher:
-    """Teacher `number` of a pipeline: read from its file, else trained in the run folder, or loaded from there.
+def train_teacher(pipeline: Pipeline, number: int, before: nn.Module | None) -> Teacher:
+    """Teacher `number` of a pipeline, trained here unless its weights are given.
 
     Args:
-        before: the teacher trained before it, from which a snapshot goes on.
+        before: the teacher before this one, for snapshots.
     """
     teacher, config = pipeline.make_teacher(number), pipeline.config.teacher
     if not pipeline.trains_teacher(number):

@@ -1,10 +1,12 @@
 """Write a data set as one compact HDF5 file for `PackedPairs`.
 
-    python -m crdkit.data.io.converters nyu ROOT OUT.h5 [--size HEIGHT WIDTH] [--inpainted]
+    crdkit data nyu ROOT OUT.h5 [--size HEIGHT WIDTH] [--inpainted]
 
 ROOT has NYU-Depth-v2's official files. Color and labels keep every bit at the stored size; depth is
 rounded to a quarter of a millimeter.
 """
+
+from __future__ import annotations
 
 import argparse
 import hashlib
@@ -12,14 +14,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import h5py
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ...common import atomically
-from ..batch import IGNORE, DataError
-from ..datasets.nyu import LABELED, MAP_13, SPLITS, NYUDepth, map_40_to_13, read_split
-from .decode import Array, Size, check_size, resize_color, resize_depth, resize_label
+from ..errors import DataError
+
+# What reads and decodes is imported by the functions: the command prints its help without it.
+if TYPE_CHECKING:
+    import h5py
+
+    from ..datasets.nyu import NYUDepth
+    from .decode import Array, Size
 
 METERS_PER_UNIT = 0.00025
 """Depth is stored in 16 bits of this: up to 16.38 m, with an error of at most half of it."""
@@ -40,6 +45,11 @@ def convert_nyu(
     Raises:
         DataError: `out` exists, files are missing or damaged, a depth beyond 16.38 m.
     """
+    import h5py
+
+    from ..datasets.nyu import NYUDepth
+    from .decode import check_size
+
     root, out, size = Path(root), Path(out), check_size(size)
     if out.exists():
         raise DataError(f"{out} exists; choose another name or remove it")
@@ -57,6 +67,8 @@ def convert_nyu(
 
 def _resized(source: NYUDepth, index: int, size: Size | None) -> dict[str, Array]:
     """One sample as the reader would serve it, still as arrays."""
+    from .decode import resize_color, resize_depth, resize_label
+
     arrays = source._read(index)
     source._check(index, arrays)
     if size is None:
@@ -70,6 +82,8 @@ def _resized(source: NYUDepth, index: int, size: Size | None) -> dict[str, Array
 
 def _write(file: h5py.File, row: int, count: int, arrays: dict[str, Array], where: str) -> None:
     """One sample, into data sets that the first one makes."""
+    import numpy as np
+
     units = np.rint(arrays["depth"] / METERS_PER_UNIT)
     if units.max() > np.iinfo(np.uint16).max:
         raise DataError(f"{where}: a depth of {arrays['depth'].max():g} m, more than 16 bits hold")
@@ -84,6 +98,11 @@ def _write(file: h5py.File, row: int, count: int, arrays: dict[str, Array], wher
 
 def _describe(file: h5py.File, root: Path, source: NYUDepth) -> None:
     """Units, names, splits, the map to 13 classes, and where the data is from."""
+    import numpy as np
+
+    from ..batch import IGNORE
+    from ..datasets.nyu import LABELED, MAP_13, SPLITS, map_40_to_13, read_split
+
     file["depth"].attrs["meters_per_unit"] = METERS_PER_UNIT
     file["label40"].attrs["ignore"] = IGNORE
     file["label40"].attrs["names"] = list(source.class_names)
@@ -107,11 +126,9 @@ def _tell(text: str, *, last: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 2 and a message for data that cannot be used."""
+    """The command line: 1 and a message for data that cannot be used; a usage error exits with 2."""
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        prog="python -m crdkit.data.io.converters", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="crdkit data", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="what", required=True)
     nyu = commands.add_parser("nyu", help="NYU-Depth-v2's official .mat files")
     nyu.add_argument("root", type=Path, help="folder with the official .mat files")
@@ -122,8 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         convert_nyu(given.root, given.out, size=given.size and tuple(given.size), inpainted=given.inpainted)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print(f"crdkit data: {error}", file=sys.stderr)
+        return 1
     print(f"wrote {given.out} ({given.out.stat().st_size / 1e6:.0f} MB)")
     return 0
 

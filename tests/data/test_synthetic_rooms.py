@@ -1,24 +1,34 @@
 """The rendered rooms: exact geometry, determinism, sensor noise."""
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from crdkit.data import Statistics, SyntheticRooms
-from crdkit.data.datasets.synthetic_rooms.render import _rays, render
-from crdkit.data.datasets.synthetic_rooms.scenes import (
-    BOX,
+from crdkit.data.datasets.synthetic_rooms.furniture import (
+    AT_WALLS,
+    BED,
     CEILING,
     CLASS_NAMES,
     DOOR,
     FLOOR,
+    LAMP,
+    ON_WALLS,
     PICTURE,
-    SPHERE,
-    TABLE,
-    draw_scene,
+    SOFA,
+    WALL,
+    WINDOW,
+    Piece,
+    bed,
+    chair,
+    lamp,
+    table,
 )
+from crdkit.data.datasets.synthetic_rooms.render import _rays, render
+from crdkit.data.datasets.synthetic_rooms.rooms import STEP
+from crdkit.data.datasets.synthetic_rooms.scenes import draw_scene
 
 SIZE = (24, 32)
 
@@ -40,12 +50,12 @@ def test_every_pixel_lies_on_its_surface_and_nothing_is_in_front(seed: int) -> N
         x, y, z = at - box[:3, None]
         return np.abs(np.stack([cos * x - sin * z, y, sin * x + cos * z]) / box[3:6, None]).max(0)
 
-    def in_sphere(at: np.ndarray, sphere: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(at - sphere[:3, None], axis=0) / sphere[3]
+    def in_ball(at: np.ndarray, ball: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(at - ball[:3, None], axis=0) / ball[3]
 
     outs = [lambda at, b=b: in_box(at, b) for b in scene.boxes]
-    outs += [lambda at, s=s: in_sphere(at, s) for s in scene.spheres]
-    solid = np.isin(label, (BOX, TABLE, SPHERE))
+    outs += [lambda at, s=s: in_ball(at, s) for s in scene.balls]
+    solid = ~np.isin(label, (FLOOR, CEILING, WALL))
     nearest = np.min([np.abs(out(points) - 1) for out in outs], axis=0)
     assert solid.any() and nearest[solid].max() < 1e-3
     for share in np.linspace(0.05, 0.99, 40):
@@ -64,26 +74,64 @@ def test_a_scene_depends_on_seed_and_index_alone() -> None:
 
 
 def test_all_classes_appear_and_the_exact_depth_has_no_holes() -> None:
-    rooms = SyntheticRooms(40, seed=0, size=SIZE, noise=0.0)
-    assert rooms.num_classes == len(rooms.class_names) == len(CLASS_NAMES) == 8
-    assert rooms.tensors["label"].unique().tolist() == list(range(8))
+    rooms = SyntheticRooms(60, seed=0, size=SIZE, noise=0.0)
+    assert rooms.num_classes == len(rooms.class_names) == len(CLASS_NAMES) == 12
+    assert rooms.tensors["label"].unique().tolist() == list(range(12))
     assert (rooms.tensors["depth"] > 0).all()
 
 
-def test_pictures_and_doors_change_the_color_and_not_the_depth() -> None:
-    scenes = (draw_scene(np.random.default_rng(seed)) for seed in range(20))
-    scene = next(s for s in scenes if np.isin(render(s, SIZE).label, (PICTURE, DOOR)).any())
-    out_of_the_room = scene.panels + np.array([0, 0, 99, 0, 0, 0])
-    with_panels, without = render(scene, SIZE), render(replace(scene, panels=out_of_the_room), SIZE)
-    assert np.array_equal(with_panels.depth, without.depth)
-    assert not np.array_equal(with_panels.color, without.color)
+@pytest.mark.parametrize("make", [*AT_WALLS, *ON_WALLS, chair, table, lamp])
+def test_furniture_stands_on_the_floor_within_the_place_it_takes(make: Callable[..., Piece]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        piece = make(rng)
+        for part in piece.parts:
+            reach = np.abs(part.center) + np.maximum(part.half, part.radius)
+            assert reach[0] <= piece.half[0] + 0.06 and reach[2] <= piece.half[1] + 0.06
+            assert part.center[1] - max(part.half[1], part.radius) >= -1e-9 and reach[1] < 2.3
+
+
+def test_what_hangs_on_a_wall_shows_in_color_more_than_in_depth() -> None:
+    """A picture is nearer than its wall by less than the noise of the depth at 4 m; a bed is not."""
+    rng = np.random.default_rng(2)
+    thick = {make(rng).kind: 2 * max(part.half[2] for part in make(rng).parts) for make in (*ON_WALLS, bed)}
+    assert all(thick[kind] <= 0.12 for kind in (PICTURE, DOOR, WINDOW)) and thick[BED] > 1
+    assert thick[PICTURE] < 0.0019 * (4 - 0.4) ** 2
+
+
+def test_nothing_stands_in_something_else() -> None:
+    """But for chairs, which stand half under their table: beds, sofas and lamps overlap nowhere."""
+    for seed in range(30):
+        scene = draw_scene(np.random.default_rng(seed))
+        kinds = scene.classes[3 : 3 + len(scene.boxes)]
+        lowest = {
+            kind: scene.boxes[kinds == kind][:, [0, 2]] for kind in (BED, SOFA, LAMP) if (kinds == kind).any()
+        }
+        for kind, places in lowest.items():
+            others = [other for name, other in lowest.items() if name != kind]
+            for other in others:
+                assert np.linalg.norm(places[:, None] - other[None], axis=-1).min() > 0.2
+
+
+def test_windows_are_holes_in_the_measured_depth() -> None:
+    exact, noisy = (SyntheticRooms(30, seed=5, size=SIZE, noise=n).tensors for n in (0.0, 1.0))
+    glass = exact["label"] == WINDOW
+    assert glass.any() and (exact["depth"][:, 0][glass] > 0).all()
+    lost = (noisy["depth"][:, 0] == 0).float()
+    assert 0.5 < lost[glass].mean() < 0.75 and lost[exact["label"] == WALL].mean() < 0.1
+
+
+def test_measured_depth_comes_in_steps_of_disparity() -> None:
+    depth = SyntheticRooms(4, seed=5, size=SIZE).tensors["depth"].double()
+    steps = 1 / depth[depth > 0] / STEP
+    assert (steps - steps.round()).abs().max() < 1e-3
 
 
 def test_sensor_noise_grows_with_distance_and_makes_holes() -> None:
     exact, noisy = (SyntheticRooms(20, seed=1, size=SIZE, noise=n).tensors for n in (0.0, 1.0))
     assert torch.equal(exact["label"], noisy["label"])
     holes = noisy["depth"] == 0
-    assert 0.003 < holes.float().mean() < 0.1
+    assert 0.01 < holes.float().mean() < 0.15
     error = (noisy["depth"] - exact["depth"])[~holes]
     true = exact["depth"][~holes]
     far, near = error[true > 3.5].std(), error[true < 2].std()

@@ -36,7 +36,7 @@ PRESETS = {"digits": Config(), "cifar100": Config(setting=("kd.temperature=4", "
 
 
 def parsed(*arguments: str, default: str = "digits") -> tuple[str, Config]:
-    return parse("compress.py", list(arguments), PRESETS, default=default, description="A test.")
+    return parse("compress", list(arguments), PRESETS, default=default, description="A test.")
 
 
 def test_settings_of_the_preset_stay_below_those_of_the_prompt(tmp_path: Path) -> None:
@@ -70,7 +70,12 @@ def test_every_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.M
     (output / "file").touch()
     with pytest.raises(FileExistsError, match=str(output)):
         run_folder(output, False, "x", share=str)
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        run_folder(output, True, "x", share=str)
+    (output / "config.yaml").touch()
     assert run_folder(output, True, "x", share=str) == output
+    with pytest.raises(FileNotFoundError, match=r"ouput does not exist.*did you mean .*out\?"):
+        run_folder(tmp_path / "ouput", True, "x", share=str)
     with pytest.raises(ValueError, match="--output"):
         run_folder(None, True, "x", share=str)
 

@@ -13,6 +13,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "crossmodal.py"
 BRIEF = ["epochs", "2"], ["warmup-epochs", "0"], ["batch-size", "8"], ["checkpoint-every", "0.5"]
 TINY = [
     *("--cpu", "--data.size", "32", "32", "--data.train-samples", "24", "--data.test-samples", "6"),
+    *("--data.unlabeled-samples", "0"),
     *("--teacher.width", "8", "--transfer.cached-augmentations", "1"),
     *("--setting", "crd-local.embed_dim=8", "crd-dense.embed_dim=8", "crd-dense.queue_size=16"),
     *(

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import math
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -217,12 +219,16 @@ def test_environment_line_tells_of_local_changes_and_gpus() -> None:
 
 
 @pytest.fixture(scope="module")
-def docs() -> ModuleType:
+def docs() -> Iterator[ModuleType]:
     spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(ROOT / "docs"))  # as `python docs/build.py` has it
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
 
 
 def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path: Path) -> None:
@@ -237,6 +243,20 @@ def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path:
     assert "| none | 52.0 ± 2.0 | 21.0 ± 1.0 | 56.4 | 35.8 | 3 |" in filled
     assert "seeds 0, 1, 2. Labels of the segmentation stage: 100%. 2 cores" in filled and "old" not in filled
     assert docs.fill(filled, tmp_path) == filled
+
+
+def test_documentation_shows_the_alignment_beside_the_accuracy(docs: ModuleType, tmp_path: Path) -> None:
+    def aligned(seed: int, before: float, after: float) -> Run:
+        figures = {"alignment/r1": after, "alignment_before/r1": before}
+        return run("crd", seed, 0.5, mean_iou=0.2, **figures)
+
+    runs = [aligned(0, 0.02, 0.3), aligned(1, 0.04, 0.5), run("none", 0, 0.4, mean_iou=0.1)]
+    path = write_results(tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT)
+    path.rename(tmp_path / "pairs.json")
+    page = "<!-- begin results pairs-alignment -->\n<!-- end results pairs-alignment -->\n"
+    filled = docs.fill(page, tmp_path)
+    assert "| before | 3.0 ± 1.4 | 2 |" in filled and "| crd | **40.0 ± 14.1** | 2 |" in filled
+    assert "none" not in filled and "mean IoU" not in filled
 
 
 def test_documentation_leaves_the_published_figures_out_where_labels_are_fewer(
@@ -269,7 +289,11 @@ def test_documentation_agrees_with_the_published_figures(docs: ModuleType) -> No
     pages = {path.name: path.read_text(encoding="utf-8") for path in docs.DOCS.glob("*.md")}
     assert {name: docs.fill(page, docs.RESULTS) for name, page in pages.items()} == pages
     tables = {path.stem for path in docs.RESULTS.glob("*.json")}
-    shown = {match["name"] for page in pages.values() for match in docs.MARKED.finditer(page)}
+    shown = {
+        match["name"].removesuffix("-alignment")
+        for page in pages.values()
+        for match in docs.MARKED.finditer(page)
+    }
     assert tables == shown
     pictured = {
         match["name"]: docs.DOCS / match["file"]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...io.decode import Array, Size
-from .scenes import PICTURE, SPHERE, Scene
+from .scenes import GLOSSY, Scene
 
 
 class View(NamedTuple):
@@ -19,24 +19,25 @@ class View(NamedTuple):
     """(H, W) uint8"""
     slant: Array
     """(H, W) float32, cosine between the ray and the surface's normal, in [0, 1]"""
+    lost: Array
+    """(H, W) float32, share of a depth camera's readings that the surface lets through"""
 
 
 class _Hits(NamedTuple):
     depth: Array  # (P,) meters along the optical axis
     surface: Array  # (P,) number of the surface
     normal: Array  # (3, P)
-    uv: Array  # (2, P) meters along the surface; turns on a sphere
+    uv: Array  # (2, P) meters along the surface; turns on a ball
 
 
 def render(scene: Scene, size: Size) -> View:
     """Cast one ray a pixel. Deterministic: the same scene gives the same bits on one machine."""
     rays = _rays(scene, size)
     hits = _room(scene, rays)
-    first_box = 3 + len(scene.panels)
     for number, box in enumerate(scene.boxes):
-        _hit_box(hits, rays, scene.camera, box, first_box + number)
-    for number, sphere in enumerate(scene.spheres):
-        _hit_sphere(hits, rays, scene.camera, sphere, first_box + len(scene.boxes) + number)
+        _hit_box(hits, rays, scene.camera, box, 3 + number)
+    for number, ball in enumerate(scene.balls):
+        _hit_ball(hits, rays, scene.camera, ball, 3 + len(scene.boxes) + number)
     color = _shade(scene, rays, hits)
     slant = np.abs((rays * hits.normal).sum(0)) / np.sqrt((rays * rays).sum(0))
     return View(
@@ -44,6 +45,7 @@ def render(scene: Scene, size: Size) -> View:
         depth=hits.depth.reshape(size),
         label=scene.classes[hits.surface].reshape(size),
         slant=slant.reshape(size),
+        lost=scene.lost[hits.surface].reshape(size),
     )
 
 
@@ -64,7 +66,7 @@ def _rays(scene: Scene, size: Size) -> Array:
 
 
 def _room(scene: Scene, rays: Array) -> _Hits:
-    """The shell seen from inside, with the panels on its walls."""
+    """The shell seen from inside."""
     room, camera = scene.room.astype(np.float32), scene.camera.astype(np.float32)
     far = rays > 0
     distance = np.where(far, room[:, None] - camera[:, None], -camera[:, None]) / rays
@@ -77,10 +79,6 @@ def _room(scene: Scene, rays: Array) -> _Hits:
     normal[axis, columns] = np.where(side, -1, 1)
     surface = np.where(axis == 1, np.where(side, 1, 0), 2)
     uv = np.stack([np.where(axis == 0, point[2], point[0]), np.where(axis == 1, point[2], point[1])])
-    for number, (wall, at, along, up, half_length, half_height) in enumerate(scene.panels):
-        on = (axis == wall) & (side == bool(at))
-        on &= (np.abs(uv[0] - along) < half_length) & (np.abs(uv[1] - up) < half_height)
-        surface[on] = 3 + number
     return _Hits(depth, surface, normal, uv)
 
 
@@ -115,18 +113,18 @@ def _hit_box(hits: _Hits, rays: Array, camera: Array, box: Array, surface: int) 
     hits.uv[:, pixels] = np.where(axis == 0, point[2], point[0]), np.where(axis == 1, point[2], point[1])
 
 
-def _hit_sphere(hits: _Hits, rays: Array, camera: Array, sphere: Array, surface: int) -> None:
-    """Write the pixels where the sphere is in front."""
-    offset = camera - sphere[:3]
-    near = np.flatnonzero(_within(rays, offset, float(sphere[3] ** 2)))
+def _hit_ball(hits: _Hits, rays: Array, camera: Array, ball: Array, surface: int) -> None:
+    """Write the pixels where the ball is in front."""
+    offset = camera - ball[:3]
+    near = np.flatnonzero(_within(rays, offset, float(ball[3] ** 2)))
     if not near.size:
         return
     ray = rays[:, near].astype(np.float64)
-    a, b, c = (ray * ray).sum(0), offset @ ray, offset @ offset - sphere[3] ** 2
+    a, b, c = (ray * ray).sum(0), offset @ ray, offset @ offset - ball[3] ** 2
     depth = (-b - np.sqrt(np.maximum(b * b - a * c, 0))) / a
     hit = (depth > 0) & (depth < hits.depth[near])
     pixels, depth = near[hit], depth[hit]
-    normal = (offset[:, None] + ray[:, hit] * depth) / sphere[3]
+    normal = (offset[:, None] + ray[:, hit] * depth) / ball[3]
     hits.depth[pixels] = depth
     hits.surface[pixels] = surface
     hits.normal[:, pixels] = normal
@@ -160,7 +158,7 @@ def _shade(scene: Scene, rays: Array, hits: _Hits) -> Array:
     distance = np.sqrt((to_light * to_light).sum(0))
     facing = (to_light * hits.normal).sum(0) / distance
     diffuse = np.maximum(facing, 0) / (1 + 0.08 * distance * distance)
-    shine = np.where(np.isin(scene.classes[hits.surface], (SPHERE, PICTURE)), 0.25, 0.0)
+    shine = np.where(np.isin(scene.classes[hits.surface], GLOSSY), 0.25, 0.0)
     light = 0.45 + 0.75 * diffuse
     shaded = color.T * light + shine * np.maximum(facing, 0) ** 24
     return np.clip(shaded, 0, 1).astype(np.float32)

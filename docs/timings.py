@@ -1,0 +1,137 @@
+"""Tables of the benchmarks: what a step costs, in time and in memory."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table with numbers to the right of the first column."""
+    lines = [f"| {' | '.join(headings)} |", "|---|" + "---:|" * (len(headings) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)]) + "\n"
+
+
+def contrast(results: Mapping[str, Any]) -> str:
+    """Time and memory of a contrastive step: the headline setting, then the growth."""
+    first, *growth = results["settings"]
+    methods = [name for name in first["methods"] if name != "published"]
+    headline = grid(
+        ["negatives", "ms a step", "times faster", "peak extra MB", "share of the published"],
+        [
+            (name, f"{row['seconds'] * 1e3:.1f}", f"{row['speedup']:.1f}",
+             f"{row['peak_bytes'] / 1e6:.1f}", f"{row['peak_share']:.3f}")
+            for name, row in first["methods"].items()
+        ],
+    )  # fmt: skip
+    rows = [
+        (
+            f"B={s['batch_size']}, M={s['num_samples']:,}, K={s['num_negatives']:,}",
+            f"{s['methods']['published']['seconds'] * 1e3:.1f}",
+            *(f"{s['methods'][name]['speedup']:.1f}" for name in methods),
+        )
+        for s in (first, *growth)
+    ]
+    title = "B={batch_size}, M={num_samples:,}, K={num_negatives:,}, d=128:".format(**first)
+    return (
+        f"{title}\n\n{headline}\nGrowth, times faster than the published formulation:\n\n"
+        f"{grid(['setting', 'published, ms', *methods], rows)}"
+    )
+
+
+def loading(results: Mapping[str, Any]) -> str:
+    """Time of a sample from the official file and from the converted one."""
+    return grid(
+        ["size", "official .mat, ms", "converted, ms", "times faster"],
+        [
+            (f"{case['size'][0]} × {case['size'][1]}", case["official_ms"], case["packed_ms"], case["ratio"])
+            for case in results["cases"]
+        ],
+    )
+
+
+def throughput(results: Mapping[str, Any]) -> str:
+    """Throughput of a training step with each method."""
+    table = grid(
+        ["method", "ms a step", "images a second", "share of the distiller"],
+        [
+            (
+                name,
+                f"{row['seconds'] * 1e3:.1f}",
+                f"{row['images_per_second']:.0f}",
+                f"{row['distiller_share']:.1%}",
+            )
+            for name, row in results["methods"].items()
+        ],
+    )  # fmt: skip
+    title = "{teacher} to {student}, B={batch_size}, M={num_samples:,}:".format(**results)
+    return f"{title}\n\n{table}"
+
+
+def ensemble(results: Mapping[str, Any]) -> str:
+    """Members in one call against one after the other, and kept answers against live teachers."""
+    calls = grid(
+        ["members", "loop, ms", "batched, ms", "times faster", "largest difference of a logit"],
+        [
+            (row["teachers"], f"{row['loop'] * 1e3:.1f}", f"{row['batched'] * 1e3:.1f}",
+             f"{row['speedup']:.2f}", f"{row['largest_difference']:.1e}")
+            for row in results["calls"]
+        ],
+    )  # fmt: skip
+    steps = grid(
+        ["step", "teachers", "live, ms", "kept, ms", "times faster"],
+        [
+            (row["step"], row["teachers"], f"{row['live'] * 1e3:.1f}",
+             f"{row.get('cached', row.get('kept')) * 1e3:.1f}",
+             f"{row['speedup']:.1f}")
+            for row in results["steps"]
+        ],
+    )  # fmt: skip
+    title = "Teachers {teacher}, student {student}, B={batch_size}, M={num_samples:,}:".format(**results)
+    return f"{title}\n\n{calls}\nA step of the student:\n\n{steps}"
+
+
+def memory(results: Mapping[str, Any]) -> str:
+    """Peak memory of a run over many unlabeled images."""
+    return grid(
+        ["images", "file, GB", "framework alone, GB", "run, GB", "more, GB"],
+        [
+            (f"{results['images']:,}", *(f"{results[name] / 1e9:.2f}" for name in
+             ("file_bytes", "alone_bytes", "run_bytes", "more_bytes")))
+        ],
+    )  # fmt: skip
+
+
+def small_sets(results: Mapping[str, Any]) -> str:
+    """Accuracy of the task beside the loss, and the loss's largest gradient, for few samples."""
+    table = grid(
+        ["loss", "M", "batch norms", "test accuracy", "largest gradient by the features"],
+        [
+            (row["loss"], f"{row['num_samples']:,}", "yes" if row["batch_norms"] else "no",
+             f"{100 * statistics.mean(row['accuracies']):.1f}", f"{max(row['largest_gradients']):.1f}")
+            for row in results["rows"]
+        ],
+    )  # fmt: skip
+    title = (
+        "Digits, B={batch_size}, {steps} steps of SGD {lr}, weight {weight}, mean of {seeds} seeds, percent:"
+    )
+    return f"{title.format(**results)}\n\n{table}"
+
+
+def startup(results: Mapping[str, Any]) -> str:
+    """Seconds from a command's start to its help, to an error, and to the first step."""
+    versions = [name for name in ("before", "after") if f"{name}_s" in results["cases"][0]]
+    commits = ", ".join(f"{version} {results['commits'][version][:10]}" for version in versions)
+    rows = [(case["case"], *(f"{case[f'{name}_s']:.2f}" for name in versions)) for case in results["cases"]]
+    table = grid(["until", *(f"{version}, s" for version in versions)], rows)
+    return f"{table}\nMedians of {results['n']} calls in turns; commits: {commits}.\n"
+
+
+BENCHMARKS = {
+    "contrast": contrast,
+    "ensemble": ensemble,
+    "loading": loading,
+    "memory": memory,
+    "small_sets": small_sets,
+    "startup": startup,
+    "throughput": throughput,
+}

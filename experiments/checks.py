@@ -1,0 +1,130 @@
+"""What can be known of a configuration without torch: names, settings, paths, the run folder, trackers."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..common import nearest
+
+TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+    "trackio": ("trackio",),
+    "comet_ml": ("comet_ml",),
+    "aim": ("aim",),
+    "clearml": ("clearml",),
+    "dvclive": ("dvclive",),
+    "swanlab": ("swanlab",),
+}
+"""accelerate's trackers, and the packages of which each needs one."""
+
+MARKS = ("config.yaml", "results.json", "statistics", "teachers", "runs", "training", "cache")
+"""What a run leaves in its folder, from its first minute on."""
+
+
+def check_config(config: Any) -> None:
+    """Check what a configuration names, in milliseconds.
+
+    Args:
+        config: of any command; fields that it has not are passed over.
+
+    Raises:
+        ValueError: a method, setting, network, normalization or tracker that nobody knows, a root that is
+            not given.
+        OSError, DataError: files or folders that are not there, a run folder that is taken, or that holds
+            nothing to resume.
+    """
+    from crdkit.distillers import check_request
+    from crdkit.models import check_network
+
+    check_request(getattr(config, "method", ()), getattr(config, "setting", ()))
+    for name in _networks(config):
+        check_network(name)
+    _check_trackers(getattr(config, "trackers", ()))
+    _check_data(getattr(config, "data", None))
+    for number, weights in enumerate(getattr(getattr(config, "teacher", None), "weights", ())):
+        _check_weights(number, weights)
+    for folder in getattr(config, "reuse", ()):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--reuse {folder}: there is no such run folder{_beside(folder)}")
+    if hasattr(config, "resume"):
+        check_folder(config.output, config.resume)
+
+
+def check_folder(output: Path | None, resume: bool) -> None:
+    """Refuse a run folder that holds a run already, or on `--resume` none.
+
+    Raises:
+        FileExistsError: a run is in it already, and not to be resumed.
+        FileNotFoundError: there is nothing to resume.
+        ValueError: nothing is named to resume.
+    """
+    if output is None:
+        if resume:
+            raise ValueError("--resume needs --output, the folder of the run to continue")
+        return
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"--output {output} is a file")
+    if resume and not any((output / name).exists() for name in MARKS):
+        what = "holds no run" if output.exists() else "does not exist"
+        raise FileNotFoundError(
+            f"--resume: {output} {what}, so there is nothing to continue{_beside(output)}; without --resume "
+            "a run begins there"
+        )
+    if not resume and output.exists() and any(output.iterdir()):
+        raise FileExistsError(f"{output} holds a run already: go on with --resume, or name another --output")
+
+
+def _networks(config: Any) -> list[str]:
+    teacher = getattr(config, "teacher", None)
+    own = [getattr(config, name) for name in ("student", "architecture") if hasattr(config, name)]
+    return [*own, *getattr(teacher, "architecture", ()), *getattr(config, "network", ())]
+
+
+def _check_trackers(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name != "all" and name not in TRACKERS:
+            raise ValueError(f"unknown tracker {name!r}: {nearest(name, TRACKERS)}")
+        packages = TRACKERS.get(name, ())
+        if packages and not any(find_spec(package) for package in packages):
+            raise ValueError(
+                f"--trackers {name}: {packages[0]} is not installed: python -m pip install {packages[0]}"
+            )
+
+
+def _check_data(data: Any) -> None:
+    from crdkit.data import DataError, parse_encodings
+
+    parse_encodings(getattr(data, "encoding", ()))
+    try:
+        if hasattr(data, "require_root"):
+            data.require_root()
+    except DataError as error:
+        if data.root is None:  # nobody said where: a matter of the command line, not of the data
+            raise ValueError(str(error)) from None
+        raise
+
+
+def _check_weights(number: int, weights: str) -> None:
+    """A file that is not there; names of published weights are for the libraries to know."""
+    path = Path(weights)
+    if path.exists() or not (path.suffix or "/" in weights):
+        return
+    file = path.with_name(path.name.rpartition("#")[0] or path.name)
+    if not file.exists():
+        raise FileNotFoundError(f"teacher {number} ({weights}): there is no file {file}{_beside(file)}")
+
+
+def _beside(path: Path) -> str:
+    """Names near to one that is not there, among those beside it."""
+    from difflib import get_close_matches
+
+    try:
+        names = [other.name for other in path.absolute().parent.iterdir()]
+    except OSError:
+        return ""
+    near = [str(path.parent / name) for name in get_close_matches(path.name, names, n=3) if name != path.name]
+    return f" (did you mean {' or '.join(near)}?)" if near else ""

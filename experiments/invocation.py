@@ -1,0 +1,140 @@
+"""The command line that started a run, to be told and to be started again; and its ranks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+LAUNCHED = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
+"""Variables by which a launcher's process is known."""
+PROCESSES = "CRDKIT_PROCESSES"
+"""The ranks that `--processes` asked for, so that they can tell how they were started."""
+
+
+def is_launched() -> bool:
+    """Whether a launcher started this process."""
+    return any(name in os.environ for name in LAUNCHED)
+
+
+def is_main_rank() -> bool:
+    """Whether this process is the one that talks, before there is an accelerator."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def command_line(folder: Path | None = None) -> str:
+    """What a person typed to start this process, its launcher included.
+
+    Args:
+        folder: the run's; then the line is the one that continues the run in it.
+    """
+    start, given = _start(), sys.argv[1:]
+    if PROCESSES in os.environ:
+        given = [*given, "--processes", os.environ[PROCESSES]]
+    if folder is not None:
+        kept = [word for word in without(given, "--output") if word not in ("--resume", "--no-resume")]
+        given = [*kept, "--output", str(folder), "--resume"]
+    return shlex.join([*start, *given])
+
+
+def start_ranks(command: str, arguments: Sequence[str], processes: int, *, cpu: bool) -> NoReturn:
+    """Become Accelerate's launcher of so many ranks of a command on this machine.
+
+    Args:
+        cpu: on its cores even if there are GPUs.
+
+    Raises:
+        ValueError: there are fewer GPUs.
+    """
+    import torch
+
+    gpus = 0 if cpu else torch.cuda.device_count()
+    if 0 < gpus < processes:
+        raise ValueError(
+            f"--processes {processes}: this machine has {gpus} GPUs; --cpu starts ranks on its cores"
+        )
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, available_cores() // processes))
+    options = [
+        "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
+        "--dynamo_backend", "no", "--num_cpu_threads_per_process", threads,
+    ]  # fmt: skip
+    environment = {**os.environ, PROCESSES: str(processes)}
+    if processes > 1:
+        options.append("--multi_gpu")  # the launcher's only way to several processes, on CPUs as well
+    if not gpus:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", "crdkit"]
+    sys.stdout.flush()
+    os.execve(sys.executable, [*launcher, command, *arguments], environment)
+
+
+def use_cores() -> None:
+    """Compute in all cores of this process's share, as `torch` alone would.
+
+    A launcher gives each rank one thread unless told otherwise. A person's own choice stays: OMP_NUM_THREADS
+    before the launcher, its --num_cpu_threads_per_process, or any other number than 1.
+    """
+    import psutil
+    import torch
+
+    given = os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS")
+    if given is not None:
+        if not is_launched() or given != "1":
+            return
+        try:
+            launcher = psutil.Process(os.getppid())
+            said = "OMP_NUM_THREADS" in launcher.environ()
+            if said or any("num_cpu_threads_per_process" in word for word in launcher.cmdline()):
+                return
+        except psutil.Error:
+            return  # nobody can say who chose
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    torch.set_num_threads(max(1, available_cores() // ranks))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start() -> list[str]:
+    """The words before the arguments."""
+    own = Path(sys.argv[0])
+    if (own.name == "__main__.py" and own.parent.name == "crdkit") or own.name == "crdkit":
+        typed = ["crdkit"]
+    else:
+        typed = ["python", sys.argv[0]]
+    if not is_launched() or PROCESSES in os.environ:
+        return typed
+    words = _parent()
+    if own.name in (names := [Path(word).name for word in words]):
+        place = len(words) - 1 - names[::-1].index(own.name)
+        script = words[: place + 1]
+        skipped = 1 if Path(script[0]).name.startswith("python") and not script[1].startswith("-") else 0
+        return [Path(script[skipped]).name, *script[skipped + 1 :]]
+    return ["accelerate", "launch", sys.argv[0]]
+
+
+def _parent() -> list[str]:
+    """The launcher's own command line."""
+    import psutil
+
+    try:
+        return psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return []
+
+
+def without(arguments: Sequence[str], flag: str) -> list[str]:
+    """The arguments without a flag and its value."""
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == flag:
+            next(words, None)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return kept

@@ -1,0 +1,107 @@
+"""The options that every command has beside its configuration: help, lists, the plan, epochs, processes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+LISTS = ("methods", "networks", "presets", "data")
+
+WORDS = {
+    "epochs": "Epochs of every stage; what a preset counts in epochs, such as its warm-up, shrinks or grows "
+    "with it. A stage's own flag comes before it.",
+    "processes": "Start so many ranks on this machine through Accelerate's launcher.",
+    "dry-run": "Print the plan: stages, steps, parameters, memory, disk, minutes. Nothing is written.",
+    "list": "Print what there is: methods, networks, presets or data.",
+    "help-all": "Every setting there is.",
+}
+"""What the short help says of them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """As a person gave them."""
+
+    epochs: int | None
+    processes: int | None
+    list: str | None
+    dry_run: bool
+    help: bool
+    help_all: bool
+
+
+def read_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
+    """The options among the arguments, and the rest in its order.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("epochs", "processes"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--list")
+    for flags in (("--dry-run", "--dry_run"), ("--help-all", "--help_all"), ("--help", "-h")):
+        parser.add_argument(*flags, action="store_true")
+    try:
+        given, rest = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{error.argument_name}: {error.message}") from None
+    for name in ("epochs", "processes"):
+        value = getattr(given, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+    if given.list is not None and given.list not in LISTS:
+        raise ValueError(f"--list {given.list}: there are lists of {', '.join(LISTS)}")
+    return Options(**vars(given)), rest
+
+
+def with_epochs(config: Config, epochs: int) -> tuple[Config, list[str]]:
+    """The configuration with every stage trained for so many epochs, and a line for each that says so."""
+    from crdkit.engine import TrainConfig
+
+    said: list[str] = []
+
+    def change(part: Any, path: str) -> Any:
+        if isinstance(part, TrainConfig):
+            return shorten(part, path)
+        changed = {}
+        for field in fields(part):
+            value = getattr(part, field.name)
+            if is_dataclass(value):
+                changed[field.name] = change(value, f"{path}.{field.name}".lstrip("."))
+        return replace(part, **changed)
+
+    def shorten(train: TrainConfig, path: str) -> TrainConfig:
+        factor = epochs / train.epochs
+        warmup = train.warmup_epochs * factor
+        line = f"{path}: {epochs} epochs instead of {train.epochs}"
+        if train.warmup_epochs:
+            line += f", warm-up over {warmup:.3g} instead of {train.warmup_epochs:.3g}"
+        if train.schedule == "step":
+            milestones = [milestone * factor for milestone in train.milestones]
+            line += f", milestones at {', '.join(f'{m:.3g}' for m in milestones)}"
+        said.append(line)
+        return replace(
+            train, epochs=epochs, warmup_epochs=warmup,
+            milestones=tuple(milestone * factor for milestone in train.milestones),
+            evaluate_every=max(1, round(train.evaluate_every * factor)),
+        )  # fmt: skip
+
+    return change(config, ""), said
+
+
+def epochs_of_methods(methods: Sequence[str], settings: Sequence[str], epochs: int) -> tuple[str, ...]:
+    """Settings for what some of these methods train before the transfer, if they are not given already."""
+    from crdkit.distillers import SETTINGS, parse_settings
+
+    given = parse_settings(settings)
+    names = {part.rpartition("*")[2] for method in methods for part in method.split("+")}
+    return tuple(
+        f"{name}.epochs={epochs}"
+        for name in SETTINGS
+        if name in names and "epochs" in SETTINGS[name] and "epochs" not in given.get(name, {})
+    )

@@ -1,0 +1,76 @@
+"""The plan of a run as a table, and whether the machine has what it needs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from crdkit.transfer import Plan
+
+MIB = 2**20
+
+
+def print_plan(plan: Plan, config: Any, preset: str, *, ranks: int, device: torch.device) -> None:
+    """Print what a run will do and need.
+
+    Args:
+        plan: the steps of one rank; several share them.
+        device: where it was tried.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from crdkit.engine import in_words
+
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title=f"{preset}: the plan", title_justify="left"
+    )
+    for name in ("training", "times", "steps", "parameters", "time"):
+        table.add_column(name, justify="left" if name == "training" else "right")
+    if plan.cache_bytes:
+        size = f"{plan.cache_bytes / MIB:,.0f} MiB"
+        table.add_row("the teachers' outputs, cached", "1", "", size, in_words(plan.cache_seconds))
+    for each in plan.trainings:
+        table.add_row(
+            each.name, str(each.number), f"{each.steps:,}", f"{each.parameters:,}", in_words(each.seconds)
+        )
+    console = Console(highlight=False)
+    console.width = max(console.width, 100)
+    console.print(table)
+    folder = config.output or Path("runs")
+    rows = [
+        ("in all", f"about {in_words(plan.seconds)} on one {_name(device)}, evaluations not counted"),
+        ("memory", f"{plan.memory_bytes / MIB:,.0f} MiB in the steps that were tried; {_free(device)} free"),
+        ("disk", f"about {plan.disk_bytes / MIB:,.0f} MiB in {folder}; {_free_disk(folder)} free"),
+    ]
+    if ranks > 1:
+        rows.append(("ranks", f"{ranks}: the steps above are those of one process that does everything"))
+    for what, text in rows:
+        print(f"{what:10}{text}")
+
+
+def _name(device: torch.device) -> str:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"process with {torch.get_num_threads()} threads"
+
+
+def _free(device: torch.device) -> str:
+    import psutil
+    import torch
+
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return f"{free / 2**30:.1f} GiB"
+
+
+def _free_disk(folder: Path) -> str:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return f"{shutil.disk_usage(place).free / 2**30:.1f} GiB"

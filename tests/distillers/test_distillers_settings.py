@@ -1,0 +1,57 @@
+"""The table of settings that a command checks without torch, against the makers."""
+
+from typing import get_args
+
+import pytest
+
+from crdkit.contrast.instance import NEGATIVES
+from crdkit.distillers import SETTINGS, check_request, check_settings, known_methods, settings_of
+
+
+def test_the_table_has_the_methods_and_settings_of_the_makers() -> None:
+    assert list(SETTINGS) == list(known_methods())
+    for name, maker in known_methods().items():
+        made = settings_of(maker)
+        assert set(SETTINGS[name]) == set(made), name
+        for key, setting in SETTINGS[name].items():
+            kinds = get_args(made[key].annotation) or (made[key].annotation,)
+            assert (type(None) in kinds) == setting.optional and setting.type in kinds, f"{name}.{key}"
+            setting.check(key, made[key].default)
+    assert SETTINGS["crd"]["negatives"].choices == NEGATIVES
+
+
+def test_a_value_that_no_maker_takes_is_refused_with_its_name() -> None:
+    refused = {
+        "crd.temperature=0": "crd.temperature must be positive, got 0",
+        "crd.temperature=.nan": "crd.temperature must be positive, got nan",
+        "crd.momentum=1": r"crd.momentum must be in \[0, 1\), got 1",
+        "crd.num_negatives=0": "crd.num_negatives must be at least 1, got 0",
+        "crd.negatives=others": "must be one of uniform, .*, got 'others'",
+        "crd.objective=mse": "must be one of nce, infonce, got 'mse'",
+        "crd.embed_dim=1.5": "crd.embed_dim must be int, got 1.5",
+        "crd.embed_dim=none": "crd.embed_dim must be int, got None",
+        "kd.standardize=1": "kd.standardize must be bool, got 1",
+        "kd.weight=-1": "kd.weight must be at least 0, got -1",
+        "rkd.angle_weight=.inf": "rkd.angle_weight must be finite, got inf",
+        "kd.temprature=2": "kd has no setting 'temprature': did you mean temperature",
+        "kdd.temperature=2": "unknown method 'kdd': did you mean kd",
+        "kd.temperature": "METHOD.NAME=VALUE",
+    }
+    for setting, message in refused.items():
+        with pytest.raises(ValueError, match=message):
+            check_request((), (setting,))
+    check_request(("none", "crd+0.5*kd"), ("kd.temperature=2", "crd.num_negatives=none"))
+    with pytest.raises(ValueError, match="unknown method 'crdd' in 'kd\\+crdd': did you mean crd"):
+        check_request(("kd+crdd",), ())
+
+
+def test_a_method_of_ones_own_is_known_by_its_annotations(monkeypatch: pytest.MonkeyPatch) -> None:
+    from crdkit.distillers import METHODS
+
+    def make_mine(spec: object, *, weight: float = 1.0, levels: int | None = None) -> object:
+        return spec
+
+    monkeypatch.setitem(METHODS, "mine", make_mine)
+    check_settings({"mine": {"weight": 2, "levels": None}})
+    with pytest.raises(ValueError, match=r"mine\.levels must be int or none, got 1\.5"):
+        check_settings({"mine": {"levels": 1.5}})

@@ -1,0 +1,222 @@
+"""What a pipeline has before it: every training with its steps, and, if rehearsed, what it costs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from ..data import read_rows
+from ..distillers import known_methods, parse_method, settings_of
+from ..engine import Accelerator, Task, TrainConfig, seeded, weighted_sum
+from ..models import take_parts
+from .dry_run import Rehearsal, dry_step, rehearsals
+from .task import PretrainTask, TransferTask
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+TIMED = 3
+"""Steps that are timed; the fastest counts."""
+CHECKPOINTS = 3
+"""Of a training that runs: two are kept while the third is written."""
+
+
+class Judging(NamedTuple):
+    """One training of a judge."""
+
+    dataset: Any
+    train: TrainConfig
+    make_task: Callable[[nn.Module], Task]
+    """Student -> what is trained."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One kind of training, as often as it is taken."""
+
+    name: str
+    """`teacher resnet18-0`, `crd transfer`."""
+    number: int
+    steps: int
+    """Optimizer steps of one."""
+    parameters: int
+    """That train, with the heads of the method's terms."""
+    seconds: float
+    """Of all of them together, without evaluations."""
+    kept: int
+    """Bytes that one leaves on the disk."""
+
+
+@dataclass
+class Plan:
+    """A whole run."""
+
+    trainings: list[Planned] = field(default_factory=list)
+    cache_seconds: float = 0.0
+    cache_bytes: int = 0
+    checkpoint_bytes: int = 0
+    """Of the largest training while it runs."""
+    memory_bytes: int = 0
+    """The most that the device, or on a CPU the process, held in the steps that were tried."""
+
+    @property
+    def seconds(self) -> float:
+        """Of all trainings and the cache."""
+        return self.cache_seconds + sum(each.seconds for each in self.trainings)
+
+    @property
+    def disk_bytes(self) -> int:
+        """What the run leaves, and the checkpoints of the training that needs most."""
+        return self.checkpoint_bytes + sum(each.number * each.kept for each in self.trainings)
+
+
+def steps_of(samples: int, train: TrainConfig) -> int:
+    """Optimizer steps of a training."""
+    return train.epochs * math.ceil(math.ceil(samples / train.batch_size) / train.accumulate)
+
+
+def planned_steps(pipeline: Pipeline) -> dict[str, int]:
+    """Optimizer steps of every training that `runs` takes, by its stage."""
+    config, steps = pipeline.config, dict[str, int]()
+    if pipeline.own_teachers is None and any(method != "none" for method in config.method):
+        for number in filter(pipeline.trains_teacher, range(len(config.teacher))):
+            modality = config.teacher.modality_of(number)
+            samples = len(pipeline.supervise(modality).dataset)
+            stage = f"teachers/{modality}-seed-{config.teacher.seed + number}"
+            steps[stage] = steps_of(samples, config.teacher.train)
+    samples, train = len(pipeline.data.dataset), config.transfer.train
+    for method, folder in pipeline.transfers():
+        for name in parse_method(method):
+            settings = settings_of(known_methods()[name])
+            if "epochs" in settings:
+                epochs = pipeline.settings.get(name, {}).get("epochs", settings["epochs"].default)
+                steps[f"{folder}/pretrain-{name}"] = epochs * math.ceil(samples / train.batch_size)
+        if method != "none" or pipeline.data.is_labeled:
+            steps[f"{folder}/transfer"] = steps_of(samples, train)
+        for stage, judging in pipeline.judging().items():
+            steps[f"{folder}/{stage}"] = steps_of(len(judging.dataset), judging.train)
+    return steps
+
+
+def make_plan(pipeline: Pipeline) -> Plan:
+    """Take a few full steps of every kind of training, on networks that are thrown away.
+
+    Raises:
+        ValueError, TaskError: as `check_pipeline`, what cannot run.
+    """
+    plan, accelerator, device = Plan(), pipeline.accelerator, pipeline.accelerator.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    folders = list(pipeline.transfers())
+    parts: dict[str, int] = {}
+    with seeded(0):
+        for each in rehearsals(pipeline):
+            dry_step(each.task, each.dataset, each.train.batch_size, accelerator, what=each.what)
+            batch = _batch(each, device)
+            seconds = _timed(partial(_step, each.task, batch, accelerator), device)
+            number = sum(method == each.what for method, _ in folders)
+            if each.stage == "teachers":
+                if any(planned.name == each.what for planned in plan.trainings):
+                    continue  # the second of a kind, for methods that know one teacher alone
+                number = _alike(pipeline, each.what)
+            elif pipeline.config.transfer.cached_augmentations:
+                seconds -= _count_cache(plan, parts, pipeline, each, batch)
+            _add(plan, each, number, max(seconds, 0.0), " " + each.stage if each.stage != "teachers" else "")
+        for stage, judging in pipeline.judging().items():
+            task = judging.make_task(pipeline.make_student())
+            each = Rehearsal("each student's", stage, task, judging.dataset, judging.train)
+            dry_step(task, each.dataset, each.train.batch_size, accelerator, what=stage)
+            batch = _batch(each, device)
+            seconds = _timed(partial(_step, each.task, batch, accelerator), device)
+            _add(plan, each, len(folders), seconds, f" {stage}")
+    plan.cache_bytes = sum(parts.values())
+    plan.memory_bytes = (
+        torch.cuda.max_memory_allocated(device)
+        if device.type == "cuda"
+        else psutil.Process().memory_info().rss
+    )
+    return plan
+
+
+def _alike(pipeline: Pipeline, what: str) -> int:
+    """How many teachers are trained that are of one kind with the one that a rehearsal names."""
+    config = pipeline.config.teacher
+    trained = [n for n in range(len(config)) if pipeline.trains_teacher(n)]
+    kinds = {n: (config.architecture_of(n), config.modality_of(n)) for n in trained}
+    return next(
+        (list(kinds.values()).count(kind) for n, kind in kinds.items() if what == f"teacher {kind[0]}-{n}"), 1
+    )
+
+
+def _batch(each: Rehearsal, device: torch.device) -> dict[str, Tensor]:
+    rows = range(min(each.train.batch_size, len(each.dataset)))
+    return {name: value.to(device) for name, value in read_rows(each.dataset, rows).items()}
+
+
+def _step(task: Task, batch: dict[str, Tensor], accelerator: Accelerator) -> None:
+    with accelerator.autocast():
+        terms, extra = task.terms(task.module, batch)
+    weighted_sum(terms, task.weights_at(0)).backward()
+    with torch.no_grad():
+        task.update(batch, extra)
+
+
+def _timed(action: Callable[[], object], device: torch.device) -> float:
+    taken = []
+    for _ in range(TIMED):
+        begun = time.perf_counter()
+        action()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
+
+
+def _count_cache(
+    plan: Plan, parts: dict[str, int], pipeline: Pipeline, each: Rehearsal, batch: dict[str, Tensor]
+) -> float:
+    """Add what the cache of a transfer takes; returns the seconds that a step saves by it."""
+    assert isinstance(each.task, TransferTask | PretrainTask)
+    config, inputs = pipeline.config.transfer, each.task.inputs
+    seconds = _timed(lambda: inputs(batch), pipeline.accelerator.device)
+    images, targets, _ = inputs(batch)
+    width = 2 if config.cache_dtype == "float16" else 4
+    copies = config.cached_augmentations * len(each.dataset) / len(images)
+    new = {"images": images.numel() * width}
+    for number, outputs in enumerate(targets):
+        given = take_parts(outputs, _named(outputs))
+        new |= {f"{number}.{name}": value.numel() * width for name, value in given.items()}
+    if any(name not in parts for name in new):
+        plan.cache_seconds += seconds * copies
+    parts |= {name: round(size * copies) for name, size in new.items()}
+    return seconds
+
+
+def _named(outputs: Any) -> frozenset[str]:
+    """The parts of outputs that are there."""
+    names = {name for name in ("logits", "embedding") if getattr(outputs, name) is not None}
+    return frozenset(names | {f"maps.{i}" for i, each in enumerate(outputs.maps) if each is not None})
+
+
+def _add(plan: Plan, each: Rehearsal, number: int, seconds: float, kind: str) -> None:
+    steps, task = steps_of(len(each.dataset), each.train), each.task
+    trained = [p for p in task.module.parameters() if p.requires_grad]
+    kept = _bytes(task.module.state_dict())
+    memory = {} if task.memory is None else task.memory.state_dict()
+    slots = 2 if each.train.optimizer == "adamw" else int(each.train.momentum > 0)
+    plan.checkpoint_bytes = max(plan.checkpoint_bytes, CHECKPOINTS * (kept * (1 + slots) + _bytes(memory)))
+    parameters = sum(parameter.numel() for parameter in trained)
+    whole = number * steps * each.train.accumulate * seconds
+    plan.trainings.append(Planned(each.what + kind, number, steps, parameters, whole, kept))
+
+
+def _bytes(state: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() * value.element_size() for value in state.values())
