@@ -50,7 +50,8 @@ def save(network: nn.Module, folder: Path, description: Description, card: Card)
         shapes["logits"] = ["batch", *outputs.logits]
     told = {
         "crdkit": card.environment.get("packages", {}).get("crdkit"), "task": description.task,
-        "units": units_of(description), "outputs": shapes, "parameters": sum(p.numel() for p in network.parameters()),
+        "units": units_of(description), "outputs": shapes,
+        "parameters": sum(p.numel() for p in network.parameters()),
     }  # fmt: skip
     write_json(folder / DESCRIPTION, {**told, **description.as_dict()})
     readme = folder / "README.md"

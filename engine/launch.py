@@ -71,7 +71,7 @@ def make_accelerator(
 
 
 def leave_group() -> None:
-    """End the process group, if it is still there: its threads may abort an interpreter that ends before them."""
+    """End the process group, if there is one: its threads may abort an interpreter that ends before them."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
