@@ -29,20 +29,23 @@ class Input(NamedTuple):
     """Frames a second, of a frame of a video."""
 
 
-def read_inputs(sources: Sequence[str], *, keep_alpha: bool = False) -> Iterator[Input]:
+def read_inputs(
+    sources: Sequence[str], *, keep_alpha: bool = False, gray: bool = False
+) -> Iterator[Input]:
     """The samples of all sources, read one by one.
 
     Args:
         sources: images and arrays by their paths, of which a `.npy` may hold many, (N, H, W, C), or (N, H, W)
             if its last axis is longer than 4; folders of them; videos; `camera:0`.
         keep_alpha: keep the fourth channel of images.
+        gray: give one value a pixel of frames that have no color: they are of depth, or of one channel.
 
     Raises:
         DataError: something is missing, damaged or of a kind that is not read.
     """
     taken: set[str] = set()
     for source in sources:
-        for found in _read(source, keep_alpha):
+        for found in _read(source, keep_alpha, gray):
             name, number = found.name, 1
             while name in taken:
                 number += 1
@@ -51,12 +54,12 @@ def read_inputs(sources: Sequence[str], *, keep_alpha: bool = False) -> Iterator
             yield found._replace(name=name)
 
 
-def _read(source: str, keep_alpha: bool) -> Iterator[Input]:
+def _read(source: str, keep_alpha: bool, gray: bool) -> Iterator[Input]:
     if source.startswith(CAMERA):
         number = source.removeprefix(CAMERA)
         if not number.isdecimal():
             raise DataError(f"{source}: a camera is camera: and a number, such as camera:0")
-        yield from _frames(int(number), f"camera-{number}", source, 25.0)
+        yield from _frames(int(number), f"camera-{number}", source, 25.0, gray)
         return
     path = Path(source)
     if path.is_dir():
@@ -65,7 +68,7 @@ def _read(source: str, keep_alpha: bool) -> Iterator[Input]:
     elif not path.exists():
         raise DataError(f"{path}: no such file or folder")
     elif path.suffix.lower() in VIDEO_SUFFIXES:
-        yield from _frames(path, path.stem, source, frame_rate(path))
+        yield from _frames(path, path.stem, source, frame_rate(path), gray)
     elif path.suffix.lower() in SUFFIXES:
         yield from _file(path, path.stem, keep_alpha)
     else:
@@ -88,6 +91,6 @@ def _file(path: Path, name: str, keep_alpha: bool) -> Iterator[Input]:
     yield Input(name, load_array(path, keep_alpha=keep_alpha), str(path))
 
 
-def _frames(source: Path | int, name: str, where: str, rate: float) -> Iterator[Input]:
-    for number, frame in enumerate(read_frames(source)):
+def _frames(source: Path | int, name: str, where: str, rate: float, gray: bool) -> Iterator[Input]:
+    for number, frame in enumerate(read_frames(source, gray=gray)):
         yield Input(f"{name}/{number:06d}", frame, f"{where}, frame {number}", rate)

@@ -1,6 +1,6 @@
 """Files and arrays to the inputs of a deployed network."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..common import plain
-from ..data import Array, Encoding, parse_encodings, read_modality
+from ..data import Array, Encoding, Input, parse_encodings, read_inputs, read_modality
 from ..models import Description
 
 ENCODING = ("unit", "scale", "focal_baseline", "channel", "invalid", "clip", "transform")
@@ -63,6 +63,12 @@ class Preprocess:
     def batch(self, sources: Iterable[str | PathLike[str] | Array]) -> Tensor:
         """(B, C, H, W) of several."""
         return torch.stack([self(source) for source in sources])
+
+    def read(self, sources: Iterable[str]) -> Iterator[Input]:
+        """The samples in files, folders, videos or of a camera, as `__call__` takes them; see `read_inputs`."""
+        one = self.description.channels == 1 and self.description.made_of is None
+        channel = self.encoding.channel
+        return read_inputs(tuple(sources), keep_alpha=channel is not None, gray=one and channel is None)
 
     def with_settings(self, settings: Iterable[str], size: tuple[int, int] | None) -> "Preprocess":
         """The same with what a person says of the files: `depth.unit=mm`, and another size.

@@ -1,8 +1,8 @@
 """A network of a run as a file that other programs run: weights, PyTorch's exported program, ONNX.
 
-    python experiments/export.py runs/mine/deploy/crd-local --format onnx
-    python experiments/export.py runs/mine/deploy/kd --format pt2 onnx --precision fp16 --output out
-    python experiments/export.py runs/mine/deploy/kd --format onnx --int8 --samples images/test
+    crdkit export runs/mine/deploy/crd-local --format onnx
+    crdkit export runs/mine/deploy/kd --format pt2 onnx --precision fp16 --output out
+    crdkit export runs/mine/deploy/kd --format onnx --int8 --samples images/test
 
 Every file is compared with the network before it is kept, on `--samples`, else on the test samples that the
 run left in `deploy/`; a `.pt2` is read by a process that never imports crdkit, ONNX by onnxruntime. ONNX
@@ -11,7 +11,6 @@ needs the extra: `pip install 'crdkit[export]'`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,6 @@ def read_samples(config: ExportRun, preprocess: Preprocess) -> tuple[Tensor, lis
     import torch
     from safetensors.torch import load_file
 
-    from crdkit.data import read_inputs
     from crdkit.deploy import SAMPLES, find_network
 
     described = preprocess.description
@@ -137,8 +135,7 @@ def read_samples(config: ExportRun, preprocess: Preprocess) -> tuple[Tensor, lis
             drawn = mean + std * drawn
         return drawn, None
     images, labels = [], []
-    channel = preprocess.encoding.channel
-    for number, sample in enumerate(read_inputs(config.samples, keep_alpha=channel is not None)):
+    for number, sample in enumerate(preprocess.read(config.samples)):
         if number == config.count:
             break
         images.append(preprocess(sample.array, where=sample.where))
@@ -180,10 +177,19 @@ def show(outputs: dict[str, dict[str, Tensor]], taken: dict[str, float], labels:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
-    from crdkit.experiments.command import errors_as_messages
+    from crdkit.experiments.checks import check_network_and_files
+    from crdkit.experiments.command import errors_as_messages, usage
+    from crdkit.experiments.invocation import use_cores
 
-    with errors_as_messages("export.py"):
-        run(tyro.cli(ExportRun, args=sys.argv[1:] if arguments is None else arguments, description=__doc__))
+    with usage("export"):
+        config = tyro.cli(
+            ExportRun, description=__doc__, prog="crdkit export",
+            args=None if arguments is None else list(arguments),
+        )  # fmt: skip
+        check_network_and_files(config.network, config.samples, config.encoding)
+    with errors_as_messages("export"):
+        use_cores()
+        run(config)
 
 
 if __name__ == "__main__":

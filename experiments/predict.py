@@ -1,9 +1,9 @@
 """What a network of a run says of new images: classes, maps of classes, overlays, embeddings.
 
-    python experiments/predict.py runs/mine/deploy/crd-local depth/ --output out
-    python experiments/predict.py runs/mine/deploy/kd a.png b.png --embeddings out.npy --output out
-    python experiments/predict.py runs/mine/deploy/crd-local scan.png --encoding depth.unit=mm --output out
-    python experiments/predict.py runs/mine/deploy/crd drive.mp4 --output out
+    crdkit predict runs/mine/deploy/crd-local depth/ --output out
+    crdkit predict runs/mine/deploy/kd a.png b.png --embeddings out.npy --output out
+    crdkit predict runs/mine/deploy/crd-local scan.png --encoding depth.unit=mm --output out
+    crdkit predict runs/mine/deploy/crd drive.mp4 --output out
 
 The network is a folder of RUN/deploy, or RUN if one network is deployed in it. Inputs are images, `.npy` (one
 array or many), folders of them, videos, and `camera:0`. The output folder gets predictions.csv; of a network
@@ -12,7 +12,6 @@ that segments `labels/NAME.png` (a class a pixel, at the input's size); `overlay
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +58,6 @@ class PredictRun:
             raise ValueError(f"frames must be at least 1, got {self.frames}")
         if self.embeddings is not None and self.embeddings.suffix != ".npy":
             raise ValueError(f"embeddings are written as .npy, got {self.embeddings}")
-        if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
-            raise ValueError(f"{self.output} exists; name another --output")
 
 
 def run(config: PredictRun) -> Path:
@@ -68,7 +65,7 @@ def run(config: PredictRun) -> Path:
     import torch
 
     from crdkit.common import atomically
-    from crdkit.data import read_inputs
+    from crdkit.data import DataError
     from crdkit.deploy import load, predict
     from crdkit.experiments.predictions import Writer
 
@@ -79,21 +76,30 @@ def run(config: PredictRun) -> Path:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     embeddings = []
-    inputs = read_inputs(config.inputs, keep_alpha=preprocess.encoding.channel is not None)
+    inputs = preprocess.read(config.inputs)
+    interrupted = False
     with Writer(config.output, preprocess.description, top=config.top, overlays=config.overlays) as writer:
-        for samples in _in_batches(inputs, config.batch_size, config.frames):
-            images = torch.stack([preprocess(sample.array, where=sample.where) for sample in samples])
-            found = predict(model, images)
-            embeddings.append(found.embedding)
-            for row, sample in enumerate(samples):
-                writer.add(sample, images[row], found, row)
+        try:
+            for samples in _in_batches(inputs, config.batch_size, config.frames):
+                images = torch.stack([preprocess(sample.array, where=sample.where) for sample in samples])
+                found = predict(model, images)
+                embeddings.append(found.embedding)
+                for row, sample in enumerate(samples):
+                    writer.add(sample, images[row], found, row)
+        except KeyboardInterrupt:  # the way to end a camera: what was predicted is written
+            interrupted = True
         count = writer.count
+    if not count:
+        raise DataError(f"{' '.join(config.inputs)}: no image, array or video is there")
     if config.embeddings is not None:
         import numpy as np
 
-        with atomically(config.embeddings) as made:
-            np.save(made, torch.cat(embeddings).numpy())
+        with atomically(config.embeddings) as made, made.open("wb") as file:
+            np.save(file, torch.cat(embeddings)[:count].numpy())
+        print(f"embeddings: {config.embeddings}")
     print(f"{count} predictions: {config.output / 'predictions.csv'}")
+    if interrupted:
+        raise SystemExit(130)
     return config.output
 
 
@@ -107,10 +113,23 @@ def _in_batches(samples: Iterator[Input], size: int, limit: int | None) -> Itera
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
-    from crdkit.experiments.command import errors_as_messages
+    import tyro
 
-    with errors_as_messages("predict.py"):
-        run(tyro.cli(PredictRun, args=sys.argv[1:] if arguments is None else arguments, description=__doc__))
+    from crdkit.experiments.checks import check_network_and_files
+    from crdkit.experiments.command import errors_as_messages, usage
+    from crdkit.experiments.invocation import use_cores
+
+    with usage("predict"):
+        config = tyro.cli(
+            PredictRun, description=__doc__, prog="crdkit predict",
+            args=None if arguments is None else list(arguments),
+        )  # fmt: skip
+        check_network_and_files(config.network, config.inputs, config.encoding)
+        if config.output.exists() and (not config.output.is_dir() or any(config.output.iterdir())):
+            raise FileExistsError(f"--output {config.output} holds something already: name another folder")
+    with errors_as_messages("predict"):
+        use_cores()
+        run(config)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from .networks import Own, make_network
 from .plan import Judging, planned_steps
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
 from .spec import TransferData, make_spec, reads_of
-from .targets import Teacher, TeacherTargets, no_targets
+from .targets import Teacher, TeacherTargets, as_teacher, no_targets
 from .task import Inputs, PretrainTask, TransferTask, without_classifier
 from .teachers import train_teacher
 from .watch import Watch, last_measured, with_alignment
@@ -58,7 +58,7 @@ class Pipeline(ABC):
         self.config, self.data, self.stages, self.accelerator = config, data, stages, stages.accelerator
         self.own = own
         teachers = own.get("teachers")
-        self.own_teachers = None if teachers is None else [_named(t, i) for i, t in enumerate(teachers)]
+        self.own_teachers = None if teachers is None else [as_teacher(t, i) for i, t in enumerate(teachers)]
         self.teacher_histories: dict[int, list[dict[str, Any]]] = {}
         """Of the teachers that were trained here, by their number."""
 
@@ -297,9 +297,3 @@ class Pipeline(ABC):
                     fingerprint=fingerprint, optimizer=self.own.get("optimizer"),
                 )  # fmt: skip
         term.pretrain.finish()
-
-
-def _named(teacher: Teacher | nn.Module, number: int) -> Teacher:
-    if isinstance(teacher, Teacher):
-        return teacher
-    return Teacher(teacher, name=f"{type(teacher).__name__}-{number}")

@@ -14,11 +14,18 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 """The endings of files that `read_frames` reads, in lower case."""
 
 
-def read_frames(source: Path | int) -> Iterator[Array]:
+GRAY = 8
+"""Levels by which the channels of a gray video may differ: what a codec adds."""
+
+
+def read_frames(source: Path | int, *, gray: bool = False) -> Iterator[Array]:
     """The frames of a video file, or of a camera by its number, one after the other.
 
+    Args:
+        gray: give the one value of a pixel of frames that have no color, as those of a video of depth.
+
     Yields:
-        (H, W, 3) uint8 in RGB order; (H, W) if the three are equal at every pixel, as in a video of depth.
+        (H, W, 3) uint8 in RGB order, or (H, W).
 
     Raises:
         DataError: it cannot be opened, or has no frame.
@@ -34,7 +41,7 @@ def read_frames(source: Path | int) -> Iterator[Array]:
             if not found:
                 break
             count += 1
-            yield _frame(frame)
+            yield _frame(frame, gray)
         if not count:
             raise DataError(f"{name} has no frame that can be read")
     finally:
@@ -81,10 +88,10 @@ class VideoFile:
             self._writer = None
 
 
-def _frame(frame: Array) -> Array:
+def _frame(frame: Array, gray: bool) -> Array:
     if frame.ndim == 2:
         return frame
-    blue, green, red = (frame[..., i] for i in range(3))
-    if np.array_equal(blue, green) and np.array_equal(green, red):
-        return np.ascontiguousarray(blue)
+    if gray and np.ptp(frame, axis=2).max() <= GRAY:
+        found: Array = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        return found
     return np.ascontiguousarray(frame[..., ::-1])

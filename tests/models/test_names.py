@@ -205,6 +205,7 @@ def test_files_of_normalized_networks_fit_bare_ones(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         require_same(load_repdistiller(tmp_path / "w.safetensors"), source.state_dict())
-        require_same(
-            create("resnet8", num_classes=4, weights=tmp_path / "w.safetensors"), source.state_dict()
-        )
+        loaded = create("resnet8", num_classes=4, weights=tmp_path / "w.safetensors", bare=True)
+        require_same(loaded, source.state_dict())
+    with pytest.raises(ValueError, match="holds its normalization"):
+        create("resnet8", num_classes=4, weights=tmp_path / "w.safetensors")
