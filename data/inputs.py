@@ -29,9 +29,7 @@ class Input(NamedTuple):
     """Frames a second, of a frame of a video."""
 
 
-def read_inputs(
-    sources: Sequence[str], *, keep_alpha: bool = False, gray: bool = False
-) -> Iterator[Input]:
+def read_inputs(sources: Sequence[str], *, keep_alpha: bool = False, gray: bool = False) -> Iterator[Input]:
     """The samples of all sources, read one by one.
 
     Args:

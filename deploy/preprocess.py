@@ -65,7 +65,7 @@ class Preprocess:
         return torch.stack([self(source) for source in sources])
 
     def read(self, sources: Iterable[str]) -> Iterator[Input]:
-        """The samples in files, folders, videos or of a camera, as `__call__` takes them; see `read_inputs`."""
+        """The samples of files, folders, videos or a camera, as `__call__` takes them; see `read_inputs`."""
         one = self.description.channels == 1 and self.description.made_of is None
         channel = self.encoding.channel
         return read_inputs(tuple(sources), keep_alpha=channel is not None, gray=one and channel is None)

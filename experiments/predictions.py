@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crdkit.deploy import Prediction
     from crdkit.models import Description
 
+LUMA = np.array([0.299, 0.587, 0.114])
 SMALLEST = 256
 """Pixels that the shorter side of an overlay has at least."""
 
@@ -47,8 +48,9 @@ class Writer:
         if self.count:
             self._file.close()
         if self._present and self.overlays:
-            figure = new_figure(8, 1)
-            named_colors(figure, sorted(self._present), self.description.class_names, columns=6)
+            columns = 6
+            figure = new_figure(8, 0.2 + 0.25 * -(-len(self._present) // columns))
+            named_colors(figure, sorted(self._present), self.description.class_names, columns=columns)
             save(figure, self.folder / "legend.png")
 
     def add(self, sample: Input, image: Any, found: Prediction, row: int) -> None:
@@ -75,9 +77,10 @@ class Writer:
             self._table.writerow([sample.name, *(f"{share:.4f}" for share in shares)])
             self._write_labels(sample.name, classes)
             if self.overlays:
-                picture = self._picture(sample, image, classes.shape)
-                colors = colorize(classes.astype(np.uint8))
-                self._draw(sample, (0.5 * picture + 0.5 * colors).astype(np.uint8))
+                # Colors are for the classes: the input is gray below them.
+                gray = self._picture(sample, image, classes.shape) @ LUMA
+                colors = colorize(classes)
+                self._draw(sample, (0.5 * gray[..., None] + 0.5 * colors).astype(np.uint8))
         else:
             probabilities, order = found.probabilities[row].sort(descending=True)
             best = [(names[int(order[i])], f"{float(probabilities[i]):.4f}") for i in range(self.top)]
@@ -100,7 +103,9 @@ class Writer:
         path = self.folder / "labels" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._present |= set(np.unique(classes).tolist())
-        Image.fromarray(classes.astype(np.uint8)).save(path)
+        # Plain numbers, as data sets have them, and no palette, which some readers replace by its colors.
+        kind = np.uint8 if len(self.description.class_names) <= 256 else np.uint16
+        Image.fromarray(classes.astype(kind)).save(path)
 
     def _picture(self, sample: Input, image: Any, size: tuple[int, ...] | None) -> Array:
         """The input as a picture (H, W, 3) uint8, at a size if it is given."""
