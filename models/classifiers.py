@@ -14,8 +14,10 @@ from .catalog import unknown_network
 from .chosen_layers import ChosenLayers
 from .cifar import NETWORKS
 from .depth_cnn import DepthCNN
+from .description import read_description
 from .feature_extractor import Wrapper
-from .surgery import Ends, find_ends, load_adapted, require_bare
+from .normalized import require_bare
+from .surgery import Ends, find_ends, load_adapted
 from .weights import is_file_name, read_weights
 
 DEPTH: Mapping[str, Callable[..., nn.Module]] = {
@@ -88,7 +90,8 @@ def create(
     else:
         state, source = _find_weights(library, name, weights)
         if not bare:
-            require_bare(state, weights)
+            told = read_description(weights) if is_file_name(weights) else None
+            require_bare(state, told, os.fspath(weights))
         with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
             network, ends = _build(library, found, num_classes, in_channels)
         inner = network.network if isinstance(network, Wrapper) else network

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from . import timm_networks, torchvision_networks
 from .cifar import NETWORKS
 from .description import read_description
-from .surgery import is_normalization
+from .normalized import is_normalization
 from .weights import is_file_name, read_weights
 
 

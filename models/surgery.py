@@ -1,17 +1,12 @@
 """Weights for another number of input channels or of classes than they were made for."""
 
-import os
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .description import read_description
-from .weights import fit_state, is_file_name, load_state
-
-_NORMALIZATION = re.compile(r"(.*\.)?normali[sz]e\.(mean|std)")
-"""Where `Normalized` keeps its figures, wherever it stands, in files of earlier releases, too."""
+from .normalized import without_normalization
+from .weights import fit_state, load_state
 
 
 class Ends(NamedTuple):
@@ -34,27 +29,6 @@ def find_ends(network: nn.Module) -> Ends:
     stem = next(name for name, part in layers if isinstance(part, nn.Conv2d))
     head, _ = layers[-1]
     return Ends((stem,), head, head.split(".")[0])
-
-
-def is_normalization(name: str) -> bool:
-    """Whether a weight is a figure of a normalization that was saved with the network."""
-    return _NORMALIZATION.fullmatch(name) is not None
-
-
-def require_bare(state: Mapping[str, Tensor], weights: str | os.PathLike[str]) -> None:
-    """Raise `ValueError` for weights that come with a normalization, in the state or in the file's
-    description: without it the network gives other answers."""
-    described = read_description(weights) if is_file_name(weights) else None
-    if any(map(is_normalization, state)) or (described is not None and described.mean is not None):
-        raise ValueError(
-            f"{os.fspath(weights)} holds its normalization, without which the network gives other answers: "
-            "crdkit.load(path) loads both; create(…, bare=True) takes the weights alone"
-        )
-
-
-def without_normalization(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without the figures of a normalization that was saved with them."""
-    return {name: x for name, x in state.items() if not is_normalization(name)}
 
 
 def load_adapted(

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -15,7 +15,7 @@ from ..common import atomically
 from .checkpoints import find_state, read_file, split_entry
 from .description import METADATA, Description, read_description
 from .names import fit_names, is_counter, unwrap_all, without_wrappers
-from .normalized import Normalized
+from .normalized import Normalized, bare_state, is_normalization, require_bare
 
 
 class LoadReport(NamedTuple):
@@ -32,37 +32,35 @@ class LoadReport(NamedTuple):
     mismatched: tuple[str, ...]
 
 
-def load_weights(module: nn.Module, path: str | os.PathLike[str], *, strict: bool = True) -> LoadReport:
+def load_weights(
+    module: nn.Module, path: str | os.PathLike[str], *, strict: bool = True, bare: bool = False
+) -> LoadReport:
     """Loads a file's weights into a module, all of them or none.
 
     Args:
-        module: changed in place; keeps its devices and dtypes.
-        path: see `read_weights`. A described file (`save_weights`) has the bare network's weights; a warning
-            says how their input must be normalized.
+        module: changed in place; keeps its devices and dtypes. A `Normalized` module gets the normalization
+            that the file tells, too.
+        path: see `read_weights`.
         strict: every name and shape must fit. Otherwise what fits is loaded and the rest reported.
+        bare: take the weights of a file that tells its normalization into a module that has none: the caller
+            normalizes.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read safely, holds NaN or infinity, or does not fit the module: the
-            message lists missing and unexpected names, and both shapes where they differ.
+            message lists missing and unexpected names, and both shapes where they differ. Or it tells its
+            normalization, and the module has none.
     """
-    report = load_state(module, read_weights(path), strict=strict, source=str(path))
-    described = read_description(path)
-    if described is not None and described.mean is not None and not _normalizes(module):
-        warnings.warn(
-            f"{path} was trained on input normalized by mean {_short(described.mean)} and deviation "
-            f"{_short(described.std or ())}, which this module does not do: crdkit.load gives all of it",
-            stacklevel=2,
-        )
+    state, described = read_weights(path), read_description(path)
+    normalized = [part for part in module.modules() if isinstance(part, Normalized)]
+    if not bare and not normalized and not any(map(is_normalization, module.state_dict())):
+        require_bare(state, described, str(path))
+    report = load_state(module, state, strict=strict, source=str(path))
+    if described is not None and described.mean is not None and described.std is not None and normalized:
+        figures: Any = normalized[0].normalize
+        for own, told in ((figures.mean, described.mean), (figures.std, described.std)):
+            own.data.copy_(torch.tensor(told).view(own.shape))
     return report
-
-
-def _normalizes(module: nn.Module) -> bool:
-    return any(isinstance(part, Normalized) for part in module.modules())
-
-
-def _short(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def load_state(
@@ -190,22 +188,6 @@ def save_weights(
             tensors[name] = value.detach().cpu().contiguous().clone()
     with atomically(path) as made:
         save_file(tensors, made, metadata=metadata)
-
-
-def bare_state(module: nn.Module) -> dict[str, Tensor]:
-    """A module's `state_dict` as if no `Normalized` stood in it: without its figures, under the names of what
-    it holds."""
-    state: dict[str, Tensor] = module.state_dict()
-    for place, part in module.named_modules():
-        if isinstance(part, Normalized):
-            prefix = f"{place}." if place else ""
-            inside, figures = f"{prefix}network.", f"{prefix}normalize."
-            return {
-                prefix + name.removeprefix(inside) if name.startswith(inside) else name: value
-                for name, value in state.items()
-                if not name.startswith(figures)
-            }
-    return state
 
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:
