@@ -177,7 +177,8 @@ def save_weights(
     stored = set()
     state = module.state_dict()
     if description is not None:
-        metadata[METADATA] = json.dumps(description.as_dict())
+        # Alone: safetensors writes several entries in an order that changes, and equal runs give equal files.
+        metadata = {METADATA: json.dumps(description.as_dict())}
         state = bare_state(module) if description.mean is not None else state
     for name, value in state.items():
         if not isinstance(value, Tensor):
