@@ -4,6 +4,7 @@ from . import (
     contrast,
     crossmodal,
     data,
+    deploy,
     distillers,
     engine,
     ensemble,
@@ -13,6 +14,7 @@ from . import (
     transfer,
 )
 from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
+from .deploy import load
 from .models import Outputs
 
 __version__: str
@@ -30,11 +32,13 @@ __all__ = [
     "contrast",
     "crossmodal",
     "data",
+    "deploy",
     "distillers",
     "engine",
     "ensemble",
     "evaluation",
     "experiments",
+    "load",
     "models",
     "transfer",
 ]

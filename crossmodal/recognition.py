@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
-from ..data import ChannelDataset, ChannelModalities, ImageSplits, Statistics
+from ..data import CHANNELS, ChannelDataset, ChannelModalities, ImageSplits, Statistics
 from ..engine import Accelerator, StageRunner, SupervisedTask, digest, last_and_best
 from ..evaluation import (
     FEWEST_PAIRS,
@@ -77,10 +77,21 @@ class RecognitionPipeline(Pipeline):
             config.student_modality, Statistics.from_dict(measured), (height, width),
         )  # fmt: skip
         super().__init__(config, data, stages, **own)
-        self.images = images
+        self.images, self.class_names = images, images.class_names
         self.teacher_classes = self.images.num_classes
         self.embeddings: dict[tuple[str, int], Features] = {}
         """Of the test split, by method and seed."""
+
+    def reading(self) -> dict[str, Any]:
+        """As the images' files are read; L, ab and gray are made of their color."""
+        sees = self.config.student_modality
+        made = {"made_of": "rgb"} if sees in CHANNELS and sees != "rgb" else {}
+        return {**self.images.reading, **made}
+
+    @property
+    def held_out(self) -> Any:
+        """The test split."""
+        return self.test
 
     def supervise(self, modality: str) -> Supervision:
         """The labels of the training split."""

@@ -1,7 +1,7 @@
 """What a run over stored modalities reads: labeled pairs to train and to judge with, pairs without labels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data import DataError, NYUDepth, PackedPairs, SyntheticRooms, join, read_rows, select, subset
+from ..data import DataError, Encoding, NYUDepth, PackedPairs, SyntheticRooms, join, read_rows, select, subset
 from ..engine import Accelerator
 from .config import DataConfig
 from .keeping import content_of, keep
@@ -35,6 +35,8 @@ class Samples:
     """Read by the transfer alone, beside `train`."""
     group: Tensor | None = None
     """The recording or scene of every sample of `pairs`, (M,) int64."""
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)
+    """What the numbers in the files of a modality mean, if files were read."""
 
     def pairs(self, *names: str) -> Any:
         """What the transfer reads: these modalities of all training pairs, without labels."""
@@ -89,7 +91,8 @@ def load_samples(
         files = find_parts(config, config.find_root(), modalities, tell)
         kept = keep(files, config, accelerator=accelerator, num_workers=num_workers, tell=tell)
         check_parts(kept, files, config, tell)
-        return _samples(kept, config, groups_of(files))
+        encodings = next(iter(files.values())).encodings
+        return replace(_samples(kept, config, groups_of(files)), encodings=encodings)
     parts = _nyu(config, config.find_root(), modalities)
     return _samples(keep(parts, config, accelerator=accelerator, num_workers=num_workers, tell=tell), config)
 

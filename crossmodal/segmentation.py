@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import PairedAugment, PairedTensors, Statistics, read_in_order, read_rows, select, subset
+from ..deploy import describe_encoding
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import FEWEST_PAIRS, AlignmentEvaluator, SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create, has_classifier
@@ -81,6 +82,18 @@ class SegmentationPipeline(Pipeline):
         )  # fmt: skip
         self.samples, self.pairs = samples, samples.pairs(*modalities)
         super().__init__(config, data, stages, **own)
+        self.class_names = samples.class_names
+
+    def reading(self) -> dict[str, Any]:
+        """As the files of the student's modality are read."""
+        encoding = self.samples.encodings.get(self.config.student_modality)
+        return {} if encoding is None else {"encoding": describe_encoding(encoding)}
+
+    @property
+    def held_out(self) -> Any | None:
+        """The student's modality in the test split."""
+        test = self.samples.test
+        return None if test is None else select(test, self.config.student_modality)
 
     def build_teacher(self, number: int) -> nn.Module:
         """A classifier, with a segmentation decoder if it learns from labels."""
@@ -94,7 +107,7 @@ class SegmentationPipeline(Pipeline):
         classes = None if config.labels or not has_classifier(name) else config.classes
         network: nn.Module = create(
             name, num_classes=classes, in_channels=len(self.data.statistics.mean[modality]), weights=weights,
-            new_head=config.labels, layers=config.layers_of(number),
+            new_head=config.labels, layers=config.layers_of(number), bare=True,
         )  # fmt: skip
         if config.labels:
             network = PyramidSegmenter(

@@ -16,7 +16,11 @@ from .encodings import Encoding, parse_encodings, with_depth_scale
 from .errors import DataError
 from .holes import readings
 from .in_memory import PairedTensors
+from .inputs import Input, read_inputs
+from .io.arrays import Array
 from .io.mapped import ArrayWriter, MappedArray
+from .io.video import VideoFile
+from .modality import read_modality
 from .pairs.duplicates import near_duplicates
 from .pairs.find import table_parts
 from .pairs.groups import split_by_group
@@ -43,6 +47,7 @@ __all__ = [
     "IGNORE",
     "SOURCES",
     "STL10",
+    "Array",
     "ArrayWriter",
     "AugmentConfig",
     "Batch",
@@ -60,6 +65,7 @@ __all__ = [
     "ImageFolder",
     "ImageSplits",
     "ImagesConfig",
+    "Input",
     "JoinedPairs",
     "MappedArray",
     "NYUDepth",
@@ -76,6 +82,7 @@ __all__ = [
     "StoredPairs",
     "SyntheticRooms",
     "TinyImageNet",
+    "VideoFile",
     "augment_images",
     "check_label_parts",
     "check_shares",
@@ -89,6 +96,8 @@ __all__ = [
     "parse_encodings",
     "rank_and_ranks",
     "read_in_order",
+    "read_inputs",
+    "read_modality",
     "read_rows",
     "readings",
     "resolve",

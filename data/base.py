@@ -4,29 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..common import nearest
 from .batch import IGNORE, DataError, Sample
-from .encodings import WITHOUT_HOLES, Encoding
-from .io.decode import (
-    Array,
-    Size,
-    check_color,
-    check_depth,
-    check_label,
-    check_size,
-    color_tensor,
-    depth_tensor,
-    label_tensor,
-    resize_color,
-    resize_depth,
-    resize_label,
-)
-from .pairs.alignment import fit_aspect, load_homography, resize_readings, same_aspect, warp_homography
+from .encodings import Encoding
+from .io.decode import Array, Size, check_size
+from .modality import check_modality, modality_tensor
+from .pairs.alignment import fit_aspect, load_homography, same_aspect, warp_homography
 
 Sizes: TypeAlias = Size | Mapping[str, Size] | None
 """(height, width) of all modalities, or of each by name (`label` among them), or None for those stored."""
@@ -76,7 +62,7 @@ class PairedDataset(Dataset[Sample], ABC):
         self._check(index, arrays)
         sample = {"index": torch.tensor(index)}
         for name, array in arrays.items():
-            sample[name] = self._tensor(name, array)
+            sample[name] = modality_tensor(name, array, self._size(name))
         return sample
 
     def _aligned(self, index: int, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -107,31 +93,9 @@ class PairedDataset(Dataset[Sample], ABC):
     def _check(self, index: int, arrays: dict[str, Array]) -> None:
         """Ranges and sizes as they are stored: resizing could hide a wrong pixel."""
         for name, array in arrays.items():
-            if name == "depth":
-                check_depth(array, self._where(index, name))
-            elif name == "label":
-                check_label(array, self.num_classes, self._where(index, name))
-            elif name in WITHOUT_HOLES or array.dtype.kind == "u":
-                check_color(array, self._where(index, name))
-            elif array.dtype.kind == "f" and not np.isfinite(array).any():
-                raise DataError(f"{self._where(index, name)}: no pixel of {name} has a reading")
+            check_modality(name, array, self.num_classes, self._where(index, name))
         if self.size is None:
             self._check_sizes(index, arrays)
-
-    def _tensor(self, name: str, array: Array) -> Tensor:
-        size = self._size(name)
-        if name == "depth":
-            return depth_tensor(array if size is None else resize_depth(array, size))
-        if name == "label":
-            return label_tensor(array if size is None else resize_label(array, size))
-        if name in WITHOUT_HOLES or array.dtype.kind == "u":
-            return color_tensor(array if size is None else resize_color(array, size))
-        if array.dtype.kind == "f":
-            # Infinity is no reading either; color, whose range was checked, has none.
-            array = np.where(np.isinf(array), array.dtype.type(np.nan), array)
-        else:
-            array = array.astype(np.float32)
-        return color_tensor(array if size is None else resize_readings(array, size))
 
     def _size(self, name: str) -> Size | None:
         if not isinstance(self.size, dict):

@@ -45,6 +45,16 @@ class ImageSplits:
         """C; where the data do not say it, one more than the largest label."""
         return int(self.train.num_classes or self.train.labels.max() + 1)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the labels, in their order; () where the data do not say them."""
+        return tuple(getattr(self.test, "class_names", ()))
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How `read_modality` reads files as these images were: its `resize`, if it is not the default."""
+        return {"resize": "center-crop"} if isinstance(self.test, ImageFolder) else {}
+
     def content(self) -> dict[str, Tensor]:
         """By what a run knows the images: all pixels where they are in memory, else the labels."""
         return self.train.tensors if isinstance(self.train, PairedTensors) else {"labels": self.train.labels}

@@ -25,15 +25,24 @@ class SimKDProjector(nn.Module):
         teacher_shape: (C', H', W') of the teacher's map.
         reduction: of the bottleneck.
         number: of the teacher's map, from the stem at 0.
+        inner: the bottleneck's width itself, in the place of `reduction`.
     """
 
     def __init__(
-        self, student_shape: Shape, teacher_shape: Shape, *, reduction: int = 2, number: int = 0
+        self,
+        student_shape: Shape,
+        teacher_shape: Shape,
+        *,
+        reduction: int = 2,
+        number: int = 0,
+        inner: int | None = None,
     ) -> None:
         super().__init__()
         self.number = number
         self.reads = frozenset({f"maps.{number}"})
-        channels, inner = teacher_shape[0], teacher_shape[0] // reduction if reduction > 0 else 0
+        channels = teacher_shape[0]
+        if inner is None:
+            inner = channels // reduction if reduction > 0 else 0
         if inner < 1:
             raise ValueError(f"reduction must be 1 to the teacher's {channels} channels, got {reduction}")
         self.size = (min(student_shape[1], teacher_shape[1]), min(student_shape[2], teacher_shape[2]))

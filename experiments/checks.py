@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,21 @@ def check_config(config: Any) -> None:
             raise FileNotFoundError(f"--reuse {folder}: there is no such run folder{_beside(folder)}")
     if hasattr(config, "resume"):
         check_folder(config.output, config.resume)
+
+
+def check_network_and_files(network: Path, files: Iterable[str], encoding: Iterable[str]) -> None:
+    """What `crdkit predict` and `crdkit export` are given, in milliseconds.
+
+    Raises:
+        FileNotFoundError: the network or a file is not there; a camera is not looked for.
+        ValueError: an encoding that nobody knows.
+    """
+    from crdkit.data import parse_encodings
+
+    parse_encodings(encoding)
+    for path in (network, *(Path(file) for file in files if not file.startswith("camera:"))):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist{_beside(path)}")
 
 
 def check_folder(output: Path | None, resume: bool) -> None:

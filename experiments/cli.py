@@ -22,6 +22,8 @@ COMMANDS = {
     "ensemble": (f"{_HERE}.ensemble", "ensembles of several sizes into one student"),
     "teacher": (f"{_HERE}.teacher", "train an image classifier, to be a teacher"),
     "probe": (f"{_HERE}.probe", "judge frozen networks by linear probes and nearest neighbors"),
+    "predict": (f"{_HERE}.predict", "what a run's network says of images, folders, arrays, videos"),
+    "export": (f"{_HERE}.export", "a run's network as a file for torch alone or ONNX, compared and timed"),
     "report": (f"{_HERE}.report", "compare runs, or make the report of one anew"),
     "data": ("crdkit.data.io.converters", "write a data set as one compact file"),
 }

@@ -147,7 +147,7 @@ def load_network(row: Row, config: ProbeRun, measured: Callable[[], Statistics])
 
     torch.manual_seed(config.seed + row.number)
     weights = None if row.weights == "random" else row.weights
-    encoder = create(row.network, num_classes=None, weights=weights)
+    encoder = create(row.network, num_classes=None, weights=weights, bare=True)
     if config.statistics is not None:
         found, source = Statistics.load(config.statistics), f"given, {config.statistics.name}"
         return with_normalization(encoder, found, "rgb"), source

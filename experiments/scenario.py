@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .command import session, write_config
+from .deployed import deploy
 from .invocation import command_line
 from .reports.page import Page, Predictions
 from .reports.report import write_report
@@ -118,6 +119,7 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
                 folder, task=scenario.task, preset=preset, runs=rows, environment=provenance,
                 config=asdict(config), teacher=teachers,
             )  # fmt: skip
+            deploy(folder, scenario.task, pipeline, runs, provenance)
             summary = summarize(rows)
             columns = scenario.columns(config, summary)
             page = scenario.page(

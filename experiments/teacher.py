@@ -58,6 +58,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     import torch
 
     from crdkit.data import load_splits
+    from crdkit.deploy import describe
     from crdkit.engine import SupervisedTask, last_and_best, seeded, train
     from crdkit.evaluation import Evaluator
     from crdkit.experiments.command import session
@@ -83,7 +84,11 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
         )  # fmt: skip
         metrics = last_and_best(history, "top1")
         if accelerator.is_main_process:
-            save_weights(network, folder / "model.safetensors")
+            description = describe(
+                network, architecture=config.architecture, modality="rgb",
+                shape=tuple(images.train[0]["rgb"].shape), class_names=images.class_names, **images.reading,
+            )  # fmt: skip
+            save_weights(network, folder / "model.safetensors", description=description)
             write_results(
                 folder, task="teacher", preset=preset,
                 runs=[{"method": config.architecture, "seed": config.seed, "metrics": metrics}],

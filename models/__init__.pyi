@@ -2,6 +2,7 @@ from .catalog import check_network, known_networks
 from .chosen_layers import ChosenLayers
 from .classifiers import create, has_classifier
 from .depth_cnn import DepthCNN
+from .description import Description, read_description
 from .feature_extractor import FeatureExtractor
 from .frozen import Frozen, evaluating, freeze
 from .measure import Dimensions, measure
@@ -15,6 +16,7 @@ from .weights import LoadReport, load_state, load_weights, read_weights, save_we
 __all__ = [
     "ChosenLayers",
     "DepthCNN",
+    "Description",
     "Dimensions",
     "FeatureExtractor",
     "Frozen",
@@ -37,6 +39,7 @@ __all__ = [
     "load_state",
     "load_weights",
     "measure",
+    "read_description",
     "read_weights",
     "save_weights",
     "saved_preprocessing",

@@ -14,7 +14,9 @@ from .catalog import unknown_network
 from .chosen_layers import ChosenLayers
 from .cifar import NETWORKS
 from .depth_cnn import DepthCNN
+from .description import read_description
 from .feature_extractor import Wrapper
+from .normalized import require_bare
 from .surgery import Ends, find_ends, load_adapted
 from .weights import is_file_name, read_weights
 
@@ -38,6 +40,7 @@ def create(
     weights: str | os.PathLike[str] | None = None,
     new_head: bool = True,
     layers: Sequence[int | str] | None = None,
+    bare: bool = False,
 ) -> nn.Module:
     """Builds a classifier that returns `Outputs`.
 
@@ -66,24 +69,31 @@ def create(
             library's cache). How their input is normalized: `find_preprocessing`.
         new_head: whether weights of other classes are taken, their last layer drawn anew, or refused.
         layers: which maps it gives, see `ChosenLayers`; its own if absent.
+        bare: take the weights of a file that tells how its input is normalized, too: the caller normalizes,
+            by `saved_preprocessing`. Without it such a file is refused, as the network alone gives other
+            answers; `crdkit.load` gives it whole.
 
     Raises:
         ValueError: for an unknown name (the nearest are suggested), a network without feature maps, weights
-            that do not exist for it or do not fit it, a timm network where timm is not installed.
+            that do not exist for it or do not fit it, or that are not `bare`, a timm network where timm is
+            not installed.
         FileNotFoundError: where the weights file is not there.
         ConnectionError: where a download fails; the message says where to put the file by hand.
     """
-    library, bare = _find(name)
+    library, found = _find(name)
     if isinstance(num_classes, int) and num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if in_channels < 1:
         raise ValueError(f"in_channels must be at least 1, got {in_channels}")
     if weights is None:
-        network = _build(library, bare, num_classes, in_channels)[0]
+        network = _build(library, found, num_classes, in_channels)[0]
     else:
         state, source = _find_weights(library, name, weights)
+        if not bare:
+            told = read_description(weights) if is_file_name(weights) else None
+            require_bare(state, told, os.fspath(weights))
         with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
-            network, ends = _build(library, bare, num_classes, in_channels)
+            network, ends = _build(library, found, num_classes, in_channels)
         inner = network.network if isinstance(network, Wrapper) else network
         load_adapted(inner, state, ends, source=source, new_head=new_head)
     return network if layers is None else ChosenLayers(network, layers)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from . import timm_networks, torchvision_networks
 from .cifar import NETWORKS
-from .surgery import NORMALIZATIONS
+from .description import read_description
+from .normalized import is_normalization
 from .weights import is_file_name, read_weights
 
 
@@ -27,16 +28,19 @@ class Preprocessing(NamedTuple):
 
 
 def saved_preprocessing(path: str | os.PathLike[str]) -> Preprocessing | None:
-    """What a file holds beside its weights, as those of every `Normalized` network do; None for others.
+    """What a file says of its normalization: in its description, or as the buffers that every `Normalized`
+    network has; None for others.
 
     Raises:
         FileNotFoundError, ValueError: see `read_weights`.
     """
-    state = read_weights(path)
-    for module in NORMALIZATIONS:
-        if {f"{module}mean", f"{module}std"} <= state.keys():
-            mean, std = (tuple(state[f"{module}{kind}"].flatten().tolist()) for kind in ("mean", "std"))
-            return Preprocessing(mean, std, os.fspath(path))
+    state, described = read_weights(path), read_description(path)
+    if described is not None and described.mean is not None and described.std is not None:
+        return Preprocessing(described.mean, described.std, os.fspath(path), described.modality)
+    figures = {name.rpartition(".")[2]: state[name] for name in state if is_normalization(name)}
+    if figures.keys() == {"mean", "std"}:
+        mean, std = (tuple(figures[kind].flatten().tolist()) for kind in ("mean", "std"))
+        return Preprocessing(mean, std, os.fspath(path))
     return None
 
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from .cifar import NETWORKS
+from .description import read_description
 from .names import fit_names, is_counter
-from .surgery import Ends, find_ends, without_normalization
+from .normalized import require_bare
+from .surgery import Ends, find_ends
 from .weights import load_state, read_weights
 
 
@@ -17,7 +19,8 @@ def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
     """Loads a checkpoint of RepDistiller (Tian et al., 2020), whichever network it holds.
 
     The network is recognized by the names and shapes of its parameters, the number of classes by the last
-    layer. Files of `create`'s CIFAR networks are taken, too.
+    layer. Files of `create`'s CIFAR networks are taken, too, but for those that hold a normalization, as a
+    run's students do: `crdkit.load` loads them.
 
     Args:
         path: a `.pth` file with the weights under "model", beside the epoch and the accuracy, or another that
@@ -28,10 +31,11 @@ def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read safely, or holds another network: the nearest are named, and what
-            differs from the first of them.
+        ValueError: the file cannot be read safely, holds a normalization, or holds another network: the
+            nearest are named, and what differs from the first of them.
     """
-    state = without_normalization(read_weights(path))
+    state = read_weights(path)
+    require_bare(state, read_description(path), str(path))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
         misfits = {
             name: len(_shapes(own, ends).items() ^ _shapes(fit_names(state, own).state, ends).items())

@@ -5,10 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from .normalized import without_normalization
 from .weights import fit_state, load_state
-
-NORMALIZATIONS = ("normalize.", "normalise.")
-"""Where `Normalized` keeps its figures, of earlier releases, too."""
 
 
 class Ends(NamedTuple):
@@ -31,11 +29,6 @@ def find_ends(network: nn.Module) -> Ends:
     stem = next(name for name, part in layers if isinstance(part, nn.Conv2d))
     head, _ = layers[-1]
     return Ends((stem,), head, head.split(".")[0])
-
-
-def without_normalization(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without the figures of a normalization that was saved with them."""
-    return {name: x for name, x in state.items() if not name.startswith(NORMALIZATIONS)}
 
 
 def load_adapted(

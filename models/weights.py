@@ -1,10 +1,11 @@
 """Weights to and from files, without ever running what a file holds."""
 
+import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from ..common import atomically
 from .checkpoints import find_state, read_file, split_entry
+from .description import METADATA, Description, read_description
 from .names import fit_names, is_counter, unwrap_all, without_wrappers
+from .normalized import Normalized, bare_state, is_normalization, require_bare
 
 
 class LoadReport(NamedTuple):
@@ -29,20 +32,35 @@ class LoadReport(NamedTuple):
     mismatched: tuple[str, ...]
 
 
-def load_weights(module: nn.Module, path: str | os.PathLike[str], *, strict: bool = True) -> LoadReport:
+def load_weights(
+    module: nn.Module, path: str | os.PathLike[str], *, strict: bool = True, bare: bool = False
+) -> LoadReport:
     """Loads a file's weights into a module, all of them or none.
 
     Args:
-        module: changed in place; keeps its devices and dtypes.
+        module: changed in place; keeps its devices and dtypes. A `Normalized` module gets the normalization
+            that the file tells, too.
         path: see `read_weights`.
         strict: every name and shape must fit. Otherwise what fits is loaded and the rest reported.
+        bare: take the weights of a file that tells its normalization into a module that has none: the caller
+            normalizes.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read safely, holds NaN or infinity, or does not fit the module: the
-            message lists missing and unexpected names, and both shapes where they differ.
+            message lists missing and unexpected names, and both shapes where they differ. Or it tells its
+            normalization, and the module has none.
     """
-    return load_state(module, read_weights(path), strict=strict, source=str(path))
+    state, described = read_weights(path), read_description(path)
+    normalized = [part for part in module.modules() if isinstance(part, Normalized)]
+    if not bare and not normalized and not any(map(is_normalization, module.state_dict())):
+        require_bare(state, described, str(path))
+    report = load_state(module, state, strict=strict, source=str(path))
+    if described is not None and described.mean is not None and described.std is not None and normalized:
+        figures: Any = normalized[0].normalize
+        for own, told in ((figures.mean, described.mean), (figures.std, described.std)):
+            own.data.copy_(torch.tensor(told).view(own.shape))
+    return report
 
 
 def load_state(
@@ -135,7 +153,9 @@ def is_file_name(weights: str | os.PathLike[str]) -> bool:
     return bool(Path(weights).suffix) or os.sep in os.fspath(weights)
 
 
-def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
+def save_weights(
+    module: nn.Module, path: str | os.PathLike[str], *, description: Description | None = None
+) -> None:
     """Writes a module's `state_dict` as safetensors, whole or not at all.
 
     A tensor that lies under several names (tied weights) is written once, under the first; loading into a
@@ -144,16 +164,23 @@ def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     Args:
         module: on any device; it is not moved.
         path: ends in `.safetensors`; folders on the way are made, a file there is replaced.
+        description: what the module is. It is written into the file, and the normalization that it tells is
+            left out of the weights, which so have the names of the bare network: timm's of one of timm's.
 
     Raises:
         ValueError: for another suffix, or a state that is not all tensors.
     """
-    path = Path(path)
+    path, metadata = Path(path), {"format": "pt"}
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, got {path.name!r}")
     tensors: dict[str, Tensor] = {}
     stored = set()
-    for name, value in module.state_dict().items():
+    state = module.state_dict()
+    if description is not None:
+        # Alone: safetensors writes several entries in an order that changes, and equal runs give equal files.
+        metadata = {METADATA: json.dumps(description.as_dict())}
+        state = bare_state(module) if description.mean is not None else state
+    for name, value in state.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"'{name}' of {type(module).__name__} is {type(value).__name__}, no tensor")
         if _identity(value) not in stored:
@@ -161,7 +188,7 @@ def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
             # Views of one storage must not share it in the file.
             tensors[name] = value.detach().cpu().contiguous().clone()
     with atomically(path) as made:
-        save_file(tensors, made, metadata={"format": "pt"})
+        save_file(tensors, made, metadata=metadata)
 
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ("common", "contrast", "models", "distillers", "data", "engine", "evaluation", "transfer")
+CORE = ("common", "contrast", "models", "distillers", "data", "engine", "evaluation", "deploy", "transfer")
 PIPELINES = ("crossmodal", "compression", "ensemble")
 MAY_IMPORT = {
     "common": (),
@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "data": ("common",),
     "engine": ("common", "models", "data"),
     "evaluation": ("common", "models", "data", "engine"),
-    "transfer": ("common", "models", "distillers", "data", "engine", "evaluation"),
+    "deploy": ("common", "models", "distillers", "data", "evaluation"),
+    "transfer": ("common", "models", "distillers", "data", "engine", "evaluation", "deploy"),
     **dict.fromkeys(PIPELINES, CORE),
     "experiments": (*CORE, *PIPELINES),
 }

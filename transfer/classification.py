@@ -52,6 +52,7 @@ class ClassificationPipeline(Pipeline):
             stages, **own,
         )  # fmt: skip
         self.images = images
+        self.class_names = images.class_names
         self.student_classes = self.teacher_classes = images.num_classes
         self.evaluator = Evaluator(
             images.test, images.num_classes, accelerator, num_workers=config.transfer.train.num_workers
@@ -66,6 +67,15 @@ class ClassificationPipeline(Pipeline):
                 raise ValueError(
                     f"teacher {teacher.name} gives {found}; the images have {self.images.num_classes} classes"
                 )
+
+    def reading(self) -> dict[str, Any]:
+        """As the images' files are read."""
+        return self.images.reading
+
+    @property
+    def held_out(self) -> Any:
+        """The test split."""
+        return self.images.test
 
     def supervise(self, modality: str) -> Supervision:
         """The labels of the training split."""

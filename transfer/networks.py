@@ -63,7 +63,13 @@ def make_network(
     """
     channels = len(statistics.mean[modality])
     network = create(
-        name, num_classes=num_classes, in_channels=channels, weights=weights, new_head=new_head, layers=layers
+        name,
+        num_classes=num_classes,
+        in_channels=channels,
+        weights=weights,
+        new_head=new_head,
+        layers=layers,
+        bare=True,
     )
     chosen = normalize_by(normalization, statistics, modality, network=name, weights=weights)
     return with_normalization(network, chosen, modality)

@@ -9,9 +9,11 @@ from typing import Any, Unpack
 
 from torch import nn
 
+from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
 from ..engine import Course, Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
+from ..models import Description
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
 from .dry_run import check_pipeline
@@ -19,7 +21,7 @@ from .networks import Own, make_network
 from .plan import Judging, planned_steps
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
 from .spec import TransferData, make_spec, reads_of
-from .targets import Teacher, TeacherTargets, no_targets
+from .targets import Teacher, TeacherTargets, as_teacher, no_targets
 from .task import Inputs, PretrainTask, TransferTask, without_classifier
 from .teachers import train_teacher
 from .watch import Watch, last_measured, with_alignment
@@ -43,6 +45,8 @@ class Pipeline(ABC):
     """Of the logits of a student that is made by name; None for an encoder."""
     teacher_classes: int | None = None
     """Likewise, of the teachers."""
+    class_names: tuple[str, ...] = ()
+    """Of the logits of a student, as it is judged; their numbers if absent."""
 
     def __init__(
         self, config: PipelineConfig, data: TransferData, stages: StageRunner, **own: Unpack[Own]
@@ -54,7 +58,7 @@ class Pipeline(ABC):
         self.config, self.data, self.stages, self.accelerator = config, data, stages, stages.accelerator
         self.own = own
         teachers = own.get("teachers")
-        self.own_teachers = None if teachers is None else [_named(t, i) for i, t in enumerate(teachers)]
+        self.own_teachers = None if teachers is None else [as_teacher(t, i) for i, t in enumerate(teachers)]
         self.teacher_histories: dict[int, list[dict[str, Any]]] = {}
         """Of the teachers that were trained here, by their number."""
 
@@ -194,8 +198,26 @@ class Pipeline(ABC):
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
-            keep_student(self.stages.folder / folder, student, network)
+            keep_student(self.stages.folder / folder, student, network, self.describe_network)
         return Transferred(network, student, history, before, last_measured(history) or watch.align(student))
+
+    def describe_network(self, network: nn.Module) -> Description:
+        """What a student of this pipeline is, for its file."""
+        return describe(
+            network, architecture=None if "student" in self.own else self.config.student,
+            modality=self.data.modality, shape=self.data.shape(self.data.modality),
+            class_names=self.class_names, **self.reading(),
+        )  # fmt: skip
+
+    def reading(self) -> dict[str, Any]:
+        """How files become inputs of a student: `resize`, `made_of` and `encoding` of `Description`, those
+        that are not the default."""
+        return {}
+
+    @property
+    def held_out(self) -> Any | None:
+        """Samples of the student's modality that it is judged on; None if there are none."""
+        return None
 
     def make_student(self) -> nn.Module:
         """The student, configured or given, its weights drawn from the global generator."""
@@ -275,9 +297,3 @@ class Pipeline(ABC):
                     fingerprint=fingerprint, optimizer=self.own.get("optimizer"),
                 )  # fmt: skip
         term.pretrain.finish()
-
-
-def _named(teacher: Teacher | nn.Module, number: int) -> Teacher:
-    if isinstance(teacher, Teacher):
-        return teacher
-    return Teacher(teacher, name=f"{type(teacher).__name__}-{number}")

@@ -1,7 +1,7 @@
 """What the stages of a pipeline hand on, and leave in the run folder."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from torch import nn
 
 from ..common import MANIFEST
 from ..engine import Evaluate, digest
-from ..models import save_weights
+from ..models import Description, save_weights
 from .config import TransferConfig
 from .targets import Teacher
 
@@ -76,9 +76,11 @@ def fingerprint_of_transfer(
     }
 
 
-def keep_student(folder: Path, student: nn.Module, network: nn.Module) -> None:
-    """Write the weights of a student, and of what is used in its place, unless those of this transfer are
-    there."""
+def keep_student(
+    folder: Path, student: nn.Module, network: nn.Module, describe: Callable[[nn.Module], Description]
+) -> None:
+    """Write a student, and what is used in its place, with what `describe` says of each, unless those of this
+    transfer are there."""
     trainings = [*folder.glob(f"pretrain-*/{MANIFEST}"), *folder.glob(f"transfer/{MANIFEST}")]
     made = max((path.stat().st_mtime for path in trainings), default=math.inf)
     files = {"student.safetensors": student, "deployed.safetensors": network}
@@ -86,4 +88,4 @@ def keep_student(folder: Path, student: nn.Module, network: nn.Module) -> None:
         path = folder / name
         is_kept = path.exists() and path.stat().st_mtime >= made
         if not is_kept and (module is not student or name == "student.safetensors"):
-            save_weights(module, path)
+            save_weights(module, path, description=describe(module))

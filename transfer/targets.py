@@ -25,6 +25,11 @@ class Teacher:
     """For messages and tables."""
 
 
+def as_teacher(given: Teacher | nn.Module, number: int) -> Teacher:
+    """A network of one's own as a teacher, called by its class and number."""
+    return given if isinstance(given, Teacher) else Teacher(given, name=f"{type(given).__name__}-{number}")
+
+
 Targets = Callable[[Batch], tuple[Outputs, ...]]
 """What the teachers say of a batch: live (`TeacherTargets`), cached (`cached_targets`), or nothing."""
 

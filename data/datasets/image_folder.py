@@ -14,6 +14,7 @@ from ..io.decode import Array, decode_color, one_thread_in_workers
 from ..io.files import read_file
 from ..io.listing import is_hidden, walk_files
 from ..labels import Classes, choose_classes
+from ..modality import in_unit_range, test_crop
 
 INSTEAD = {"test": ("test", "val"), "val": ("val", "test")}
 """The folders that a split may be called, the first that has class folders."""
@@ -76,10 +77,11 @@ class ImageFolder(Dataset[Sample]):
         check_range("crop_ratio", crop_ratio)
         check_shares(flip=flip)
         self.augment = split == "train" if augment is None else augment
-        parts = [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
+        self.transform = test_crop(size)
         if self.augment:
-            parts = [v2.RandomResizedCrop(size, crop_scale, crop_ratio), v2.RandomHorizontalFlip(flip)]
-        self.transform = v2.Compose(parts)
+            self.transform = v2.Compose(
+                [v2.RandomResizedCrop(size, crop_scale, crop_ratio), v2.RandomHorizontalFlip(flip)]
+            )
         self.folder = Path(root) if split is None else _split_folder(Path(root), split)
         names = _class_names(self.folder, None if split is None else Path(root) / "train")
         chosen = choose_classes(classes, names, str(self.folder))
@@ -105,7 +107,7 @@ class ImageFolder(Dataset[Sample]):
         one_thread_in_workers()
         path = self.path(index)
         image = torch.from_numpy(decode_color(read_file(path), str(path))).permute(2, 0, 1)
-        rgb = self.transform(image).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        rgb = in_unit_range(self.transform(image))
         return {"index": torch.tensor(index), "rgb": rgb, "label": self.labels[index]}
 
 

@@ -57,7 +57,7 @@ def unit_of(name: str, encoding: Encoding, numbers: Array, where: str) -> Unit:
     if numbers.dtype.kind != "f":
         raise DataError(
             f"{where} holds {numbers.dtype} up to {numbers.max()}, of unknown unit; pass depth_scale, meters "
-            "a unit (0.001 for millimeters), or say depth.unit"
+            "a unit (0.001 for millimeters), or say depth.unit, as in --encoding depth.unit=mm"
         )
     return "m"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from crdkit.models import create
+import crdkit
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "teacher.py"
 
@@ -50,8 +50,8 @@ def test_weights_are_those_of_the_architecture_and_a_run_is_not_overwritten(
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     metrics = found["runs"][0]["metrics"]
     assert 0 <= metrics["top1"] <= metrics["best_top1"] <= 1
-    network = create("resnet18", num_classes=2, weights=tmp_path / "out" / "model.safetensors")
-    assert network.eval()(torch.rand(1, 3, 32, 32)).logits.shape == (1, 2)
+    network, _ = crdkit.load(tmp_path / "out")
+    assert network(torch.rand(1, 3, 32, 32)).logits.shape == (1, 2)
 
     again = run(*short, folder=tmp_path)
     assert again.returncode == 1 and "--resume" in again.stderr

@@ -182,7 +182,7 @@ def test_an_encoder_is_read_from_a_segmenter_and_a_head_of_other_layers_is_drawn
     }
     torch.save(state, tmp_path / "w.pth")
     with pytest.warns(UserWarning, match=r"network\.head\.weight"):
-        encoder = create("resnet18", num_classes=None, weights=tmp_path / "w.pth").eval()
+        encoder = create("resnet18", num_classes=None, weights=tmp_path / "w.pth", bare=True).eval()
     x = torch.rand(1, 3, 64, 64)
     assert torch.equal(encoder(x).embedding, whole.eval()(x).embedding)
 
@@ -190,13 +190,13 @@ def test_an_encoder_is_read_from_a_segmenter_and_a_head_of_other_layers_is_drawn
     moco |= {"encoder_q.fc.0.weight": torch.zeros(9, 512), "encoder_q.fc.2.weight": torch.zeros(4, 9)}
     torch.save(moco, tmp_path / "w.pth")
     for classes in (None, 5):
-        network = create("resnet18", num_classes=classes, weights=tmp_path / "w.pth").eval()
+        network = create("resnet18", num_classes=classes, weights=tmp_path / "w.pth", bare=True).eval()
         assert torch.equal(network(x).embedding, whole(x).embedding)
     with pytest.raises(ValueError, match="no classifier"):
-        create("resnet18", num_classes=5, weights=tmp_path / "w.pth", new_head=False)
+        create("resnet18", num_classes=5, weights=tmp_path / "w.pth", new_head=False, bare=True)
 
 
-def test_files_of_normalized_networks_fit_bare_ones(tmp_path: Path) -> None:
+def test_a_file_with_its_normalization_is_no_bare_network(tmp_path: Path) -> None:
     from crdkit.data import Normalize, Statistics
 
     statistics = Statistics(mean={"rgb": (0.1, 0.2, 0.3)}, std={"rgb": (0.4, 0.5, 0.6)})
@@ -204,7 +204,12 @@ def test_files_of_normalized_networks_fit_bare_ones(tmp_path: Path) -> None:
     save_weights(Normalized(Normalize(statistics, "rgb"), source), tmp_path / "w.safetensors")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        require_same(load_repdistiller(tmp_path / "w.safetensors"), source.state_dict())
-        require_same(
-            create("resnet8", num_classes=4, weights=tmp_path / "w.safetensors"), source.state_dict()
-        )
+        loaded = create("resnet8", num_classes=4, weights=tmp_path / "w.safetensors", bare=True)
+        require_same(loaded, source.state_dict())
+    for door in (
+        load_repdistiller,
+        lambda path: create("resnet8", num_classes=4, weights=path),
+        lambda path: load_weights(create("resnet8", num_classes=4), path),
+    ):
+        with pytest.raises(ValueError, match="holds its normalization"):
+            door(tmp_path / "w.safetensors")

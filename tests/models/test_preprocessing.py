@@ -37,7 +37,7 @@ def test_files_of_earlier_releases_say_theirs(tmp_path: Path) -> None:
     found = find_preprocessing("resnet8", tmp_path / "w.pth")
     assert found is not None and found[:2] == ((0.0,) * 3, (0.25,) * 3)
     assert (
-        create("resnet8", weights=tmp_path / "w.pth").state_dict().keys()
+        create("resnet8", weights=tmp_path / "w.pth", bare=True).state_dict().keys()
         == create("resnet8").state_dict().keys()
     )
 
