@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: check lint types test docs
+.PHONY: check lint types test docs results
 
 check: lint test
 
@@ -17,5 +17,10 @@ types:
 test:
 	$(PYTHON) -m pytest
 
-docs:
+# The site, into site/; whatever mkdocs warns of is an error.
+docs: types
+	$(PYTHON) -m mkdocs build --strict
+
+# The tables and pictures of the pages, from benchmarks/results/.
+results:
 	$(PYTHON) docs/build.py

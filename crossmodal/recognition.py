@@ -54,7 +54,7 @@ class RecognitionPipeline(Pipeline):
         config: RecognitionConfig,
         images: ImageSplits,
         accelerator: Accelerator,
-        folder: Path,
+        folder: str | Path,
         **own: Unpack[Own],
     ) -> None:
         if images.unlabeled is None:

@@ -51,7 +51,7 @@ class SegmentationPipeline(Pipeline):
         config: SegmentationConfig,
         samples: Samples,
         accelerator: Accelerator,
-        folder: Path,
+        folder: str | Path,
         **own: Unpack[Own],
     ) -> None:
         if config.labeled_transfer and (samples.unlabeled is not None or not samples.is_labeled):

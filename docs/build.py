@@ -5,17 +5,20 @@
 
 A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME -->`, and is made from
 benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment from the same file holds how well
-its students agree with the teacher. Nothing between the two is written by hand.
-A picture that a page shows as pictures/NAME.png is drawn from the same file, anew where the page has changed.
+its students agree with the teacher; `NAME of METHOD METHOD …` has some rows of the last epoch's columns;
+`headline` is the README's table (headline.py). Nothing between the two is written by hand.
+A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
+where the page has changed.
 """
 
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headline import headline
 from timings import BENCHMARKS
 
 from crdkit.experiments.reports import classification, recognition
@@ -41,10 +44,11 @@ PUBLISHED = {
 }
 
 MARKED = re.compile(
-    r"(?P<begin><!-- begin results (?P<name>[\w.-]+) -->\n).*?(?P<end><!-- end results (?P=name) -->)",
+    r"(?P<begin><!-- begin results (?P<name>[\w.-]+)(?: of (?P<methods>[^>]+?))? -->\n).*?"
+    r"(?P<end><!-- end results (?P=name) -->)",
     re.DOTALL,
 )
-MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+ -->")
+MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+(?: of [^>]+?)? -->")
 PICTURED = re.compile(r"\]\((?P<file>pictures/(?P<name>[\w.-]+)\.png)\)")
 
 
@@ -54,21 +58,47 @@ def fill(page: str, results: Path) -> str:
     Raises:
         ValueError: a marker without its partner.
         FileNotFoundError: a marker whose JSON file is missing.
+        KeyError: a marker that asks for a method which its file does not have.
     """
 
     def table(match: re.Match[str]) -> str:
+        if match["name"] == "headline":
+            return match["begin"] + headline(results) + match["end"]
         name, made = match["name"].removesuffix("-alignment"), section
         if name != match["name"]:
             made = alignment
         path = results / f"{name}.json"
         if not path.is_file():
             raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
-        return match["begin"] + made(json.loads(path.read_text(encoding="utf-8"))) + match["end"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        content = excerpt(found, match["methods"].split()) if match["methods"] else made(found)
+        return match["begin"] + content + match["end"]
 
     unpaired = MARKER.findall(MARKED.sub("", page))
     if unpaired:
         raise ValueError(f"marker without its partner: {unpaired[0]}")
     return MARKED.sub(table, page)
+
+
+def excerpt(results: Mapping[str, Any], methods: Sequence[str]) -> str:
+    """The rows of some methods, in the columns of the last epoch."""
+    shown = [column for column in columns_of_task(results) if not column.title.startswith("best")]
+    return markdown_table({name: results["summary"][name] for name in methods}, shown, baseline=methods[0])
+
+
+def columns_of_task(results: Mapping[str, Any]) -> list[Column]:
+    """What the tables of a pipeline's results show."""
+    task, summary = results["task"], results["summary"]
+    if task == "crossmodal":
+        return list(SEGMENTATION_COLUMNS)
+    if task == "compression":
+        return list(classification.columns(None, summary))
+    if task == "recognition":
+        return list(recognition.columns(None, summary))
+    if task == "ensemble":
+        return list(columns_of(results["config"]["teachers"]))
+    metrics = dict.fromkeys(name for method in summary.values() for name in method)
+    return [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]
 
 
 def draw(path: Path, results: Mapping[str, Any]) -> None:
@@ -99,22 +129,19 @@ def accuracy(results: Mapping[str, Any]) -> str:
     """Methods against their metrics, mean and deviation over seeds."""
     summary, preset = results["summary"], results["preset"]
     fraction = results.get("config", {}).get("segment", {}).get("label_fraction")
-    columns: list[Column] = []
+    columns = columns_of_task(results)
     extra: dict[str, dict[str, str]] = {}
     sentences = ["Mean ± sample standard deviation over n seeds"]
     if results["task"] == "crossmodal":
-        columns += SEGMENTATION_COLUMNS
         sentences[0] += ", percent; in brackets the difference from `none`"
         if preset.startswith("nyu") and fraction in (None, 1.0):
             extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
             extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
     elif results["task"] == "compression":
-        columns += classification.columns(None, summary)
         sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
         teacher, student = architectures(results["config"]), results["config"]["student"]
         sentences.append(f"Teacher {teacher} ({teacher_figures(results['teacher'])}), student {student}")
     elif results["task"] == "recognition":
-        columns += recognition.columns(None, summary)
         sentences[0] += ", percent; in brackets the difference from `none`"
         config = results["config"]
         if "views" in config:  # of earlier releases
@@ -127,13 +154,9 @@ def accuracy(results: Mapping[str, Any]) -> str:
         sentences.append(f"Teacher {of}, student {config['student']} of {sees[1]}")
     elif results["task"] == "ensemble":
         config, pool = results["config"], results["teacher"]
-        columns += columns_of(config["teachers"])
         sentences[0] += ", error in percent; in brackets the difference from `none`"
         sentences.append(f"Teachers {architectures(config)}, student {config['student']}")
         sentences.append(pool_figures(pool).rstrip("."))
-    else:
-        metrics = dict.fromkeys(name for method in summary.values() for name in method)
-        columns += [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]
     seeds = sorted({run["seed"] for run in results["runs"]})
     sentences.append(f"Preset `{preset}`, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     if fraction is not None:
@@ -157,20 +180,20 @@ def main() -> int:
     """Fill or check every page; the exit code."""
     check = "--check" in sys.argv[1:]
     stale = 0
-    for path in sorted(DOCS.glob("*.md")):
+    for path in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))):
         page = path.read_text(encoding="utf-8")
         filled = fill(page, RESULTS)
         for match in PICTURED.finditer(page):
-            picture = DOCS / match["file"]
-            if check or (filled == page and picture.is_file()):
+            picture, figures = DOCS / match["file"], RESULTS / f"{match['name']}.json"
+            if check or (filled == page and picture.is_file()) or not figures.is_file():
                 continue
-            draw(picture, json.loads((RESULTS / f"{match['name']}.json").read_text(encoding="utf-8")))
+            draw(picture, json.loads(figures.read_text(encoding="utf-8")))
             print(f"drew {match['file']}")
         if filled == page:
             continue
         if check:
             stale += 1
-            print(f"{path.name} differs from benchmarks/results; run: python docs/build.py", file=sys.stderr)
+            print(f"{path.name} differs from benchmarks/results; run: make results", file=sys.stderr)
         else:
             path.write_text(filled, encoding="utf-8")
             print(f"filled {path.name}")

@@ -35,7 +35,7 @@ class ClassificationPipeline(Pipeline):
         config: PipelineConfig,
         images: ImageSplits,
         accelerator: Accelerator,
-        folder: Path,
+        folder: str | Path,
         **own: Unpack[Own],
     ) -> None:
         data: ImagesConfig = config.data  # type: ignore[attr-defined]
