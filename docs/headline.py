@@ -1,4 +1,4 @@
-"""The README's table: one row for each pipeline's measured run, made from the files in benchmarks/results/."""
+"""The README's table: a row for each pipeline's measured run, from the files in benchmarks/results/."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The wheel, as it is uploaded: what it holds, that it runs without the checkout, and that its types are whole."""
+"""The wheel, as it is uploaded: what it holds, that it runs without the checkout, that its types hold."""
 
 import os
 import shutil
