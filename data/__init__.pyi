@@ -16,6 +16,7 @@ from .encodings import Encoding, parse_encodings, with_depth_scale
 from .errors import DataError
 from .holes import readings
 from .in_memory import PairedTensors
+from .indexed import WithIndex, with_index
 from .io.mapped import ArrayWriter, MappedArray
 from .pairs.duplicates import near_duplicates
 from .pairs.find import table_parts
@@ -76,6 +77,7 @@ __all__ = [
     "StoredPairs",
     "SyntheticRooms",
     "TinyImageNet",
+    "WithIndex",
     "augment_images",
     "check_label_parts",
     "check_shares",
@@ -98,4 +100,5 @@ __all__ = [
     "survey",
     "table_parts",
     "with_depth_scale",
+    "with_index",
 ]
