@@ -65,7 +65,7 @@ def write_results(
         one = isinstance(teacher, Sequence) and len(teacher) == 1
         results["teacher"] = _json(teacher[0] if one else teacher)
     if config is not None:
-        results["config"] = _without_places(_json(config))
+        results["config"] = as_written(config)
     path = Path(folder) / "results.json"
     write_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
     return path
@@ -148,6 +148,11 @@ def teacher_figures(teachers: Mapping[str, float] | Sequence[Mapping[str, float]
 def listed(names: Iterable[str]) -> str:
     """`rgb and depth`: names in words, each once."""
     return " and ".join(dict.fromkeys(names))
+
+
+def as_written(config: Any) -> Any:
+    """A configuration as results.json has it."""
+    return _without_places(_json(config))
 
 
 def _json(value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .command import session, write_config
-from .report import Page, write_report, write_results
+from .report import Page, as_written, write_report, write_results
 from .tables import Column, Run, Summary, summarize, terminal_table
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
     """
     from rich.console import Console
 
+    if is_over(config):
+        print(f"{config.output} is done, and --keep none left no weights to go on from:\n{where(config.output)}")
+        return config.output
     with session(config, f"{name}-{preset}") as (folder, accelerator, provenance):
         pipeline = scenario.make_pipeline(config, accelerator, folder)
         if accelerator.is_main_process:
@@ -124,7 +128,23 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
             shown = scenario.shown(columns)
             Console().print(terminal_table(summary, shown, baseline=baseline, title=scenario.heading))
             print(where(folder))
+        pipeline.stages.tidy(config.keep)
     return folder
+
+
+def is_over(config: Any) -> bool:
+    """Whether a run is to be continued that is done, with these settings, and kept no weights."""
+    if not config.resume:
+        return False
+    try:
+        results = json.loads((config.output / "results.json").read_text(encoding="utf-8"))
+        before = results["config"]
+    except (OSError, ValueError, KeyError):
+        return False
+    now = as_written(config)
+    free = ("output", "resume", "keep", "reuse", "trackers")
+    same = all(before.get(key) == value for key, value in now.items() if key not in free)
+    return same and before.get("keep") == "none"
 
 
 def where(folder: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Course, Evaluate, StageRunner, seeded
+from ..engine import Course, Evaluate, StageRunner, digest, seeded
 from ..evaluation import AlignmentEvaluator
 from .cache import Cache, cached_targets
 from .config import PipelineConfig
@@ -195,6 +195,8 @@ class Pipeline(ABC):
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
             keep_student(self.stages.folder / folder, student, network)
+        if self.config.keep != "all" and network is student:
+            self.stages.drop_weights(f"{folder}/transfer", {"student": digest(student.state_dict())})
         return Transferred(network, student, history, before, last_measured(history) or watch.align(student))
 
     def make_student(self) -> nn.Module:
@@ -254,7 +256,7 @@ class Pipeline(ABC):
         return Cache(
             self.data, config.cached_augmentations, seed=self.config.teacher.seed, dtype=config.cache_dtype,
             place="disk" if config.cache is not None and config.cache_on == "auto" else config.cache_on,
-            folder=config.cache or self.stages.folder / "cache", limit=config.cache_limit * 2**30,
+            folder=config.cache or self.stages.cache, limit=config.cache_limit * 2**30,
             fingerprint=self.stages.fingerprint, accelerator=self.accelerator,
         )  # fmt: skip
 
