@@ -16,6 +16,7 @@ from .encodings import Encoding, parse_encodings, with_depth_scale
 from .errors import DataError
 from .holes import readings
 from .in_memory import PairedTensors
+from .indexed import WithIndex, with_index
 from .inputs import Input, read_inputs
 from .io.arrays import Array
 from .io.mapped import ArrayWriter, MappedArray
@@ -83,6 +84,7 @@ __all__ = [
     "SyntheticRooms",
     "TinyImageNet",
     "VideoFile",
+    "WithIndex",
     "augment_images",
     "check_label_parts",
     "check_shares",
@@ -107,4 +109,5 @@ __all__ = [
     "survey",
     "table_parts",
     "with_depth_scale",
+    "with_index",
 ]

@@ -121,5 +121,9 @@ class RunConfig(LaunchConfig):
 
     seed: tuple[int, ...] = (0,)
     """One run for each method and seed; teachers are shared."""
+    keep: Literal["all", "best", "none"] = "best"
+    """Weights that stay of the stages: `all` · `best`: of each network the best there is, teachers and
+    students, without the heads that taught them · `none`: of no stage, once the run is done; then only the
+    students are left, and other runs cannot take its stages over."""
     reuse: tuple[Path, ...] = ()
     """Other run folders, whose finished stages are taken over where their settings are the same."""

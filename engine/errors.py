@@ -17,6 +17,10 @@ class CheckpointError(CrdkitError):
     """A checkpoint or a result could not be written, or none that exists is whole."""
 
 
+class NotKeptError(ResumeError):
+    """A training is finished, and its weights were deleted since, as was asked for."""
+
+
 class NonFiniteError(CrdkitError):
     """A loss term or a tensor to be saved holds NaN or infinity."""
 

@@ -13,7 +13,7 @@ from .files import WRITE_ERRORS, read_tensors, tensors_of, write_tensors
 from .task import Task
 
 CHECKPOINTS = "checkpoints"
-MODEL, HISTORY = "model.safetensors", "history.json"
+MODEL, HISTORY, KEPT = "model.safetensors", "history.json", "kept.json"
 SHOWN = 12
 
 
@@ -83,6 +83,7 @@ def read_finished(folder: Path, task: Task, fingerprint: dict[str, Any]) -> list
     """Load a finished training's weights into `task.module` and return its history; None for other folders.
 
     Raises:
+        NotKeptError: it is finished, but neither its weights nor what stands in for them are there.
         ResumeError: it was another training.
         CheckpointError: a file is missing or damaged.
     """
@@ -93,10 +94,35 @@ def read_finished(folder: Path, task: Task, fingerprint: dict[str, Any]) -> list
     try:
         manifest = read_manifest(folder)
         require_same(manifest.fingerprint, fingerprint, folder)
-        task.module.load_state_dict(read_tensors(folder / MODEL))
+        if MODEL in manifest.files:
+            task.module.load_state_dict(read_tensors(folder / MODEL))
+        else:
+            task.restore(folder, json.loads((folder / KEPT).read_bytes()) if KEPT in manifest.files else {})
         history: list[dict[str, Any]] = json.loads((folder / HISTORY).read_bytes())
         return history
     except (ManifestError, *WRITE_ERRORS, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"cannot read the finished training in {folder}: {error}. Delete it to train again"
         ) from error
+
+
+def drop_weights(folder: Path, kept: Mapping[str, Any] | None = None) -> None:
+    """Delete the weights of a finished training; nothing happens to a folder that has none.
+
+    Args:
+        kept: JSON values by which `Task.restore` knows what stands in for them; None for nothing.
+
+    Raises:
+        ManifestError: the folder is not whole.
+        OSError: it cannot be written.
+    """
+    if not (folder / MODEL).exists() or not (folder / MANIFEST).exists():
+        return
+    manifest = read_manifest(folder, verify=False)
+    names: tuple[str, ...] = (HISTORY,)
+    if kept is not None:
+        write_json(folder / KEPT, kept)
+        names = (HISTORY, KEPT)
+    # The manifest first: a kill in between leaves a file too many, and none that is missed.
+    write_manifest(folder, manifest.fingerprint, names)
+    (folder / MODEL).unlink()

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from .config import TrainConfig
 from .course import Course
-from .errors import Interrupted, WorkerError
+from .errors import Interrupted, NotKeptError, WorkerError
 from .evaluate import Evaluate, measure
 from .files import prepare_folder
 from .finished import CHECKPOINTS, make_fingerprint, read_finished
@@ -43,6 +43,7 @@ def train(
     optimizer: OptimizerFactory | None = None,
     schedule: Schedule | None = None,
     course: Course | None = None,
+    retrain: bool = True,
 ) -> list[dict[str, Any]]:
     """Train to the end, from the beginning or from the folder's newest whole checkpoint.
 
@@ -75,6 +76,7 @@ def train(
             rate the schedule multiplies. Its state must be tensors and numbers.
         schedule: in the place of the configured one.
         course: of the command that this is one training of; lines tell the time left for all of it.
+        retrain: whether a finished training whose weights were not kept is trained again.
 
     Returns:
         The history, a row for each epoch: `epoch` and `step` (done so far), `lr`, `loss`, the mean of each
@@ -82,7 +84,8 @@ def train(
 
     Raises:
         TaskError: the task breaks its contract.
-        ResumeError: the folder belongs to another training; the differences are listed.
+        ResumeError: the folder belongs to another training; the differences are listed. It is a
+            `NotKeptError` for the same training without its weights, if it is not to be trained again.
         CheckpointError, OutputError: nothing whole to resume from; the folder cannot be written.
         NonFiniteError: a term or a weight became NaN or infinite; the last good checkpoint stays.
         FrozenError: a frozen network changed.
@@ -112,8 +115,14 @@ def train(
         )  # fmt: skip
 
         task.module.to(device)
-        if (history := read_finished(folder, task, known)) is not None:
-            return history
+        dropped = False
+        try:
+            if (history := read_finished(folder, task, known)) is not None:
+                return history
+        except NotKeptError:
+            if not retrain:
+                raise
+            dropped = True
         if peers.is_main:
             prepare_folder(folder, required_space(task, config, folder / CHECKPOINTS))
         if task.memory is not None:
@@ -148,6 +157,8 @@ def train(
                 )
             )
         )
+        if dropped:
+            reporter.say("its weights were not kept: it is trained again")
         if step:
             reporter.say(f"continuing after step {step} of {total_steps}")
         batches = source.load(

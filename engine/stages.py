@@ -16,7 +16,7 @@ from .config import TrainConfig
 from .course import Course
 from .errors import CheckpointError, ResumeError
 from .evaluate import Evaluate
-from .finished import HISTORY
+from .finished import HISTORY, MODEL, drop_weights
 from .launch import from_main
 from .loop import train
 from .optimization import OptimizerFactory, Schedule
@@ -49,6 +49,8 @@ class StageRunner:
         fingerprint: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.accelerator, self.reuse = Path(folder), accelerator, tuple(map(Path, reuse))
+        self.cache = self.folder / "cache"
+        """What the run's own later stages read, and nobody after it."""
         for other in self.reuse:
             if not other.is_dir():
                 raise FileNotFoundError(f"there is no run folder {other} to reuse")
@@ -78,10 +80,11 @@ class StageRunner:
         """
         known = plain({**self.fingerprint, **(fingerprint or {})})
 
-        def run(folder: Path) -> list[dict[str, Any]]:
+        def run(folder: Path, *, retrain: bool) -> list[dict[str, Any]]:
             history = train(
                 task, dataset, config, folder, accelerator=self.accelerator, seed=seed, evaluate=evaluate,
                 label=stage, fingerprint=known, optimizer=optimizer, schedule=schedule, course=self.course,
+                retrain=retrain,
             )  # fmt: skip
             self.course.pass_by(stage)
             return history
@@ -90,7 +93,7 @@ class StageRunner:
         for other in () if own.exists() else self.reuse:
             if (other / stage / HISTORY).exists():
                 try:
-                    history = run(other / stage)
+                    history = run(other / stage, retrain=False)
                 except ResumeError as error:
                     self.accelerator.print(f"{stage} of {other} is not reused. {error}")
                     continue
@@ -101,7 +104,24 @@ class StageRunner:
                         shutil.copytree(other / stage, made)
                 self.accelerator.wait_for_everyone()
                 return history
-        return run(own)
+        return run(own, retrain=True)
+
+    def drop_weights(self, stage: str, kept: Mapping[str, Any] | None = None) -> None:
+        """Delete a finished stage's weights, once every process has them; see `Task.restore` for `kept`."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            drop_weights(self.folder / stage, kept)
+
+    def tidy(self, keep: str) -> None:
+        """Delete what a finished command needs no longer: the run's own cache unless `keep` is `all`, the
+        weights of all stages if it is `none`."""
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process or keep == "all":
+            return
+        shutil.rmtree(self.cache, ignore_errors=True)
+        if keep == "none":
+            for weights in sorted(self.folder.rglob(f"*/{MODEL}")):
+                drop_weights(weights.parent)
 
     def keep(
         self, name: str, fingerprint: Mapping[str, Any], compute: Callable[[], dict[str, Any]]

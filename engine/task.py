@@ -1,12 +1,14 @@
 """What is trained: a module, its terms and their weights."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .errors import TaskError
+from .errors import NotKeptError, TaskError
 
 RESERVED = ("epoch", "step", "lr", "loss")
 
@@ -54,6 +56,19 @@ class Task(ABC):
                 longer held: with `accumulate`, a step has several batches.
             extra: of `terms`.
         """
+
+    def restore(self, folder: Path, kept: Mapping[str, Any]) -> None:
+        """Load what a finished training left in the place of its weights, from beside its folder.
+
+        Args:
+            folder: of the training.
+            kept: what `drop_weights` wrote down.
+
+        Raises:
+            NotKeptError: there is nothing; as here, unless a task says where to look.
+            CheckpointError: it is not what was left.
+        """
+        raise NotKeptError(f"the weights of {folder} were not kept")
 
 
 def check_task(task: Task) -> None:

@@ -24,7 +24,7 @@ GROUPS = {
         "epochs", "seed", "transfer.train.batch-size", "transfer.cached-augmentations",
         "segment.label-fraction", "train.batch-size", "train.lr", "processes", "precision", "cpu",
     ),
-    "output": ("output", "resume", "reuse", "trackers", "dry-run", "list", "help-all"),
+    "output": ("output", "resume", "keep", "reuse", "trackers", "dry-run", "list", "help-all"),
 }  # fmt: skip
 """Flags by what they decide; a command has those of its configuration."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from .deployed import deploy
 from .invocation import command_line
 from .reports.page import Page, Predictions
 from .reports.report import write_report
-from .reports.results import write_results
+from .reports.results import as_written, write_results
 from .reports.tables import Column, Run, Summary, summarize, terminal_table
 from .reports.words import command_in_words, data_in_words
 
@@ -101,6 +102,11 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
 
     from crdkit.engine import log_pictures
 
+    if is_over(config):
+        print(
+            f"{config.output} is done, and --keep none left no weights to go on from:\n{where(config.output)}"
+        )
+        return config.output
     with session(config, f"{name}-{preset}") as (folder, accelerator, provenance):
         pipeline = scenario.make_pipeline(config, accelerator, folder)
         if accelerator.is_main_process:
@@ -136,7 +142,23 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
             shown = scenario.shown(columns)
             Console().print(terminal_table(summary, shown, baseline=page.baseline, title=scenario.heading))
             print(where(folder))
+        pipeline.stages.tidy(config.keep)
     return folder
+
+
+def is_over(config: Any) -> bool:
+    """Whether a run is to be continued that is done, with these settings, and kept no weights."""
+    if not config.resume:
+        return False
+    try:
+        results = json.loads((config.output / "results.json").read_text(encoding="utf-8"))
+        before = results["config"]
+    except (OSError, ValueError, KeyError):
+        return False
+    now = as_written(config)
+    free = ("output", "resume", "keep", "reuse", "trackers")
+    same = all(before.get(key) == value for key, value in now.items() if key not in free)
+    return same and before.get("keep") == "none"
 
 
 def where(folder: Path) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Course, Evaluate, StageRunner, seeded
+from ..engine import Course, Evaluate, StageRunner, digest, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
 from .cache import Cache, cached_targets
@@ -199,6 +199,8 @@ class Pipeline(ABC):
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
             keep_student(self.stages.folder / folder, student, network, self.describe_network)
+        if self.config.keep != "all" and network is student:
+            self.stages.drop_weights(f"{folder}/transfer", {"student": digest(student.state_dict())})
         return Transferred(network, student, history, before, last_measured(history) or watch.align(student))
 
     def describe_network(self, network: nn.Module) -> Description:
@@ -276,7 +278,7 @@ class Pipeline(ABC):
         return Cache(
             self.data, config.cached_augmentations, seed=self.config.teacher.seed, dtype=config.cache_dtype,
             place="disk" if config.cache is not None and config.cache_on == "auto" else config.cache_on,
-            folder=config.cache or self.stages.folder / "cache", limit=config.cache_limit * 2**30,
+            folder=config.cache or self.stages.cache, limit=config.cache_limit * 2**30,
             fingerprint=self.stages.fingerprint, accelerator=self.accelerator,
         )  # fmt: skip
 

@@ -53,6 +53,8 @@ class Planned:
     """Of all of them together, without evaluations."""
     kept: int
     """Bytes that one leaves on the disk."""
+    memory: int
+    """Bytes of the memories of its terms, on the device."""
 
 
 @dataclass
@@ -115,7 +117,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
     plan, accelerator, device = Plan(), pipeline.accelerator, pipeline.accelerator.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    folders = list(pipeline.transfers())
+    folders, keep = list(pipeline.transfers()), pipeline.config.keep
     parts: dict[str, int] = {}
     with seeded(0):
         for each in rehearsals(pipeline):
@@ -129,14 +131,15 @@ def make_plan(pipeline: Pipeline) -> Plan:
                 number = _alike(pipeline, each.what)
             elif pipeline.config.transfer.cached_augmentations:
                 seconds -= _count_cache(plan, parts, pipeline, each, batch)
-            _add(plan, each, number, max(seconds, 0.0), " " + each.stage if each.stage != "teachers" else "")
+            kind = f" {each.stage}" if each.stage != "teachers" else ""
+            _add(plan, each, number, max(seconds, 0.0), kind, keep)
         for stage, judging in pipeline.judging().items():
             task = judging.make_task(pipeline.make_student())
             each = Rehearsal("each student's", stage, task, judging.dataset, judging.train)
             dry_step(task, each.dataset, each.train.batch_size, accelerator, what=stage)
             batch = _batch(each, device)
             seconds = _timed(partial(_step, each.task, batch, accelerator), device)
-            _add(plan, each, len(folders), seconds, f" {stage}")
+            _add(plan, each, len(folders), seconds, f" {stage}", keep)
     plan.cache_bytes = sum(parts.values())
     plan.memory_bytes = (
         torch.cuda.max_memory_allocated(device)
@@ -206,16 +209,19 @@ def _named(outputs: Any) -> frozenset[str]:
     return frozenset(names | {f"maps.{i}" for i, each in enumerate(outputs.maps) if each is not None})
 
 
-def _add(plan: Plan, each: Rehearsal, number: int, seconds: float, kind: str) -> None:
+def _add(plan: Plan, each: Rehearsal, number: int, seconds: float, kind: str, keep: str) -> None:
     steps, task = steps_of(len(each.dataset), each.train), each.task
     trained = [p for p in task.module.parameters() if p.requires_grad]
-    kept = _bytes(task.module.state_dict())
-    memory = {} if task.memory is None else task.memory.state_dict()
+    whole = kept = _bytes(task.module.state_dict())
+    if isinstance(task, TransferTask):  # the student has a file of its own, and the heads may stay
+        student = _bytes(task.module.student.state_dict())
+        kept = student if keep != "all" else kept + student
+    memory = 0 if task.memory is None else _bytes(task.memory.state_dict())
     slots = 2 if each.train.optimizer == "adamw" else int(each.train.momentum > 0)
-    plan.checkpoint_bytes = max(plan.checkpoint_bytes, CHECKPOINTS * (kept * (1 + slots) + _bytes(memory)))
+    plan.checkpoint_bytes = max(plan.checkpoint_bytes, CHECKPOINTS * (whole * (1 + slots) + memory))
     parameters = sum(parameter.numel() for parameter in trained)
-    whole = number * steps * each.train.accumulate * seconds
-    plan.trainings.append(Planned(each.what + kind, number, steps, parameters, whole, kept))
+    seconds *= number * steps * each.train.accumulate
+    plan.trainings.append(Planned(each.what + kind, number, steps, parameters, seconds, kept, memory))
 
 
 def _bytes(state: Mapping[str, Tensor]) -> int:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..common import MANIFEST
 from ..engine import Evaluate, digest
 from ..models import Description, save_weights
 from .config import TransferConfig
 from .targets import Teacher
+from .task import STUDENT
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ def keep_student(
 ) -> None:
     """Write a student, and what is used in its place, with what `describe` says of each, unless those of this
     transfer are there."""
-    trainings = [*folder.glob(f"pretrain-*/{MANIFEST}"), *folder.glob(f"transfer/{MANIFEST}")]
+    trainings = [*folder.glob("pretrain-*/history.json"), *folder.glob("transfer/history.json")]
     made = max((path.stat().st_mtime for path in trainings), default=math.inf)
-    files = {"student.safetensors": student, "deployed.safetensors": network}
+    files = {STUDENT: student, "deployed.safetensors": network}
     for name, module in files.items():
         path = folder / name
         is_kept = path.exists() and path.stat().st_mtime >= made
-        if not is_kept and (module is not student or name == "student.safetensors"):
+        if not is_kept and (module is not student or name == STUDENT):
             save_weights(module, path, description=describe(module))

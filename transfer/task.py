@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,13 @@ from torch import Tensor, nn
 
 from ..data import Batch, readings
 from ..distillers import BatchMeta, PretrainStage, Term
-from ..engine import Task, augment_in_fp32, label_loss
-from ..models import Outputs
+from ..engine import CheckpointError, Task, augment_in_fp32, digest, label_loss
+from ..models import Outputs, load_state, read_weights
 from .networks import classifier_of
 from .targets import Targets
+
+STUDENT = "student.safetensors"
+"""The file of a student as its transfer left it, in the folder that has the transfer's."""
 
 
 class TransferModule(nn.Module):
@@ -126,6 +130,17 @@ class TransferTask(Task):
     def update(self, batch: Batch, extra: Any) -> None:
         for name, term in self.parts.items():
             term.update(extra[name], batch["index"])
+
+    def restore(self, folder: Path, kept: Mapping[str, Any]) -> None:
+        """The student alone, from its file beside the folder: nothing reads the heads after the transfer."""
+        path = folder.parent / STUDENT
+        if "student" not in kept or not path.exists():
+            super().restore(folder, kept)
+        student, state = self.module.student, read_weights(path)
+        named_bare = state.keys() != student.state_dict().keys()
+        load_state(getattr(student, "network", student) if named_bare else student, state, source=str(path))
+        if digest(student.state_dict()) != kept["student"]:
+            raise CheckpointError(f"{path} is not the student that {folder} trained: delete both")
 
 
 class PretrainTask(Task):

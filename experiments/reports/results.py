@@ -42,7 +42,7 @@ def write_results(
         one = isinstance(teacher, Sequence) and len(teacher) == 1
         results["teacher"] = _json(teacher[0] if one else teacher)
     if config is not None:
-        results["config"] = _without_places(_json(config))
+        results["config"] = as_written(config)
     path = Path(folder) / "results.json"
     write_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
     return path
@@ -67,6 +67,11 @@ def read_results(folder: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"{path} is not of a run: it has no {missing[0]!r}")
     return found
+
+
+def as_written(config: Any) -> Any:
+    """A configuration as results.json has it."""
+    return _without_places(_json(config))
 
 
 def _json(value: Any) -> Any:

@@ -99,8 +99,8 @@ def test_finished_stages_of_another_run_are_reused_where_settings_agree(
     list(first.runs())
     fewer = replace(TINY, reuse=(tmp_path / "all",), segment=replace(TINY.segment, label_fraction=0.25))
     list(pipeline(tmp_path / "fewer", fewer).runs())
-    for stage in ("teachers/rgb-seed-0", "runs/crd-dense+kd/seed-0/transfer"):
-        old, new = (tmp_path / folder / stage / "model.safetensors" for folder in ("all", "fewer"))
+    for kept in ("teachers/rgb-seed-0/model.safetensors", "runs/crd-dense+kd/seed-0/student.safetensors"):
+        old, new = (tmp_path / folder / kept for folder in ("all", "fewer"))
         assert old.read_bytes() == new.read_bytes()
     assert "segment of" in capsys.readouterr().out  # the last stage has other settings and was trained anew
     files = [tmp_path / f / "runs/none/seed-0/segment/model.safetensors" for f in ("all", "fewer")]
