@@ -214,7 +214,7 @@ def _add(plan: Plan, each: Rehearsal, number: int, seconds: float, kind: str, ke
     trained = [p for p in task.module.parameters() if p.requires_grad]
     whole = kept = _bytes(task.module.state_dict())
     if isinstance(task, TransferTask):  # the student has a file of its own, and the heads may stay
-        student = _bytes(task.module.student.state_dict())
+        student = _bytes(task.student.state_dict())
         kept = student if keep != "all" else kept + student
     memory = 0 if task.memory is None else _bytes(task.memory.state_dict())
     slots = 2 if each.train.optimizer == "adamw" else int(each.train.momentum > 0)

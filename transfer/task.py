@@ -103,7 +103,7 @@ class TransferTask(Task):
         *,
         task_weight: float | None = None,
     ) -> None:
-        self.parts, self.inputs, self.frozen = dict(terms), inputs, inputs.frozen
+        self.student, self.parts, self.inputs, self.frozen = student, dict(terms), inputs, inputs.frozen
         self.task_weight = task_weight
         self.module = TransferModule(student, {name: term.projector for name, term in terms.items()})
         self.memory = nn.ModuleDict({name: term.objective for name, term in terms.items()})
@@ -136,7 +136,7 @@ class TransferTask(Task):
         path = folder.parent / STUDENT
         if "student" not in kept or not path.exists():
             super().restore(folder, kept)
-        student, state = self.module.student, read_weights(path)
+        student, state = self.student, read_weights(path)
         named_bare = state.keys() != student.state_dict().keys()
         load_state(getattr(student, "network", student) if named_bare else student, state, source=str(path))
         if digest(student.state_dict()) != kept["student"]:
