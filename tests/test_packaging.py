@@ -142,9 +142,8 @@ def test_readme_loop_trains_student_and_heads() -> None:
 
     student = Student()
     before = student.body.weight.detach().clone()
-    batch = (torch.randn(4, 8), torch.tensor([0, 1, 2, 0]), torch.arange(4))
     names = {"torch": torch, "F": F, "student": student, "teacher": nn.Linear(8, 256)}
-    names |= {"dataset": range(10), "loader": [batch, batch]}
+    names["dataset"] = torch.utils.data.TensorDataset(torch.randn(10, 8), torch.arange(10) % 3)
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), names)
     assert torch.isfinite(names["loss"])

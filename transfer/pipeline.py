@@ -212,8 +212,7 @@ class Pipeline(ABC):
         )  # fmt: skip
 
     def reading(self) -> dict[str, Any]:
-        """How files become inputs of a student: `resize`, `made_of` and `encoding` of `Description`, those
-        that are not the default."""
+        """How files become inputs of a student: the fields of `Description` that are not the default."""
         return {}
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -32,6 +33,7 @@ class Config:
     precision: str | None = None
     cpu: bool = True
     trackers: tuple[str, ...] = ()
+    keep: str = "best"
 
 
 PRESETS = {"digits": Config(), "cifar100": Config(setting=("kd.temperature=4", "crd.momentum=0.5"))}
@@ -125,6 +127,11 @@ class FakePipeline:
     config: Config
     results: list[Any]
     teachers: list[dict[str, float]] = field(default_factory=list)
+    tidied: list[str] = field(default_factory=list)
+
+    @property
+    def stages(self) -> Any:
+        return SimpleNamespace(tidy=self.tidied.append)
 
     def runs(self) -> Iterator[Any]:
         yield from self.results
@@ -145,7 +152,10 @@ def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]],
         lambda done: f"top-1 {100 * done.metrics['top1']:.0f}", lambda config, summary: columns, page,
         collect=lambda pipeline, runs: len(runs),
     )  # fmt: skip
-    return scenario.run(how, config, "digits", name="script")
+    with patch.object(scenario, "deploy") as deploy:
+        left = scenario.run(how, config, "digits", name="script")
+    assert deploy.call_count == bool(results)
+    return left
 
 
 def test_a_run_leaves_lines_results_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
