@@ -11,6 +11,7 @@ import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_ci_runs_the_readme_and_the_linters() -> None:
     path = ROOT / ".ci" / "run"
     steps = [line.removesuffix(" </dev/null") for line in path.read_text().splitlines()]
     assert os.access(path, os.X_OK)
-    position = [steps.index(step) for step in [*TEST.split(" && "), "make lint"]]
+    position = [steps.index(step) for step in [*TEST.split(" && "), "make lint", "make docs"]]
     assert position == sorted(position)
 
 
@@ -144,11 +145,42 @@ def test_readme_loop_trains_student_and_heads() -> None:
     before = student.body.weight.detach().clone()
     names = {"torch": torch, "F": F, "student": student, "teacher": nn.Linear(8, 256)}
     names["dataset"] = torch.utils.data.TensorDataset(torch.randn(10, 8), torch.arange(10) % 3)
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    block, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), names)
     assert torch.isfinite(names["loss"])
     assert not torch.equal(student.body.weight, before)
     assert all(parameter.grad is not None for parameter in names["crd"].parameters())
+
+
+def test_readme_loads_a_network_as_the_first_steps_do() -> None:
+    """tests/experiments/test_getting_started.py runs them."""
+    _, block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block in (ROOT / "docs" / "getting-started.md").read_text()
+
+
+def test_commands_of_the_readme_are_understood(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from crdkit.experiments import cli, command
+
+    started: list[str] = []
+    whole = command.main
+
+    def checked(name: str, run: object, *given: Any, **more: Any) -> None:
+        whole(name, lambda config, preset: started.append(f"{name} {preset}"), *given, **more)
+
+    monkeypatch.setattr(command, "main", checked)
+    monkeypatch.chdir(tmp_path)
+    Path("DIR").mkdir()
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
+    for line in lines:
+        if line.startswith("crdkit "):
+            with pytest.raises(SystemExit) as stop:
+                cli.main(line.split()[1:])
+            assert stop.value.code == 0, line
+    assert started == [
+        "crossmodal synthetic", "crossmodal pairs", "crossmodal lab", "compress digits",
+        "compress r32x4-r8x4", "teacher digits", "ensemble digits", "ensemble digits", "ensemble cifar100-wrn",
+    ]  # fmt: skip
 
 
 def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
