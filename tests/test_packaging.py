@@ -179,7 +179,8 @@ def test_commands_of_the_readme_are_understood(monkeypatch: pytest.MonkeyPatch, 
             assert stop.value.code == 0, line
     assert started == [
         "crossmodal synthetic", "crossmodal pairs", "crossmodal lab", "compress digits",
-        "compress r32x4-r8x4", "teacher digits", "ensemble digits", "ensemble digits", "ensemble cifar100-wrn",
+        "compress r32x4-r8x4", "teacher digits", "ensemble digits", "ensemble digits",
+        "ensemble cifar100-wrn",
     ]  # fmt: skip
 
 
