@@ -17,7 +17,7 @@ from ..data import (
     SelectedPairs,
     StoredPairs,
 )
-from ..engine import Accelerator, digest
+from ..engine import Accelerator, digest, from_main
 from .config import DataConfig
 
 
@@ -69,7 +69,7 @@ def _stored(
         tell(f"keeping {len(part)} samples decoded in {place}: {size / 2**20:.0f} MiB")
         StoredPairs.write(part, place, fingerprint=made_from, num_workers=num_workers)
     if accelerator is not None:
-        accelerator.wait_for_everyone()
+        from_main(accelerator, None)  # waits longer than a barrier would
     return StoredPairs(place)
 
 

@@ -4,6 +4,7 @@ import atexit
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,9 @@ from .peers import Peers
 
 UNSUPPORTED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 """Ways to split one model over processes, which the engine's checkpoints and memories do not know."""
+
+SETTLE = 0.5
+"""Seconds without the interpreter's lock, in which threads that wait for it get it."""
 
 WISH = "ACCELERATE_MIXED_PRECISION"
 
@@ -71,8 +75,14 @@ def make_accelerator(
 
 
 def leave_group() -> None:
-    """End the process group, if it is there: its threads may abort an interpreter that ends before them."""
+    """End the process group, if it is there, after its threads have let go of what they sent.
+
+    A thread of gloo takes the interpreter's lock to release the tensor of a collective that is done. If the
+    interpreter ends first, the process aborts; if the group is destroyed first, which joins the thread while
+    the lock is held, it hangs.
+    """
     if dist.is_available() and dist.is_initialized():
+        time.sleep(SETTLE)
         dist.destroy_process_group()
 
 

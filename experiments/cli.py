@@ -24,6 +24,7 @@ COMMANDS = {
     "probe": (f"{_HERE}.probe", "judge frozen networks by linear probes and nearest neighbors"),
     "predict": (f"{_HERE}.predict", "what a run's network says of images, folders, arrays, videos"),
     "export": (f"{_HERE}.export", "a run's network as a file for torch alone or ONNX, compared and timed"),
+    "doctor": (f"{_HERE}.doctor.examine", "what would go wrong in a run, told before it starts"),
     "report": (f"{_HERE}.report", "compare runs, or make the report of one anew"),
     "data": ("crdkit.data.io.converters", "write a data set as one compact file"),
 }

@@ -56,6 +56,7 @@ def main(
     description: str,
     arguments: Sequence[str] | None = None,
     plan: Callable[[Config, str], object] | None = None,
+    doctor: Callable[[Config, str], object] | None = None,
 ) -> None:
     """Read the command line, check what it names, and run.
 
@@ -68,6 +69,7 @@ def main(
         description: its first paragraph is the help's, its indented lines are the examples.
         arguments: those of the process if absent.
         plan: what `--dry-run` calls in the place of `run`.
+        doctor: what `crdkit doctor` calls in the place of `run`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     with usage(name):
@@ -77,14 +79,15 @@ def main(
 
             return print_list(options.list, presets)
         preset, config = parse(name, rest, presets, default=default, description=description, options=options)
-        if options.dry_run and plan is None:
+        action = doctor if options.doctor else plan if options.dry_run else run
+        if action is None:
             raise ValueError("--dry-run: this command has no plan to print")
         check_config(config)
         if options.processes is not None:
             kept = without(given, "--processes")
             start_ranks(name, kept, options.processes, cpu=bool(getattr(config, "cpu", False)))
     with errors_as_messages(name):
-        (plan if options.dry_run and plan else run)(config, preset)
+        action(config, preset)
 
 
 def parse(

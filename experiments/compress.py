@@ -16,12 +16,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.compression import PRESETS
     from crdkit.experiments import command, scenario
+    from crdkit.experiments.doctor.examine import examine
     from crdkit.experiments.reports.classification import SCENARIO
 
-    run, plan = (partial(do, SCENARIO, name="compress") for do in (scenario.run, scenario.dry_run))
+    actions = (scenario.run, scenario.dry_run, examine)
+    run, plan, doctor = (partial(action, SCENARIO, name="compress") for action in actions)
     command.main(
-        "compress", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan
-    )
+        "compress", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan,
+        doctor=doctor,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -35,6 +35,13 @@ def plan(config: CrossModalConfig, preset: str) -> None:
     scenario.dry_run(scenario_of(config), config, preset, name="crossmodal")
 
 
+def doctor(config: CrossModalConfig, preset: str) -> None:
+    """What would go wrong in `run`, printed."""
+    from crdkit.experiments.doctor.examine import examine
+
+    examine(scenario_of(config), config, preset, name="crossmodal")
+
+
 def scenario_of(config: CrossModalConfig) -> Scenario:
     """How this kind of configuration is run and reported."""
     from crdkit.crossmodal import RecognitionConfig
@@ -50,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     command.main(
         "crossmodal", run, PRESETS, default="synthetic", description=__doc__ or "", arguments=arguments,
-        plan=plan,
+        plan=plan, doctor=doctor,
     )  # fmt: skip
 
 

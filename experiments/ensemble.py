@@ -18,12 +18,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.ensemble import PRESETS
     from crdkit.experiments import command, scenario
+    from crdkit.experiments.doctor.examine import examine
     from crdkit.experiments.reports.ensemble import SCENARIO
 
-    run, plan = (partial(do, SCENARIO, name="ensemble") for do in (scenario.run, scenario.dry_run))
+    actions = (scenario.run, scenario.dry_run, examine)
+    run, plan, doctor = (partial(action, SCENARIO, name="ensemble") for action in actions)
     command.main(
-        "ensemble", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan
-    )
+        "ensemble", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan,
+        doctor=doctor,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -103,10 +103,7 @@ def available_cores() -> int:
 def _start() -> list[str]:
     """The words before the arguments."""
     own = Path(sys.argv[0])
-    if (own.name == "__main__.py" and own.parent.name == "crdkit") or own.name == "crdkit":
-        typed = ["crdkit"]
-    else:
-        typed = ["python", sys.argv[0]]
+    typed = ["crdkit"] if own.name == "crdkit" or _is_package(own) else ["python", sys.argv[0]]
     if not is_launched() or PROCESSES in os.environ:
         return typed
     words = _parent()
@@ -116,6 +113,12 @@ def _start() -> list[str]:
         skipped = 1 if Path(script[0]).name.startswith("python") and not script[1].startswith("-") else 0
         return [Path(script[skipped]).name, *script[skipped + 1 :]]
     return ["accelerate", "launch", sys.argv[0]]
+
+
+def _is_package(script: Path) -> bool:
+    """Whether a script is what `python -m crdkit` runs, in a checkout whose folder has any name as well."""
+    known = ("crdkit", Path(__file__).resolve().parents[1].name)
+    return script.name == "__main__.py" and script.parent.name in known
 
 
 def _parent() -> list[str]:

@@ -30,6 +30,8 @@ class Options:
     processes: int | None
     list: str | None
     dry_run: bool
+    doctor: bool
+    """Examine what a run needs; `crdkit doctor COMMAND` adds it."""
     help: bool
     help_all: bool
 
@@ -44,7 +46,7 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     for name in ("epochs", "processes"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--list")
-    for flags in (("--dry-run", "--dry_run"), ("--help-all", "--help_all"), ("--help", "-h")):
+    for flags in (("--dry-run", "--dry_run"), ("--doctor",), ("--help-all", "--help_all"), ("--help", "-h")):
         parser.add_argument(*flags, action="store_true")
     try:
         given, rest = parser.parse_known_args(list(arguments))

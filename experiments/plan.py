@@ -43,9 +43,13 @@ def print_plan(plan: Plan, config: Any, preset: str, *, ranks: int, device: torc
     console.print(table)
     folder = config.output or Path("runs")
     rows = [
-        ("in all", f"about {in_words(plan.seconds)} on one {_name(device)}, evaluations not counted"),
-        ("memory", f"{plan.memory_bytes / MIB:,.0f} MiB in the steps that were tried; {_free(device)} free"),
-        ("disk", f"about {plan.disk_bytes / MIB:,.0f} MiB in {folder}; {_free_disk(folder)} free"),
+        ("in all", f"about {in_words(plan.seconds)} on one {name_of(device)}, evaluations not counted"),
+        (
+            "memory",
+            f"{plan.memory_bytes / MIB:,.0f} MiB in the steps that were tried; "
+            f"{_gib(free_memory(device))} free",
+        ),
+        ("disk", f"about {plan.disk_bytes / MIB:,.0f} MiB in {folder}; {_gib(free_disk(folder))} free"),
     ]
     if ranks > 1:
         rows.append(("ranks", f"{ranks}: the steps above are those of one process that does everything"))
@@ -53,7 +57,8 @@ def print_plan(plan: Plan, config: Any, preset: str, *, ranks: int, device: torc
         print(f"{what:10}{text}")
 
 
-def _name(device: torch.device) -> str:
+def name_of(device: torch.device) -> str:
+    """What computes, in words."""
     import torch
 
     if device.type == "cuda":
@@ -61,16 +66,21 @@ def _name(device: torch.device) -> str:
     return f"process with {torch.get_num_threads()} threads"
 
 
-def _free(device: torch.device) -> str:
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device; of the machine for a CPU."""
     import psutil
     import torch
 
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return f"{free / 2**30:.1f} GiB"
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
-def _free_disk(folder: Path) -> str:
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where a folder is or would be."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
-    return f"{shutil.disk_usage(place).free / 2**30:.1f} GiB"
+    return shutil.disk_usage(place).free
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

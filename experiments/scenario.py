@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .command import session, write_config
@@ -175,16 +177,21 @@ def dry_run(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
 
     A few steps of each kind are taken on networks that are thrown away; nothing stays on the disk.
     """
-    from tempfile import TemporaryDirectory
-
     from crdkit.transfer import make_plan
 
     from .plan import print_plan
 
+    with trial(config, name) as (tried, place, accelerator):
+        plan = make_plan(scenario.make_pipeline(tried, accelerator, place))
+        if accelerator.is_main_process:
+            print_plan(plan, config, preset, ranks=accelerator.num_processes, device=accelerator.device)
+
+
+@contextmanager
+def trial(config: Any, name: str) -> Iterator[tuple[Any, Path, Accelerator]]:
+    """A configuration for a folder that does not stay, that folder, and its accelerator."""
     with TemporaryDirectory() as folder:
-        tried = replace(config, output=Path(folder) / "plan", resume=False, trackers=())
+        tried = replace(config, output=Path(folder) / "trial", resume=False, trackers=())
         with session(tried, name) as (place, accelerator, _):
             place.mkdir()
-            plan = make_plan(scenario.make_pipeline(tried, accelerator, place))
-            if accelerator.is_main_process:
-                print_plan(plan, config, preset, ranks=accelerator.num_processes, device=accelerator.device)
+            yield tried, place, accelerator

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..common import OutputError, require_space
 from ..data import Batch, BatchDataset, read_rows
-from ..engine import Accelerator, augment_in_fp32, derive_seed, digest, seeded
+from ..engine import Accelerator, augment_in_fp32, derive_seed, digest, from_main, seeded
 from ..models import Outputs, from_parts, take_parts
 from .spec import TransferData
 from .store import Blocks, Store, digest_of, fill_memory, open_folder, write_folder
@@ -172,7 +172,9 @@ class Cache:
             return self._kept[name]
         fingerprint = {**self.fingerprint, **made_from}
         folder = self.folder / f"{name}-{digest_of(fingerprint)}"
-        stored = open_folder(folder, fingerprint)
+        # The main process looks for all: another might look when it has begun to write.
+        there = from_main(self.accelerator, folder.exists())
+        stored = open_folder(folder, fingerprint) if there else None
         if stored is None:
             iterator = blocks()
             first = next(iterator)
@@ -193,7 +195,7 @@ class Cache:
                 if self.accelerator.is_main_process:
                     require_space(self.folder, size, SMALLER)
                     write_folder(folder, fingerprint, shapes, chain([first], iterator))
-                self.accelerator.wait_for_everyone()
+                from_main(self.accelerator, None)  # waits longer than a barrier would
                 stored = open_folder(folder, fingerprint)
                 assert stored is not None
             else:

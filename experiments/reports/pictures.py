@@ -51,7 +51,7 @@ def segmentation_panel(
         axis.set_title(title, fontsize=9)
     bare(*grid.flat)
     if class_names is not None:
-        named_colors(figure, present_classes(rows), class_names, columns=8)
+        named_colors(figure, present_classes(rows), class_names, columns=min(8, round(1.3 * len(titles))))
     return save(figure, path)
 
 
@@ -82,6 +82,18 @@ def overlay_picture(path: Path | str, modalities: Mapping[str, Any]) -> Path:
     for axis, title in zip(grid[0], [*pictures, "both"], strict=True):
         axis.set_title(title, fontsize=9)
     bare(*grid.flat)
+    return save(figure, path)
+
+
+def image_sheet(path: Path | str, images: Any, titles: Sequence[str], *, columns: int = 6) -> Path:
+    """Draw images (N, h, w, 3) uint8, each under its title, in rows of so many."""
+    rows = -(-len(images) // columns)
+    figure = new_figure(1.3 * columns, 1.5 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    bare(*axes)
+    for axis, image, title in zip(axes, images, titles, strict=False):
+        axis.imshow(image, interpolation="nearest")
+        axis.set_title(title, fontsize=8)
     return save(figure, path)
 
 

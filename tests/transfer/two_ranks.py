@@ -5,6 +5,7 @@ import atexit
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,7 @@ from crdkit.data import ImageAugmentConfig, ImagesConfig, PairedTensors, load_sp
 from crdkit.engine import Accelerator, TrainConfig, digest, make_accelerator
 from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
 from crdkit.models import DepthCNN, Outputs
-from crdkit.transfer import Pipeline, Teacher, TransferConfig
+from crdkit.transfer import Cache, Pipeline, Teacher, TransferConfig
 
 # No augmentation, no batch norm, all rows as negatives: nothing depends on how a batch is cut. Segmenters
 # and the translator of ft alone have batch norm.
@@ -108,8 +109,20 @@ def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
     }  # fmt: skip
 
 
+def come_late(rank: int) -> None:
+    """Let the second rank look for a cache when the first has had time to write it."""
+    look = Cache._stored
+
+    def late(self: Cache, *given: Any) -> Any:
+        time.sleep(0.3 * rank)
+        return look(self, *given)
+
+    Cache._stored = late  # type: ignore[method-assign]
+
+
 def main(folder: Path) -> None:
     accelerator = make_accelerator(cpu=True)
+    come_late(accelerator.process_index)
     found: dict[str, Any] = {"ranks": accelerator.num_processes}
     for name, pipeline in pipelines(folder, accelerator).items():
         for done in pipeline.runs():

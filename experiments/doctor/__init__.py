@@ -1,0 +1,1 @@
+"""`crdkit doctor COMMAND …`: what would go wrong, told before anything trains."""

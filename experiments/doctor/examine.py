@@ -1,0 +1,155 @@
+"""`crdkit doctor COMMAND …`: everything that a run needs, looked at before it starts.
+
+    crdkit doctor crossmodal --data.source folder --data.root DIR
+    crdkit doctor compress tiny32-small --data.root FILE
+
+COMMAND is crossmodal, compress or ensemble, with the preset and the flags of the run. One page says what was
+found: samples, ranges, classes, doubles across the parts, teachers, a step of each method, memory, disk,
+minutes; sheets of samples to look at are in a folder under runs/. Exit code 1 if the run would fail, else 0;
+nothing trains.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..command import USAGE, Refused, run_folder, split_description
+from .finding import Findings
+
+if TYPE_CHECKING:
+    from crdkit.transfer import Plan
+
+    from ..scenario import Scenario
+
+COMMANDS = ("crossmodal", "compress", "ensemble")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: the command that is named, examined in the place of run."""
+    from importlib import import_module
+
+    from crdkit.common import nearest
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print("\n\n".join(split_description(__doc__ or "")), f"COMMAND: {', '.join(COMMANDS)}", sep="\n\n")
+        raise SystemExit(0 if given else USAGE)
+    name, *rest = given
+    if name not in COMMANDS:
+        raise Refused("doctor", f"no command {name!r} to examine; {nearest(name, COMMANDS)}", USAGE)
+    import_module(f"crdkit.experiments.{name}").main([*rest, "--doctor"])
+
+
+def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
+    """Examine a configuration and print what is found; the process ends with 1 if there is a problem."""
+    from crdkit.common import write_json
+    from crdkit.engine import in_words
+
+    from ..scenario import trial
+    from .machine import examine_packages, examine_processor
+
+    folder = run_folder(None, False, f"doctor-{name}-{preset}", share=str)
+    with trial(config, name) as (tried, place, accelerator):
+        found, plan = Findings(quiet=not accelerator.is_main_process), None
+        examine_processor(found, accelerator.device, accelerator.mixed_precision)
+        with _refusals(found, "data"):
+            with _told(found, "files"):
+                pipeline = scenario.make_pipeline(tried, accelerator, place)
+            plan = _examine_pipeline(found, pipeline, config, folder)
+        examine_packages(found)
+    if plan is not None and found.count("problem") == 0:
+        found.add(
+            "ok", "time", f"about {in_words(plan.seconds)} of training, reading and evaluations not counted"
+        )
+    if accelerator.is_main_process:
+        content = {"findings": found.as_rows(), "plan": None if plan is None else asdict(plan)}
+        write_json(folder / "doctor.json", {"command": name, "preset": preset, **content})
+        problems, notes = found.count("problem"), found.count("note")
+        print(f"{problems} problems, {notes} notes; this page and the sheets: {folder}")
+    if found.count("problem"):
+        raise SystemExit(1)
+
+
+def _examine_pipeline(found: Findings, pipeline: Any, config: Any, folder: Path) -> Plan | None:
+    """Data, teachers, methods; then what the methods that run need. None if none does."""
+    from crdkit.transfer import make_plan
+
+    from .data import examine_data
+    from .machine import examine_loading, examine_room
+
+    compared = getattr(config.data, "source", "") == "folder" and hasattr(pipeline, "samples")
+    examine_data(found, pipeline, folder, compared=compared)
+    fit = []
+    for method in config.method:
+        one = copy.copy(pipeline)
+        one.config = replace(pipeline.config, method=(method,))
+        with _refusals(found, "method"), _told(found, "networks"):
+            _check(one)
+            fit.append(method)
+    if not fit:
+        return None
+    pipeline.config = replace(pipeline.config, method=tuple(fit))
+    plan = make_plan(pipeline)
+    _name_trainings(found, plan)
+    examine_loading(found, pipeline, plan)
+    examine_room(found, pipeline, plan, config.output or Path("runs"))
+    return plan
+
+
+def _check(pipeline: Any) -> None:
+    from crdkit.transfer import check_pipeline
+
+    check_pipeline(pipeline)
+
+
+def _name_trainings(found: Findings, plan: Plan) -> None:
+    """A line for each kind of training that was tried."""
+    from crdkit.engine import in_words
+
+    from ..plan import MIB
+
+    for each in plan.trainings:
+        topic = "teacher" if each.name.startswith("teacher ") else "method"
+        banks = f", memories of {each.memory / MIB:,.1f} MiB" if each.memory else ""
+        times = "" if each.number == 1 else f"{each.number} × "
+        found.add(
+            "ok", topic,
+            f"{each.name}: a step runs; {each.parameters:,} parameters train{banks}; {times}{each.steps:,} "
+            f"steps, {in_words(each.seconds)}",
+        )  # fmt: skip
+
+
+@contextmanager
+def _refusals(found: Findings, topic: str) -> Iterator[None]:
+    """What a person can put right is a problem; the rest of the page goes on."""
+    from crdkit.common import CrdkitError
+
+    try:
+        yield
+    except (CrdkitError, OSError, ValueError) as error:
+        found.add("problem", topic, str(error))
+
+
+@contextmanager
+def _told(found: Findings, topic: str) -> Iterator[None]:
+    """What is said and warned inside becomes findings."""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            yield
+    finally:
+        for line in filter(None, map(str.strip, said.getvalue().splitlines())):
+            text = line.removeprefix("warning: ")
+            found.add("note" if text != line else "ok", topic, text)
+        for warning in caught:
+            if issubclass(warning.category, UserWarning):
+                found.add("note", topic, str(warning.message).splitlines()[0])

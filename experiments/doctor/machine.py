@@ -1,0 +1,154 @@
+"""What the machine has: cores, precisions, memory, disk, packages."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from ..plan import MIB, free_disk, free_memory, name_of
+from .finding import Findings
+
+if TYPE_CHECKING:
+    import torch
+
+    from crdkit.transfer import Plan, Planned
+
+PROBE = 0.05
+"""Seconds for each precision."""
+FASTER = 1.3
+"""A precision that is faster by this factor is worth a note."""
+BUSY = 25.0
+"""Percent of all cores, taken by other processes, that slow a run down."""
+LOADING = 0.25
+"""Of a step's time: loading that takes more of it is worth a note."""
+PACKAGES = {
+    "timm": ("timm", "networks by timm/NAME"),
+    "onnxruntime": ("export", "crdkit export --format onnx"),
+    "tensorboard": ("trackers", "--trackers tensorboard"),
+}
+"""Package to the extra that brings it, and what needs it."""
+
+
+def examine_processor(found: Findings, device: torch.device, precision: str) -> None:
+    """Whose cores, how busy, and which precision they are fast in."""
+    import psutil
+    import torch
+
+    from ..invocation import available_cores
+
+    busy = psutil.cpu_percent(interval=0.2)
+    if device.type == "cuda":
+        found.add("ok", "processor", name_of(device))
+    else:
+        threads = torch.get_num_threads()
+        found.add("ok", "processor", f"{threads} threads on {available_cores()} cores")
+        if busy > BUSY:
+            found.add("note", "processor", f"other processes take {busy:.0f} % of the cores")
+    times = milliseconds(device)
+    gain = times["fp32"] / times["bf16"]
+    text = f"a convolution takes {times['fp32']:.2f} ms in fp32, {times['bf16']:.2f} ms in bf16"
+    if precision == "bf16" and gain < 1 / FASTER:
+        found.add("note", "precision", f"{text}: --precision no is faster here")
+    elif precision == "no" and gain > FASTER:
+        found.add("note", "precision", f"{text}: --precision bf16 may be faster here")
+    else:
+        computes = "fp32" if precision == "no" else precision
+        found.add("ok", "precision", f"{text}; the run computes in {computes}")
+
+
+def milliseconds(device: torch.device) -> dict[str, float]:
+    """Of a 3 × 3 convolution of 64 channels, 16 × 32 × 32 pixels, forward and backward, in fp32 and bf16."""
+    import torch
+
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1, device=device).to(memory_format=torch.channels_last)
+    image = torch.randn(16, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
+    image.requires_grad_()
+
+    def once(low: bool) -> float:
+        begun = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
+            layer(image).sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - begun
+
+    taken = [(once(False), once(True)) for _ in range(2)][1:]  # the first warms up
+    while sum(map(sum, taken)) < 2 * PROBE:
+        taken.append((once(False), once(True)))
+    fp32, bf16 = (1000 * min(each) for each in zip(*taken, strict=True))
+    return {"fp32": fp32, "bf16": bf16}
+
+
+def examine_room(found: Findings, pipeline: Any, plan: Plan, output: Any) -> None:
+    """Memory and disk: what a run needs against what is free."""
+    import psutil
+
+    device, config = pipeline.accelerator.device, pipeline.config.transfer
+    cached = plan.cache_bytes > config.cache_limit * 2**30 or config.cache is not None
+    on_disk = cached if config.cache_on == "auto" else config.cache_on == "disk"
+    needed = plan.memory_bytes + (0 if on_disk else plan.cache_bytes)
+    held = 0 if device.type == "cuda" else psutil.Process().memory_info().rss
+    free = free_memory(device) + held
+    text = f"about {needed / MIB:,.0f} MiB, by the steps that were tried"
+    if plan.cache_bytes and not on_disk:
+        text += f", {plan.cache_bytes / MIB:,.0f} MiB of it the teachers' cached outputs"
+    _room(found, "memory", text, needed, free, "a smaller batch, or fewer samples in memory: --data.memory")
+    needed = plan.disk_bytes + (plan.cache_bytes if on_disk else 0)
+    text = f"about {needed / MIB:,.0f} MiB in {output}"
+    if plan.cache_bytes and on_disk:
+        text += f", {plan.cache_bytes / MIB:,.0f} MiB of it the teachers' cached outputs"
+    _room(found, "disk", text, needed, free_disk(output), "name another --output, or --keep none")
+
+
+def _room(found: Findings, topic: str, text: str, needed: float, free: float, remedy: str) -> None:
+    text += f"; {free / 2**30:.1f} GiB are free"
+    if needed > free:
+        found.add("problem", topic, f"{text}: too little. Take {remedy}")
+    elif needed > 0.8 * free:
+        found.add("note", topic, f"{text}: that is close")
+    else:
+        found.add("ok", topic, text)
+
+
+def examine_loading(found: Findings, pipeline: Any, plan: Plan) -> None:
+    """Whether reading a batch holds up the steps of the transfer."""
+    from crdkit.data import read_rows
+
+    steps = [each.seconds / (each.number * each.steps) for each in plan.trainings if _is_transfer(each)]
+    if not steps:
+        return
+    dataset, train = pipeline.data.dataset, pipeline.config.transfer.train
+    rows = range(min(train.batch_size, len(dataset)))
+    begun = time.perf_counter()
+    read_rows(dataset, rows)
+    load, step = time.perf_counter() - begun, min(steps)
+    waits = load / max(1, train.num_workers)
+    text = (
+        f"a batch is read in {1000 * load:.1f} ms, a step takes {1000 * step:.1f} ms, "
+        f"{train.num_workers} processes read"
+    )
+    if waits > LOADING * step:
+        found.add(
+            "note", "loading",
+            f"{text}: steps wait. More --transfer.train.num-workers, or --data.cache FOLDER for pairs on "
+            "disk",
+        )  # fmt: skip
+    else:
+        found.add("ok", "loading", text)
+
+
+def examine_packages(found: Findings) -> None:
+    """Optional packages, those that are there and those that are not."""
+    here, missing = [], []
+    for name, (extra, need) in PACKAGES.items():
+        try:
+            here.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(f"{name} (for {need}: the extra `{extra}`)")
+    text = f"torch {version('torch')}, {', '.join(here)}" if here else f"torch {version('torch')}"
+    found.add("ok", "packages", text + (f"; not installed: {', '.join(missing)}" if missing else ""))
+
+
+def _is_transfer(each: Planned) -> bool:
+    return each.name.endswith(" transfer") and each.seconds > 0
