@@ -55,7 +55,7 @@ def build(description: Description, network: nn.Module | None = None) -> nn.Modu
     Raises:
         ValueError: it is one's own and not given, or a name that `create` does not know.
     """
-    kind, classes = description.head.get("kind"), len(description.class_names)
+    own, kind, classes = network is not None, description.head.get("kind"), len(description.class_names)
     if kind not in (None, *_HEADS):
         raise ValueError(f"a head of the kind {kind!r} is not known to this release of crdkit")
     if network is None:
@@ -75,6 +75,8 @@ def build(description: Description, network: nn.Module | None = None) -> nn.Modu
         name = description.modality
         statistics = Statistics(mean={name: description.mean}, std={name: description.std})
         network = Normalized(Normalize(statistics, name), network)
+    if own and kind is None:  # its memory format is its own affair, and decides the last bits
+        return network.eval()
     return network.to(memory_format=torch.channels_last).eval()
 
 
