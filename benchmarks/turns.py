@@ -7,6 +7,7 @@ import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -71,6 +72,46 @@ def synchronize(device: str) -> None:
 
     if device.startswith("cuda"):
         torch.cuda.synchronize()
+
+
+def bytes_a_second(device: str) -> float:
+    """At which a large array is read: the fastest of several sums of 512 MiB."""
+    import torch
+
+    array = torch.ones(2**27, device=device)
+    taken = []
+    for _ in range(6):
+        synchronize(device)
+        start = time.perf_counter()
+        array.sum()
+        synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return array.numel() * 4 / min(taken)
+
+
+def peak_bytes(call: Callable[[], object], device: str) -> int:
+    """The most that a call holds above what was there before."""
+    import torch
+
+    if device.startswith("cuda"):
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profiler:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
+    held = peak = 0
+    for _, change in changes:
+        held += change
+        peak = max(peak, held)
+    return peak
 
 
 def peak(command: list[str]) -> tuple[float, float]:

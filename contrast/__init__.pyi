@@ -4,6 +4,7 @@ from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
 from .monitor import Monitor
+from .native import has_native_gather
 from .negatives import PUBLISHED_NEGATIVES
 from .objectives import infonce, nce
 from .spatial import DenseContrast, LocalGlobalContrast
@@ -19,6 +20,7 @@ __all__ = [
     "MemoryBank",
     "Monitor",
     "check_positive",
+    "has_native_gather",
     "infonce",
     "nce",
     "normalize",

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import objectives
 from .checks import check_choice, check_positive
 from .distributed import gather
-from .scores import Objective, contrast, log_sum_exp
+from .objectives import Rule
+from .scores import contrast, log_sum_exp
 
 OBJECTIVES = ("nce", "infonce")
 
@@ -54,7 +53,7 @@ class Critic(nn.Module):
             selection: `columns`, `owner`, `noise_owner` of `scores.contrast`.
         """
         if self.partition is None:
-            rule: Objective = partial(objectives.infonce, temperature=self.temperature, weight=weight)
+            rule = Rule("infonce", self.temperature, weight=weight)
             return contrast(rule, z, positive, noise, **selection)
         log_z = self.partition(
             lambda: log_sum_exp(z, positive, noise, temperature=self.temperature, weight=weight, **selection)
@@ -63,9 +62,7 @@ class Critic(nn.Module):
             log_ratio: Tensor | float = num_negatives.clamp(min=1).log() - math.log(self.num_samples)
         else:
             log_ratio = math.log(max(num_negatives, 1) / self.num_samples)
-        rule = partial(
-            objectives.nce, temperature=self.temperature, log_z=log_z, log_ratio=log_ratio, weight=weight
-        )
+        rule = Rule("nce", self.temperature, log_z + log_ratio, weight)
         return contrast(rule, z, positive, noise, **selection)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .checks import check_choice, check_finite, check_momentum, check_pair, check_positive, check_rows
 from .critic import Critic
 from .distributed import gather, gather_with_gradient, world_size
-from .memory import MemoryBank
+from .memory import MEMORY_DTYPES, MemoryBank
 from .monitor import Monitor, compare, count_negatives
 from .negatives import PUBLISHED_NEGATIVES, OtherClass, Owners, draw_shared, draw_uniform
 
@@ -48,6 +48,7 @@ class InstanceContrast(nn.Module):
         num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the bank rows.
+        memory_dtype: of the bank rows: "float32", or "bfloat16" for half the memory and half the reading.
         objective: "nce" (with the published Z) or "infonce"; None for "nce", but see below.
         negatives: one of the above; None for "other_group" with groups, else "uniform", but see below.
         labels: the class of every sample, (M,); for "other_class" and "shared_other_class".
@@ -67,6 +68,7 @@ class InstanceContrast(nn.Module):
         num_negatives: int | None = None,
         temperature: float = 0.07,
         momentum: float = 0.5,
+        memory_dtype: str = "float32",
         objective: str | None = None,
         negatives: str | None = None,
         labels: Tensor | None = None,
@@ -84,6 +86,7 @@ class InstanceContrast(nn.Module):
             negatives = "uniform" if groups is None else "other_group"
         check_positive(num_negatives=num_negatives)
         check_momentum(momentum)
+        check_choice("memory_dtype", memory_dtype, MEMORY_DTYPES)
         check_choice("negatives", negatives, NEGATIVES)
         if labels is not None and len(labels) != num_samples:
             raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
@@ -105,8 +108,9 @@ class InstanceContrast(nn.Module):
         self.bank_student: MemoryBank | None = None
         self.bank_teacher: MemoryBank | None = None
         if negatives != "batch":
-            self.bank_student = MemoryBank(num_samples, embed_dim, momentum=momentum)
-            self.bank_teacher = MemoryBank(num_samples, embed_dim, momentum=momentum)
+            self.bank_student, self.bank_teacher = (
+                MemoryBank(num_samples, embed_dim, momentum=momentum, dtype=memory_dtype) for _ in range(2)
+            )
         self.owners = Owners(groups, num_samples)
         self.others: OtherClass | None = None
         kind = self.owners.ids if negatives.endswith("other_group") else labels

@@ -5,8 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .checks import check_momentum, check_positive
+from .checks import check_choice, check_momentum, check_positive
 from .heads import normalize
+
+MEMORY_DTYPES = ("float32", "bfloat16")
 
 
 class MemoryBank(nn.Module):
@@ -18,19 +20,24 @@ class MemoryBank(nn.Module):
         num_samples: M.
         embed_dim: d.
         momentum: m in row ← normalize(m·row + (1−m)·z), in [0, 1).
+        dtype: of the rows, "float32" or "bfloat16"; they are mixed and normalized in fp32.
     """
 
     rows: Tensor
 
-    def __init__(self, num_samples: int, embed_dim: int, *, momentum: float = 0.5) -> None:
+    def __init__(
+        self, num_samples: int, embed_dim: int, *, momentum: float = 0.5, dtype: str = "float32"
+    ) -> None:
         super().__init__()
         if num_samples < 2:
             raise ValueError(f"num_samples must be at least 2, got {num_samples}")
         check_positive(embed_dim=embed_dim)
         check_momentum(momentum)
+        check_choice("dtype", dtype, MEMORY_DTYPES)
         self.momentum = momentum
         bound = 1 / math.sqrt(embed_dim / 3)
-        self.register_buffer("rows", torch.empty(num_samples, embed_dim).uniform_(-bound, bound))
+        rows = torch.empty(num_samples, embed_dim, dtype=getattr(torch, dtype)).uniform_(-bound, bound)
+        self.register_buffer("rows", rows)
 
     @torch.no_grad()
     def update(self, index: Tensor, z: Tensor) -> None:
@@ -44,7 +51,8 @@ class MemoryBank(nn.Module):
             z: their vectors, (B, d).
         """
         rows, finite = self.rows.index_select(0, index), z.isfinite().all(dim=1, keepdim=True)
-        mixed = normalize(self.momentum * rows + (1 - self.momentum) * z.to(rows.dtype))
+        wide = torch.promote_types(rows.dtype, torch.float32)
+        mixed = normalize(self.momentum * rows.to(wide) + (1 - self.momentum) * z.to(wide))
         rows = mixed.to(rows.dtype).where(finite, rows)
         # Repeated indices all write their first occurrence's row: the order of the writes is all one.
         self.rows.index_copy_(0, index, rows.index_select(0, first_occurrence(index)))

@@ -5,6 +5,8 @@ Tian et al., 2020, and every kind of negatives and feature maps go through these
 """
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -64,3 +66,64 @@ def infonce(positive: Tensor, negative: Tensor, *, temperature: float, weight: f
     """
     noise = torch.logsumexp(_wide(negative) / temperature, dim=1) + math.log(weight)
     return F.softplus(noise - _wide(positive) / temperature)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An objective with its constants, as the fused kernel takes it: `nce` and `infonce` in closed form."""
+
+    objective: Literal["nce", "infonce"]
+    temperature: float
+    shift: Tensor | float = 0.0
+    """log Z + log(K/M), of nce."""
+    weight: float = 1.0
+
+    def finish(self, positive: Tensor, noise: "Noise") -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (b,), their derivatives by the true pairs' scores (b,), and the factor (b,) by which `pull`
+        is the derivative by the anchors, as far as it comes from the noise.
+
+        Args:
+            positive: scores of the true pairs, (b,).
+            noise: of all noise pairs of these anchors.
+        """
+        t = self.temperature
+        if self.objective == "nce":
+            gap = self.shift - positive / t
+            losses = F.softplus(gap) + self.weight * noise.total
+            return losses, gap.sigmoid().div_(-t), torch.full_like(positive, self.weight / t)
+        gap = noise.top + noise.total.log() + math.log(self.weight) - positive / t
+        share = gap.sigmoid()
+        return F.softplus(gap), share / -t, share / (t * noise.total)
+
+
+class Noise:
+    """What the noise pairs of some anchors amount to, taken in part by part.
+
+    Attributes:
+        total: NCE: Σ softplus(ℓ), (b,). InfoNCE: Σ e^{s/τ − top}, (b,).
+        top: InfoNCE: the largest s/τ so far, (b,).
+        pull: Σ w·row with w = σ(ℓ) or e^{s/τ − top}, (b, d).
+    """
+
+    def __init__(self, rule: Rule, anchors: Tensor) -> None:
+        self.rule = rule
+        self.total = anchors.new_zeros(len(anchors))
+        self.top = anchors.new_full((len(anchors),), -torch.inf)
+        self.pull = torch.zeros_like(anchors)
+
+    def weigh(self, scores: Tensor, part: slice = slice(None)) -> Tensor:
+        """Take in scores (b, n) of more noise pairs of the anchors in `part`, and return their weights; the
+        scores are overwritten."""
+        scaled = scores.div_(self.rule.temperature)
+        if self.rule.objective == "nce":
+            scaled.sub_(self.rule.shift)
+            self.total[part] += F.softplus(scaled).sum(dim=1)
+            return scaled.sigmoid_()
+        before = self.top[part]
+        top = torch.maximum(before, scaled.amax(dim=1))
+        fade = (before - top).exp()
+        weights = scaled.sub_(top.unsqueeze(1)).exp_()
+        self.total[part] = self.total[part] * fade + weights.sum(dim=1)
+        self.pull[part] *= fade.unsqueeze(1)
+        self.top[part] = top
+        return weights

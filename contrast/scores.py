@@ -1,30 +1,36 @@
-"""Scores against bank rows, fused with the objective and its gradient, a block of anchors at a time.
+"""Scores against bank rows, fused with the objective and its gradient, a part of the noise at a time.
 
-The loss is a mean of terms that each read one anchor's scores. So a block of anchors can be scored, judged
-and differentiated before the next is touched: what stays is a gradient of the anchors' own size, never the
-(B, M) scores nor the (B, K, d) gathered rows. And as the backward pass reads nothing but those gradients,
-the bank may be overwritten between the forward and the backward pass.
+The loss is a mean of terms that each read one anchor's scores, and its derivative by the anchor is a sum of
+rows with weights that the scores decide. So every part of the noise can be scored, judged and added up before
+the next is touched: what stays is of the anchors' own size, never the (B, M) scores nor the (B, K, d)
+gathered rows. And as the backward pass reads nothing but gradients that are there already, the bank may be
+overwritten between the forward and the backward pass.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: (positive (b,), negative (b, N)) -> losses (b,).
-Objective = Callable[[Tensor, Tensor], Tensor]
+from . import native
+from .objectives import Noise, Rule
 
 #: The score of a pair that is no negative. Finite, so that an anchor whose pairs are all masked has a loss
 #: and a gradient of exactly zero instead of inf − inf.
 MASKED = -1e9
 
-#: Elements of the largest array of one block. On a CPU a block stays near the caches; on a GPU it is large
+#: Elements of the largest array of one part. On a CPU a part stays near the caches; on a GPU it is large
 #: enough to fill the device.
 _BLOCK = {"cpu": 2**22}
 _BLOCK_DEFAULT = 2**26
+#: Of gathered rows, which are read for the scores and again for the gradient: on a CPU from the second cache.
+_GATHERED = {"cpu": 2**18}
+_GATHERED_DEFAULT = 2**24
+#: Rows of the noise that are scored at a time against all anchors of a block, likewise.
+_TILE = {"cpu": 4096}
 
 #: A product with fewer anchors than this reads the whole bank for little work: several times slower on a CPU
 #: at M = 1.3 million. So many anchors' scores take 8/d of the bank's own size.
@@ -36,12 +42,13 @@ _ROWS_PER_DRAW = 16
 
 
 def prefers_product(num_rows: int, num_draws: int) -> bool:
-    """Whether scoring all of `num_rows` costs less than gathering `num_draws` of them for every anchor."""
+    """Whether, in PyTorch alone, scoring all of `num_rows` costs less than gathering `num_draws` of them for
+    every anchor."""
     return num_rows <= _ROWS_PER_DRAW * num_draws
 
 
 def contrast(
-    objective: Objective,
+    rule: Rule,
     z: Tensor,
     positive: Tensor,
     noise: Tensor,
@@ -50,16 +57,16 @@ def contrast(
     owner: Tensor | None = None,
     noise_owner: Tensor | None = None,
 ) -> Tensor:
-    """The mean over the anchors of `objective(positive scores, negative scores)`, scored in fp32 or wider.
+    """The mean over the anchors of the rule's losses, scored in fp32 or wider.
 
     Gradients reach z, positive and noise where they ask for them; autocast is off inside. First derivatives
-    only; tensors that `objective` closes over get none.
+    only; the rule's constants get none.
 
     Args:
-        objective: losses (b,) from scores (b,) and (b, N); every loss must depend on its own row alone.
+        rule: the objective.
         z: anchors, (B, d).
         positive: the counterpart of each anchor, (B, d).
-        noise: candidates for negatives, (N, d).
+        noise: candidates for negatives, (N, d); of a narrower type they are widened as they are read.
         columns: the rows of `noise` that each anchor meets, (B, K); all of them where absent.
         owner: who each anchor belongs to, (B,). A candidate of the same owner is no negative.
         noise_owner: who each candidate belongs to, (N,); −1 for an empty place; its row number where absent.
@@ -68,10 +75,10 @@ def contrast(
         A scalar.
     """
     dtype = torch.promote_types(z.dtype, torch.float32)
+    if noise.requires_grad:
+        noise = noise.to(dtype)
     with torch.autocast(z.device.type, enabled=False):
-        return _Contrast.apply(
-            z.to(dtype), positive.to(dtype), noise.to(dtype), objective, columns, owner, noise_owner
-        )
+        return _Contrast.apply(z.to(dtype), positive.to(dtype), noise, rule, columns, owner, noise_owner)
 
 
 @torch.no_grad()
@@ -94,55 +101,20 @@ def log_sum_exp(
         The logarithm of the sum, the number of true pairs and the number of noise pairs: three scalars.
     """
     dtype = torch.promote_types(z.dtype, torch.float32)
-    z, positive, noise = z.to(dtype), positive.to(dtype), noise.to(dtype)
-    sums, count = [], z.new_zeros(())
+    z, positive = z.to(dtype), positive.to(dtype)
     with torch.autocast(z.device.type, enabled=False):
-        for block in _blocks(z, noise, columns):
-            p, n, _ = _scores(z, positive, noise, columns, owner, noise_owner, block)
-            noise_sum = torch.logsumexp(n / temperature, dim=1) + math.log(weight)
-            sums.append(torch.logaddexp(p / temperature, noise_sum))
-            count += weight * (n > MASKED / 2).sum()
-    return torch.logsumexp(torch.cat(sums), dim=0), z.new_tensor(float(len(z))), count
-
-
-def _blocks(z: Tensor, noise: Tensor, columns: Tensor | None) -> Iterator[slice]:
-    """Slices of anchors whose largest array has about `_BLOCK` elements."""
-    budget = _BLOCK.get(z.device.type, _BLOCK_DEFAULT)
-    if columns is not None and not prefers_product(len(noise), columns.shape[1]):
-        # A quarter: the gathered rows are read again for the scores and for the gradient, while in the cache.
-        step = max(1, budget // 4 // (columns.shape[1] * z.shape[1]))
-    else:
-        step = max(_PRODUCT_ANCHORS, budget // max(1, len(noise)))
-    for start in range(0, len(z), step):
-        yield slice(start, start + step)
-
-
-def _scores(
-    z: Tensor,
-    positive: Tensor,
-    noise: Tensor,
-    columns: Tensor | None,
-    owner: Tensor | None,
-    noise_owner: Tensor | None,
-    block: slice,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Positive (b,) and negative (b, N or K) scores of a block, and what its gradient needs again:
-    the gathered rows (b, K, d), or the (b, N) array of the product, free to be overwritten."""
-    anchors = z[block]
-    p = (anchors * positive[block]).sum(dim=1)
-    if columns is not None and not prefers_product(len(noise), columns.shape[1]):
-        chosen = columns[block]
-        scratch = noise.index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
-        return p, torch.bmm(scratch, anchors.unsqueeze(2)).squeeze(2), scratch
-    scratch = anchors @ noise.T
+        found = _noise(Rule("infonce", temperature), z, noise, columns, owner, noise_owner)
+        of_noise = found.top + found.total.log() + math.log(weight)
+        of_all = torch.logaddexp((z * positive).sum(dim=1) / temperature, of_noise)
     if columns is not None:
-        return p, scratch.gather(1, columns[block]), scratch
-    if owner is not None and noise_owner is None:
-        scratch.scatter_(1, owner[block].unsqueeze(1), MASKED)
-    elif owner is not None and noise_owner is not None:
-        mask = (owner[block].unsqueeze(1) == noise_owner) | (noise_owner < 0)
-        scratch.masked_fill_(mask, MASKED)
-    return p, scratch, scratch
+        count: Tensor | float = columns.numel()
+    elif owner is None:
+        count = len(z) * len(noise)
+    elif noise_owner is None:
+        count = len(z) * (len(noise) - 1)
+    else:
+        count = ((owner.unsqueeze(1) != noise_owner) & (noise_owner >= 0)).sum()
+    return torch.logsumexp(of_all, dim=0), z.new_tensor(float(len(z))), z.new_tensor(weight) * count
 
 
 class _Contrast(torch.autograd.Function):
@@ -152,7 +124,7 @@ class _Contrast(torch.autograd.Function):
         z: Tensor,
         positive: Tensor,
         noise: Tensor,
-        objective: Objective,
+        rule: Rule,
         columns: Tensor | None,
         owner: Tensor | None,
         noise_owner: Tensor | None,
@@ -160,29 +132,28 @@ class _Contrast(torch.autograd.Function):
         needs_z, needs_positive, needs_noise = ctx.needs_input_grad[:3]
         if needs_noise and columns is not None:
             raise ValueError("rows drawn by column must be constant; drop `columns` or detach `noise`")
-        grad_z = torch.empty_like(z) if needs_z else None
-        grad_positive = torch.empty_like(positive) if needs_positive else None
+        scores = (z * positive).sum(dim=1)
         grad_noise = torch.zeros_like(noise) if needs_noise else None
-        total = z.new_zeros(())
-        for block in _blocks(z, noise, columns):
-            p, n, scratch = _scores(z, positive, noise, columns, owner, noise_owner, block)
-            if not (needs_z or needs_positive or needs_noise):
-                total += objective(p, n).sum()
-                continue
-            with torch.enable_grad():
-                loss = objective(p.requires_grad_(), n.requires_grad_()).sum()
-            total += loss.detach()
-            grad_p, grad_n = torch.autograd.grad(loss, (p, n))
-            if grad_z is not None:
-                grad_z[block] = _weighted_rows(grad_n, noise, columns, scratch.detach(), block)
-                grad_z[block] += grad_p.unsqueeze(1) * positive[block]
-            if grad_positive is not None:
-                grad_positive[block] = grad_p.unsqueeze(1) * z[block]
-            if grad_noise is not None:
-                grad_noise.addmm_(grad_n.T, z[block])
-        ctx.save_for_backward(grad_z, grad_positive, grad_noise)
+        if grad_noise is None:
+            found = _noise(rule, z, noise, columns, owner, noise_owner)
+            losses, by_score, factor = rule.finish(scores, found)
+            grad_z = factor.unsqueeze(1) * found.pull
+        else:
+            losses, by_score, grad_z = torch.empty_like(scores), torch.empty_like(scores), torch.empty_like(z)
+            for block in _anchors(z, len(noise)):
+                part = Noise(rule, z[block])
+                weights = part.weigh(_scores(z, noise, owner, noise_owner, block, slice(None)))
+                losses[block], by_score[block], factor = rule.finish(scores[block], part)
+                weights.mul_(factor.unsqueeze(1))
+                grad_z[block] = weights @ noise
+                grad_noise.addmm_(weights.T, z[block])
+        grad_z = torch.addcmul(grad_z, by_score.unsqueeze(1), positive)
+        grad_positive = by_score.unsqueeze(1) * z
+        ctx.save_for_backward(
+            grad_z if needs_z else None, grad_positive if needs_positive else None, grad_noise
+        )
         ctx.count = len(z)
-        return total / len(z)
+        return losses.sum() / len(z)
 
     @staticmethod
     @once_differentiable
@@ -191,12 +162,82 @@ class _Contrast(torch.autograd.Function):
         return (*(None if g is None else g * scale for g in ctx.saved_tensors), None, None, None, None)
 
 
-def _weighted_rows(
-    weights: Tensor, noise: Tensor, columns: Tensor | None, scratch: Tensor, block: slice
+def _noise(
+    rule: Rule,
+    z: Tensor,
+    noise: Tensor,
+    columns: Tensor | None,
+    owner: Tensor | None,
+    noise_owner: Tensor | None,
+) -> Noise:
+    """The noise of every anchor, in the way that is fastest for these sizes."""
+    if columns is not None:
+        if native.fits(z, noise) and native.kernel() is not None:
+            return native.gathered(rule, z, noise, columns)
+        in_torch = _by_product if prefers_product(len(noise), columns.shape[1]) else _gathered
+        return in_torch(rule, z, noise, columns)
+    found = Noise(rule, z)
+    tile = _TILE.get(z.device.type, len(noise))
+    for block in _anchors(z, min(tile, len(noise))):
+        rows = min(tile, max(1, _budget(z) // len(z[block])))
+        for start in range(0, len(noise), rows):
+            part = slice(start, start + rows)
+            weights = found.weigh(_scores(z, noise, owner, noise_owner, block, part), block)
+            found.pull[block] += weights @ noise[part].to(z.dtype)
+    return found
+
+
+def _by_product(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor) -> Noise:
+    """Scores of all rows, of which the drawn ones are taken."""
+    found, wide = Noise(rule, z), noise.to(z.dtype)
+    for block in _anchors(z, len(noise)):
+        scratch = z[block] @ wide.T
+        weights = found.weigh(scratch.gather(1, columns[block]), block)
+        found.pull[block] += scratch.zero_().scatter_add_(1, columns[block], weights) @ wide
+    return found
+
+
+def _gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor) -> Noise:
+    """The drawn rows alone, in an array that is kept from part to part."""
+    found, (count, draws), dim = Noise(rule, z), columns.shape, z.shape[1]
+    budget = min(_budget(z), _GATHERED.get(z.device.type, _GATHERED_DEFAULT))
+    most = min(draws, max(1, budget // dim))
+    step = max(1, budget // (most * dim))
+    kept = noise.new_empty(step * most, dim)
+    for start in range(0, count, step):
+        block = slice(start, start + step)
+        for first in range(0, draws, most):
+            chosen = columns[block, first : first + most]
+            rows = torch.index_select(noise, 0, chosen.reshape(-1), out=kept[: chosen.numel()])
+            rows = rows.view(*chosen.shape, dim).to(z.dtype)
+            weights = found.weigh(torch.bmm(rows, z[block].unsqueeze(2)).squeeze(2), block)
+            found.pull[block] += torch.bmm(weights.unsqueeze(1), rows).squeeze(1)
+    return found
+
+
+def _budget(z: Tensor) -> int:
+    return _BLOCK.get(z.device.type, _BLOCK_DEFAULT)
+
+
+def _anchors(z: Tensor, width: int) -> Iterator[slice]:
+    """Slices of anchors whose scores of `width` rows have about `_BLOCK` elements."""
+    step = max(_PRODUCT_ANCHORS, _budget(z) // max(1, width))
+    for start in range(0, len(z), step):
+        yield slice(start, start + step)
+
+
+def _scores(
+    z: Tensor, noise: Tensor, owner: Tensor | None, noise_owner: Tensor | None, block: slice, part: slice
 ) -> Tensor:
-    """Σ_k weights_k · noise_k for each anchor of a block, (b, d)."""
-    if columns is None:
-        return weights @ noise
-    if scratch.dim() == 3:
-        return torch.bmm(weights.unsqueeze(1), scratch).squeeze(1)
-    return scratch.zero_().scatter_add_(1, columns[block], weights) @ noise
+    """Scores (b, n) of the anchors of a block with a part of the noise; pairs of one owner are masked."""
+    scores = z[block] @ noise[part].to(z.dtype).T
+    if owner is None:
+        return scores
+    if noise_owner is None:
+        first, last, _ = part.indices(len(noise))
+        if last - first == len(noise):
+            return scores.scatter_(1, owner[block].unsqueeze(1), MASKED)
+        own = torch.arange(first, last, device=z.device)
+        return scores.masked_fill_(owner[block].unsqueeze(1) == own, MASKED)
+    own = noise_owner[part]
+    return scores.masked_fill_((owner[block].unsqueeze(1) == own) | (own < 0), MASKED)

@@ -30,6 +30,7 @@ def make_crd(
     num_negatives: int | None = None,
     temperature: float = 0.07,
     momentum: float = 0.5,
+    memory_dtype: str = "float32",
     objective: str | None = None,
     negatives: str | None = None,
     head: str = "linear",
@@ -43,6 +44,7 @@ def make_crd(
         num_negatives: K; None for the published 16,384.
         temperature: τ.
         momentum: of the memory's rows.
+        memory_dtype: of the memory's rows: "float32", or "bfloat16" for half the memory and half the reading.
         objective: "nce" or "infonce"; None for "nce".
         negatives: as in `InstanceContrast`. None for the published ones: "other_class" if there are labels,
             else "other_group" if there are groups, else "uniform". With none of `num_negatives`, `objective`
@@ -55,6 +57,7 @@ def make_crd(
         negatives = "other_class"
     contrast = InstanceContrast(
         spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-        objective=objective, negatives=negatives, labels=classes, groups=spec.groups,
+        memory_dtype=memory_dtype, objective=objective, negatives=negatives, labels=classes,
+        groups=spec.groups,
     )  # fmt: skip
     return Term(GlobalHeads(spec, embed_dim, head), MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

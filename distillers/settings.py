@@ -90,6 +90,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "num_negatives": replace(_COUNT, optional=True),
         "temperature": _POSITIVE,
         "momentum": Setting(float, low=0, high=1),
+        "memory_dtype": Setting(str, choices=("float32", "bfloat16")),
         "objective": replace(_OBJECTIVE, optional=True),
         "negatives": Setting(str, choices=_NEGATIVES, optional=True),
         "head": Setting(str, choices=("linear", "mlp")),

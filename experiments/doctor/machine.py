@@ -139,7 +139,15 @@ def examine_loading(found: Findings, pipeline: Any, plan: Plan) -> None:
 
 
 def examine_packages(found: Findings) -> None:
-    """Optional packages, those that are there and those that are not."""
+    """Optional packages, those that are there and those that are not; the C compiler."""
+    from crdkit.contrast import has_native_gather
+
+    if has_native_gather():
+        found.add("ok", "compiler", "drawn negatives are scored by the contrast's own kernel")
+    else:
+        found.add(
+            "note", "compiler", "no C compiler: PyTorch scores drawn negatives on a CPU, several times slower"
+        )
     here, missing = [], []
     for name, (extra, need) in PACKAGES.items():
         try:

@@ -40,11 +40,13 @@ def relative(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
-@pytest.mark.parametrize("product", [True, False], ids=["product", "gather"])
+@pytest.mark.parametrize("plan", ["native", "product", "gather"])
 def test_two_published_steps(
-    published: dict[str, Tensor], product: bool, monkeypatch: pytest.MonkeyPatch
+    published: dict[str, Tensor], plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crdkit.contrast.scores.prefers_product", lambda rows, draws: product)
+    if plan != "native":
+        monkeypatch.setattr("crdkit.contrast.native.fits", lambda z, noise: False)
+    monkeypatch.setattr("crdkit.contrast.scores.prefers_product", lambda rows, draws: plan == "product")
     loss = prepared(published)
     for step in ("1", "2"):
         features = published[f"fs_{step}"].clone().requires_grad_()

@@ -1,15 +1,27 @@
 """timm's networks behind `create`."""
 
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
 
-from crdkit.models import create, has_classifier, measure, save_weights
+from crdkit.models import catalog, create, has_classifier, measure, save_weights
 
 
-def test_a_missing_timm_is_named(monkeypatch) -> None:
+@pytest.fixture
+def no_timm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """timm is not installed, and nobody remembers its names."""
+    kept = catalog._timm, catalog._timm_former
+    for found in kept:
+        found.cache_clear()
     monkeypatch.setitem(sys.modules, "timm", None)
+    yield
+    for found in kept:
+        found.cache_clear()
+
+
+def test_a_missing_timm_is_named(no_timm: None) -> None:
     with pytest.raises(ValueError, match=r"'crdkit\[timm\]'"):
         create("timm/resnet18")
     with pytest.raises(ValueError, match=r"'resnet81'.*resnet8"):

@@ -1,0 +1,145 @@
+"""The gather of drawn rows in C, for CPUs: one pass over each row instead of three or more.
+
+It is compiled by the machine's own C compiler when it is first used, which takes about a second, and kept in
+the user's cache folder. Where there is no compiler, or anything about it fails, `kernel` is None and PyTorch
+does the same. `CRDKIT_NATIVE=0` in the environment does without it, too.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .objectives import Noise, Rule
+
+SOURCE = Path(__file__).with_name("native.c")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
+SWITCH = "CRDKIT_NATIVE"
+TYPES = (torch.float32, torch.bfloat16)
+
+Kernel = Callable[..., int]
+
+
+def has_native_gather() -> bool:
+    """Whether drawn negatives are scored by the kernel in C; else PyTorch does it, several times slower."""
+    return kernel() is not None
+
+
+def fits(z: Tensor, noise: Tensor) -> bool:
+    """Whether the kernel takes such anchors and rows: on a CPU, anchors in fp32, rows in fp32 or bf16."""
+    return (
+        z.device.type == "cpu" and z.dtype == torch.float32 and noise.dtype in TYPES and noise.is_contiguous()
+    )
+
+
+@cache
+def kernel() -> Kernel | None:
+    """`gather_noise` of native.c; None where it cannot be had."""
+    if os.environ.get(SWITCH) == "0":
+        return None
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
+    if compiler is None:
+        return None
+    try:
+        found: Any = ctypes.CDLL(str(_library(compiler))).gather_noise
+    except (OSError, subprocess.SubprocessError, AttributeError):
+        return None
+    number, long, real, place = ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+    found.argtypes = [
+        place, place, number, long, place, long, long, long, long, real, real, number, place, place, place
+    ]  # fmt: skip
+    found.restype = number
+    return found if _is_right(found) else None
+
+
+def gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor, *, run: Kernel | None = None) -> Noise:
+    """The noise of every anchor from the rows that it drew; arguments as of `scores.contrast`.
+
+    Each anchor is summed up in one order, whatever the number of threads.
+
+    Raises:
+        IndexError: a column is no row of the noise.
+    """
+    run = run or kernel()
+    assert run is not None
+    found, infonce = Noise(rule, z), rule.objective == "infonce"
+    z, columns = z.detach().contiguous(), columns.contiguous()
+    (count, draws), dim = columns.shape, z.shape[1]
+
+    def part(first: int, last: int) -> int:
+        return run(
+            z.data_ptr(), noise.data_ptr(), int(noise.dtype == torch.bfloat16), len(noise),
+            columns.data_ptr(), first, last, draws, dim, 1 / rule.temperature, float(rule.shift),
+            int(infonce), found.total.data_ptr(), found.top.data_ptr(), found.pull.data_ptr(),
+        )  # fmt: skip
+
+    threads = min(torch.get_num_threads(), count)
+    if threads == 1:
+        failed = [part(0, count)]
+    else:
+        edges = [round(count * i / threads) for i in range(threads + 1)]
+        failed = list(_threads(threads).map(part, edges[:-1], edges[1:]))
+    if any(failed):
+        raise IndexError(f"columns must be rows of the noise, 0 … {len(noise) - 1}")
+    return found
+
+
+@cache
+def _threads(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, thread_name_prefix="crdkit-noise")
+
+
+def _library(compiler: str) -> Path:
+    """The compiled file, in a folder that only this user writes; made if it is not there."""
+    made_of = (SOURCE.read_bytes(), " ".join((compiler, *FLAGS)).encode(), _processor().encode())
+    name = f"noise-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crdkit"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if hasattr(os, "getuid"):
+        place = folder.stat()
+        if place.st_uid != os.getuid() or place.st_mode & 0o022:
+            raise OSError(f"{folder} can be written by others")
+    if not (folder / name).exists():
+        with tempfile.TemporaryDirectory(dir=folder) as beside:
+            made = Path(beside, name)
+            command = [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"]
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            made.replace(folder / name)  # at once: another process may do the same
+    return folder / name
+
+
+def _processor() -> str:
+    """What `-march=native` depends on: a home folder may be shared by machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    told = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    return "\n".join(told)
+
+
+def _is_right(run: Kernel) -> bool:
+    """Whether it gives what PyTorch gives, on a few rows."""
+    generator = torch.Generator().manual_seed(0)
+    z, noise = (torch.randn(n, 24, generator=generator) for n in (3, 40))
+    columns = torch.randint(40, (3, 300), generator=generator)
+    for rule in (Rule("nce", 0.5, 1.5), Rule("infonce", 0.5)):
+        expected, found = Noise(rule, z), gathered(rule, z, noise, columns, run=run)
+        rows = noise[columns]
+        weights = expected.weigh(torch.einsum("bd,bkd->bk", z, rows))
+        expected.pull += torch.einsum("bk,bkd->bd", weights, rows)
+        for mine, other in ((found.total, expected.total), (found.pull, expected.pull)):
+            if not torch.allclose(mine, other, rtol=1e-4, atol=1e-4):
+                return False
+    return True
