@@ -1,5 +1,6 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
 from .files import atomically, flush, require_space, sha256, write_json, write_text
+from .machine import cache_folder, processor
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 
@@ -11,10 +12,12 @@ __all__ = [
     "OutputError",
     "ResumeError",
     "atomically",
+    "cache_folder",
     "differences",
     "flush",
     "nearest",
     "plain",
+    "processor",
     "read_manifest",
     "require_space",
     "sha256",

@@ -29,6 +29,7 @@ _RECIPE = TrainConfig(evaluate_every=5)
 
 def _pair(teacher: str, student: str) -> CompressionConfig:
     return CompressionConfig(
+        precision="no",
         setting=("ft.paraphraser_lr=0.05",) if student.startswith("vgg") else (),
         data=ImagesConfig.cifar100(),
         teacher=TeachersConfig(architecture=(teacher,), train=_RECIPE),
@@ -52,6 +53,7 @@ PRESETS = {
     **{name: _pair(*pair) for name, pair in PAIRS.items()},
     # 100 classes of Tiny-ImageNet at 32 x 32 with the recipe of CIFAR-100, for a GPU.
     "tiny32": CompressionConfig(
+        precision="no",
         method=("none", "kd", "at", "sp", "crd", "crd+kd", "dkd", "dist"),
         seed=(0, 1, 2),
         data=ImagesConfig(source="packed"),
@@ -70,6 +72,7 @@ PRESETS = {
     ),
     # The published recipe of ImageNet, for all GPUs of a machine: `accelerate launch --multi_gpu`.
     "imagenet-r34-r18": CompressionConfig(
+        precision="no",
         data=ImagesConfig(source="folder", size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
         teacher=TeachersConfig(architecture=("resnet34",), weights=("imagenet",)),
         student="resnet18",

@@ -8,7 +8,6 @@ does the same. `CRDKIT_NATIVE=0` in the environment does without it, too.
 import ctypes
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..common import cache_folder, processor
 from .objectives import Noise, Rule
 
 SOURCE = Path(__file__).with_name("native.c")
@@ -102,14 +102,9 @@ def _threads(number: int) -> ThreadPoolExecutor:
 
 def _library(compiler: str) -> Path:
     """The compiled file, in a folder that only this user writes; made if it is not there."""
-    made_of = (SOURCE.read_bytes(), " ".join((compiler, *FLAGS)).encode(), _processor().encode())
+    made_of = (SOURCE.read_bytes(), " ".join((compiler, *FLAGS)).encode(), processor().encode())
     name = f"noise-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crdkit"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if hasattr(os, "getuid"):
-        place = folder.stat()
-        if place.st_uid != os.getuid() or place.st_mode & 0o022:
-            raise OSError(f"{folder} can be written by others")
+    folder = cache_folder()
     if not (folder / name).exists():
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside, name)
@@ -117,16 +112,6 @@ def _library(compiler: str) -> Path:
             subprocess.run(command, check=True, capture_output=True, timeout=60)
             made.replace(folder / name)  # at once: another process may do the same
     return folder / name
-
-
-def _processor() -> str:
-    """What `-march=native` depends on: a home folder may be shared by machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    told = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
-    return "\n".join(told)
 
 
 def _is_right(run: Kernel) -> bool:

@@ -63,6 +63,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     ),
     # The paper's scenario: an ImageNet ResNet-50 that never saw the labels, 795 pairs, local-global contrast.
     "nyu": SegmentationConfig(
+        precision="no",
         seed=(0, 1, 2),
         data=DataConfig(source="nyu", size=(240, 320), classes=40),
         setting=_UNLABELED,
@@ -95,6 +96,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     ),
     # The paper's scenario: L to ab on STL-10, transfer on its 100,000 images without labels.
     "stl10": RecognitionConfig(
+        precision="no",
         seed=(0, 1, 2),
         data=ImagesConfig(source="stl10", augment=_COLORLESS),
         setting=(*_UNLABELED, "crd.negatives=shared", "crd.num_negatives=16384"),

@@ -18,6 +18,7 @@ from .files import digest
 from .launch import Accelerator, from_main, make_accelerator
 from .loop import train
 from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
+from .precision import Choice, fast_precision, milliseconds
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler
 from .stages import StageRunner, last_and_best, seeded
@@ -31,6 +32,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointStore",
+    "Choice",
     "Course",
     "CrdkitError",
     "Evaluate",
@@ -55,6 +57,7 @@ __all__ = [
     "check_task",
     "derive_seed",
     "digest",
+    "fast_precision",
     "from_main",
     "in_words",
     "label_loss",
@@ -63,6 +66,7 @@ __all__ = [
     "lr_factor",
     "make_accelerator",
     "make_optimizer",
+    "milliseconds",
     "seed_all",
     "seeded",
     "train",

@@ -106,9 +106,9 @@ class LaunchConfig:
     """The run folder; without it a dated one under runs/ is made."""
     resume: bool = False
     """Continue the run in `output`; finished stages are kept."""
-    precision: Literal["no", "bf16", "fp16"] | None = None
-    """Mixed precision of the networks, instead of the launcher's choice; contrastive scores stay in fp32.
-    Some CPUs are faster in bf16 (AMX, AMD's AVX512-BF16), others slower: try both."""
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """Of the networks; contrastive scores stay in fp32. `auto`: the launcher's if it names one, else bf16
+    where the machine is faster in it, fp32 (`no`) elsewhere; the choice is printed and stays on --resume."""
     cpu: bool = False
     """Stay on the CPU even where there is a GPU."""
     trackers: tuple[str, ...] = ()

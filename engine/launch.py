@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import torch.distributed as dist
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
 
 from .errors import LaunchError
 from .peers import Peers
+from .precision import fast_precision
 
 UNSUPPORTED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 """Ways to split one model over processes, which the engine's checkpoints and memories do not know."""
@@ -27,7 +29,7 @@ WISH = "ACCELERATE_MIXED_PRECISION"
 
 def make_accelerator(
     *,
-    precision: Literal["no", "bf16", "fp16"] | None = None,
+    precision: Literal["auto", "no", "bf16", "fp16"] | None = None,
     cpu: bool = False,
     trackers: Sequence[str] = (),
     folder: Path | None = None,
@@ -36,7 +38,8 @@ def make_accelerator(
     """Device, processes, precision and trackers, as `accelerate launch` and the arguments say.
 
     Args:
-        precision: of the networks' forward passes; None for what the launcher says, else fp32.
+        precision: of the networks' forward passes; None for what the launcher says, else fp32; "auto" for
+            what the launcher says, else what the machine is fast in (`fast_precision`), which is printed.
         cpu: stay on the CPU even if there is a GPU.
         trackers: names that accelerate knows, such as "tensorboard" or "wandb".
         folder: where trackers that write files put them.
@@ -46,6 +49,9 @@ def make_accelerator(
         LaunchError: FSDP, DeepSpeed or Megatron; fp16 on a CPU, which would compute in fp32.
     """
     keep_freed_memory()
+    wish, reason = os.environ.get(WISH), ""
+    if precision == "auto":
+        precision, reason = _automatic(cpu) if wish in (None, "no") else (None, "")
     accelerator = Accelerator(
         mixed_precision=precision,
         cpu=cpu,
@@ -64,14 +70,27 @@ def make_accelerator(
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         source = "accelerate's --mixed_precision" if precision is None else "--precision"
         raise LaunchError(f"fp16 needs a GPU: {source} must be no or bf16 on a CPU")
-    wish = os.environ.get(WISH)
-    if precision is not None and wish is not None and wish != precision:
+    if reason:
+        shown = "fp32" if precision == "no" else precision
+        other = "bf16" if precision == "no" else "no"
+        accelerator.print(f"computing in {shown}: {reason}; --precision {other} for the other")
+    elif precision is not None and wish is not None and wish != precision:
         accelerator.print(f"--precision {precision} takes the place of accelerate's --mixed_precision {wish}")
     elif precision is None and wish not in (None, "no"):
         accelerator.print(f"computing in {wish}, as accelerate's --mixed_precision says")
     if trackers:
         accelerator.init_trackers(project)
     return accelerator
+
+
+def _automatic(cpu: bool) -> tuple[Literal["no", "bf16"], str]:
+    """The main process's choice, for all, and its reason."""
+    state: Any = PartialState(cpu=cpu)
+    own = fast_precision(state.device) if state.is_main_process else ("no", "")
+    precision, reason = from_main(state, own)
+    if state.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 for what stays in fp32
+    return precision, reason
 
 
 def leave_group() -> None:

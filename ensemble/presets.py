@@ -12,6 +12,7 @@ _RECIPE = TrainConfig(evaluate_every=5)
 
 def _cifar100(member: str, student: str) -> EnsembleConfig:
     return EnsembleConfig(
+        precision="no",
         seed=(0, 1, 2),
         data=ImagesConfig.cifar100(),
         teacher=TeachersConfig(architecture=(member,), number=8, train=_RECIPE),

@@ -1,8 +1,10 @@
-"""Networks on the test split of a run, on its device, in its precision, shared out over its ranks."""
+"""Networks on the test split of a run, on its device, shared out over its ranks; in fp32 whatever they
+trained in, as that is how they are taken home: the figures of a run are those of its files."""
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..engine import Accelerator, Evaluate
@@ -19,7 +21,7 @@ class _OnTestSplit:
     Args:
         test: the split, with `label` and the modality.
         num_classes: C.
-        accelerator: device, precision and ranks.
+        accelerator: device and ranks.
         modality: name of the entry that the networks take.
         num_workers: processes that read the split, on each rank.
     """
@@ -49,7 +51,7 @@ class Evaluator(_OnTestSplit):
         self, network: Callable[[Any], Any], *, teacher: Callable[[Any], Any] | None = None
     ) -> ClassificationMetrics:
         """All metrics of `evaluate_classifier`, those beside a teacher if there is one."""
-        with self.accelerator.autocast():
+        with full_precision(self.accelerator):
             return evaluate_classifier(
                 network, self.test, self.num_classes, teacher=teacher, sharded=True, **self._reading
             )
@@ -64,7 +66,7 @@ class Evaluator(_OnTestSplit):
 
     def logits(self, network: nn.Module) -> Features:
         """A network's logits for every image, with the labels."""
-        with self.accelerator.autocast():
+        with full_precision(self.accelerator):
             return extract(_LogitsAsFeatures(network), self.test, **self._reading)
 
 
@@ -75,11 +77,10 @@ class SegmentationEvaluator(_OnTestSplit):
         """All metrics of `evaluate_segmenter`."""
 
         def predict(images: Tensor) -> Tensor:
-            with self.accelerator.autocast():
-                logits: Tensor = network(images).logits.float()
+            logits: Tensor = network(images).logits
             return logits
 
-        with judging(network):
+        with judging(network), full_precision(self.accelerator):
             return evaluate_segmenter(predict, self.test, self.num_classes, sharded=True, **self._reading)
 
     def summary(self) -> Evaluate:
@@ -90,6 +91,11 @@ class SegmentationEvaluator(_OnTestSplit):
             return {"pixel_accuracy": found["pixel_accuracy"], "mean_iou": found["mean_iou"]}
 
         return evaluate
+
+
+def full_precision(accelerator: Accelerator) -> torch.autocast:
+    """No autocast inside, wherever this stands."""
+    return torch.autocast(accelerator.device.type, enabled=False)
 
 
 class _LogitsAsFeatures(nn.Module):

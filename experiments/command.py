@@ -221,7 +221,7 @@ def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[st
     use_cores()
     surroundings = environment()
     accelerator = make_accelerator(
-        precision=config.precision, cpu=config.cpu, trackers=config.trackers, folder=folder
+        precision=precision_of(config), cpu=config.cpu, trackers=config.trackers, folder=folder
     )
     try:
         yield folder, accelerator, surroundings
@@ -249,6 +249,19 @@ def run_folder(output: Path | None, resume: bool, name: str, *, share: Callable[
     if output is None:
         return Path("runs") / share(f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
     return output
+
+
+def precision_of(config: Any) -> Any:
+    """The configured precision; of a run that goes on, and has none, the one that it began with."""
+    if config.precision == "auto" and config.resume and config.output is not None:
+        import yaml
+
+        try:
+            before = yaml.safe_load((config.output / "config.yaml").read_text(encoding="utf-8"))["precision"]
+        except (OSError, yaml.YAMLError, KeyError, TypeError):
+            return config.precision
+        return "no" if before is None else before  # None: of a release that computed in fp32
+    return config.precision
 
 
 def _from_main(cpu: bool, value: str) -> str:

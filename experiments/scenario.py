@@ -110,6 +110,7 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
         )
         return config.output
     with session(config, f"{name}-{preset}") as (folder, accelerator, provenance):
+        config = replace(config, precision=accelerator.mixed_precision)
         pipeline = scenario.make_pipeline(config, accelerator, folder)
         if accelerator.is_main_process:
             write_config(config, folder)
@@ -158,7 +159,9 @@ def is_over(config: Any) -> bool:
     except (OSError, ValueError, KeyError):
         return False
     now = as_written(config)
-    free = ("output", "resume", "keep", "reuse", "trackers")
+    free = ["output", "resume", "keep", "reuse", "trackers"]
+    if config.precision == "auto":
+        free.append("precision")
     same = all(before.get(key) == value for key, value in now.items() if key not in free)
     return same and before.get("keep") == "none"
 

@@ -10,7 +10,7 @@ continues an interrupted run.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from crdkit.data import ImageAugmentConfig, ImagesConfig
@@ -67,6 +67,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     from crdkit.transfer import dry_step, make_network
 
     with session(config, f"teacher-{preset}") as (folder, accelerator, provenance):
+        config = replace(config, precision=accelerator.mixed_precision)
         images = load_splits(config.data, accelerator.device)
         statistics = images.statistics or images.measure_statistics(num_workers=config.train.num_workers)
         torch.manual_seed(config.seed)

@@ -12,7 +12,7 @@ CORE = ("common", "contrast", "models", "distillers", "data", "engine", "evaluat
 PIPELINES = ("crossmodal", "compression", "ensemble")
 MAY_IMPORT = {
     "common": (),
-    "contrast": (),
+    "contrast": ("common",),
     "models": ("common",),
     "distillers": ("common", "contrast", "models"),
     "data": ("common",),

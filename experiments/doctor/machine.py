@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from crdkit.transfer import Plan, Planned
 
-PROBE = 0.05
-"""Seconds for each precision."""
 FASTER = 1.3
 """A precision that is faster by this factor is worth a note."""
 BUSY = 25.0
@@ -35,6 +33,8 @@ def examine_processor(found: Findings, device: torch.device, precision: str) -> 
     import psutil
     import torch
 
+    from crdkit.engine import milliseconds
+
     from ..invocation import available_cores
 
     busy = psutil.cpu_percent(interval=0.2)
@@ -45,9 +45,9 @@ def examine_processor(found: Findings, device: torch.device, precision: str) -> 
         found.add("ok", "processor", f"{threads} threads on {available_cores()} cores")
         if busy > BUSY:
             found.add("note", "processor", f"other processes take {busy:.0f} % of the cores")
-    times = milliseconds(device)
-    gain = times["fp32"] / times["bf16"]
-    text = f"a convolution takes {times['fp32']:.2f} ms in fp32, {times['bf16']:.2f} ms in bf16"
+    fp32, bf16 = milliseconds(device)
+    gain = fp32 / bf16
+    text = f"a convolution takes {fp32:.2f} ms in fp32, {bf16:.2f} ms in bf16"
     if precision == "bf16" and gain < 1 / FASTER:
         found.add("note", "precision", f"{text}: --precision no is faster here")
     elif precision == "no" and gain > FASTER:
@@ -55,29 +55,6 @@ def examine_processor(found: Findings, device: torch.device, precision: str) -> 
     else:
         computes = "fp32" if precision == "no" else precision
         found.add("ok", "precision", f"{text}; the run computes in {computes}")
-
-
-def milliseconds(device: torch.device) -> dict[str, float]:
-    """Of a 3 × 3 convolution of 64 channels, 16 × 32 × 32 pixels, forward and backward, in fp32 and bf16."""
-    import torch
-
-    layer = torch.nn.Conv2d(64, 64, 3, padding=1, device=device).to(memory_format=torch.channels_last)
-    image = torch.randn(16, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
-    image.requires_grad_()
-
-    def once(low: bool) -> float:
-        begun = time.perf_counter()
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
-            layer(image).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - begun
-
-    taken = [(once(False), once(True)) for _ in range(2)][1:]  # the first warms up
-    while sum(map(sum, taken)) < 2 * PROBE:
-        taken.append((once(False), once(True)))
-    fp32, bf16 = (1000 * min(each) for each in zip(*taken, strict=True))
-    return {"fp32": fp32, "bf16": bf16}
 
 
 def examine_room(found: Findings, pipeline: Any, plan: Plan, output: Any) -> None:

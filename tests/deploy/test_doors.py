@@ -13,11 +13,12 @@ import pytest
 DOORS = Path(__file__).with_name("doors.py")
 DIGITS = ["--data.classes", "3", "--student", "resnet8"]
 RUNS = {
-    "compress": ["compress", *DIGITS, "--method", "crd", "simkd"],
+    "compress": ["compress", *DIGITS, "--method", "crd", "simkd", "--precision", "bf16"],
     "ensemble": ["ensemble", *DIGITS, "--method", "none", "kd-mean", "--teachers", "2"],
     "rooms": [
         "crossmodal", "--method", "crd-dense", "--data.size", "48", "64", "--data.train-samples", "32",
         "--data.test-samples", "12", "--data.unlabeled-samples", "0", "--transfer.cached-augmentations", "1",
+        "--precision", "bf16",
     ],
     "lab": ["crossmodal", "lab", "--method", "none", "--probe.dimension", "16"],
 }  # fmt: skip

@@ -229,8 +229,3 @@ def test_a_finding_is_wrapped_and_told_once(capsys: pytest.CaptureFixture[str]) 
     assert max(map(len, printed)) <= 110
     assert found.as_rows() == [{"level": "problem", "topic": "disk", "text": "word " * 40}]
     assert found.count("problem") == 1 and found.made == [Finding("problem", "disk", "word " * 40)]
-
-
-def test_both_precisions_are_timed() -> None:
-    times = machine.milliseconds(torch.device("cpu"))
-    assert times.keys() == {"fp32", "bf16"} and min(times.values()) > 0

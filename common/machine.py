@@ -1,0 +1,30 @@
+"""What is kept for this user on this machine, beside any run."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`~/.cache/crdkit` (or below XDG_CACHE_HOME), made if it is missing.
+
+    Raises:
+        OSError: it cannot be made, or others can write in it.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crdkit"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if hasattr(os, "getuid"):
+        place = folder.stat()
+        if place.st_uid != os.getuid() or place.st_mode & 0o022:
+            raise OSError(f"{folder} can be written by others")
+    return folder
+
+
+def processor() -> str:
+    """The processor and what it can do, in the operating system's words: a home folder may be shared by
+    machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
