@@ -1,6 +1,8 @@
 """The wheel, as it is uploaded: what it holds, that it runs without the checkout, that its types hold."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,11 @@ import crdkit
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "site", "*.h5")
+
+COUNTS = '"train": 80, "unlabeled": 240, "test": 40'
+FEW = '"train": 16, "unlabeled": 8, "test": 16'
+SMALL = ["--epochs", "1", "--cpu"]
+"""More of the commands that train."""
 
 USER = """
 from collections.abc import Callable
@@ -97,7 +104,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 def _sources(folder: Path, *, deep: bool) -> list[Path]:
     """Every file of the package that is no left-over of running it."""
-    kept = (".py", ".pyi", ".html", ".jinja", ".css", ".js", ".md", ".typed")
+    kept = (".c", ".py", ".pyi", ".html", ".jinja", ".css", ".js", ".md", ".typed")
     found = folder.rglob("*") if deep else folder.glob("*.py*")
     return [path for path in found if path.suffix in kept]
 
@@ -116,6 +123,37 @@ def test_the_wheel_runs_from_an_empty_folder(installed: dict[str, str], tmp_path
     few = ["--data.train-samples", "8", "--data.unlabeled-samples", "8", "--data.test-samples", "4"]
     run(script, "crossmodal", "--cpu", "--method", "crd-dense", "--epochs", "1", *few, "--output", "run")
     assert (tmp_path / "run/report.md").is_file() and (tmp_path / "run/results.json").is_file()
+
+
+def test_the_page_from_pairs_to_an_onnx_file(installed: dict[str, str], tmp_path: Path) -> None:
+    """docs/getting-started.md, line by line: from a folder of pairs to an ONNX file that runs without
+    crdkit."""
+    page = (ROOT / "docs/getting-started.md").read_text(encoding="utf-8")
+    assert COUNTS in page
+    script = str(Path(installed["PYTHONPATH"], "bin", "crdkit"))
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=installed, capture_output=True, text=True, timeout=900
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    said = {}
+    for language, block in re.findall(r"```(sh|python)\n(.*?)```", page.replace(COUNTS, FEW), re.DOTALL):
+        if language == "python":
+            guard = "import sys; sys.modules['torch'] = sys.modules['crdkit'] = None\n"  # neither is there
+            said[block] = run(sys.executable, "-c", guard + block if "onnxruntime" in block else block)
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            if program == "crdkit":
+                said[line] = run(script, *arguments, *(SMALL if "crossmodal" in arguments else []))
+    assert len(list((tmp_path / "predicted" / "labels").glob("*.png"))) == 16
+    assert (tmp_path / "runs/mine/report.html").is_file()
+    *_, loaded, graph = (text for block, text in said.items() if "import" in block)
+    assert loaded.strip() == "torch.Size([1, 48, 64])"
+    assert "'logits': (1, 12, 48, 64)" in graph
 
 
 def test_types_of_the_public_names_are_whole(installed: dict[str, str], tmp_path: Path) -> None:
