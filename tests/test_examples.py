@@ -28,7 +28,7 @@ SMALL: dict[str, dict[str, int]] = {
 
 
 def read(name: str) -> Any:
-    return nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    return nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
 
 
 def with_parameters(notebook: Any, values: Mapping[str, int]) -> Any:
