@@ -38,7 +38,7 @@ class FolderPairs(PairedDataset):
         root: the folder of the folders.
         modalities: names in the batch to folders below `root`, or to regular expressions over paths below
             it, with capture groups: `{"rgb": r"left/(\\d+)_rgb\\.png", "depth": r"right/(\\d+)_d\\.png"}`.
-            The first is the one that others are aligned with.
+            Names alone are those of their folders. The first is the one that others are aligned with.
         split: names (without ending) of the samples to use, in this order, or a text file with one a line;
             None for all in the order of their names.
         num_classes: labels must be below it; None leaves them unchecked but for 0 … 255.
@@ -72,7 +72,7 @@ class FolderPairs(PairedDataset):
     def __init__(
         self,
         root: str | os.PathLike[str],
-        modalities: Mapping[str, str],
+        modalities: Mapping[str, str] | Sequence[str],
         *,
         split: Sequence[str] | str | os.PathLike[str] | None = None,
         num_classes: int | None = None,
@@ -83,6 +83,9 @@ class FolderPairs(PairedDataset):
         tolerance: float | None = None,
         group: str | None = None,
     ) -> None:
+        if not isinstance(modalities, Mapping):
+            names = [modalities] if isinstance(modalities, str) else modalities
+            modalities = {name: name for name in names}
         if not modalities:
             raise ValueError("modalities must name at least one folder, such as {'rgb': 'images'}")
         if match not in ("name", "time"):

@@ -41,6 +41,16 @@ def test_pairs_by_name_in_their_units(root: Path) -> None:
         assert sample["index"].item() == index and sample["label"].dtype == torch.int64
 
 
+def test_names_alone_are_those_of_folders(root: Path) -> None:
+    (root / "rgb").symlink_to(root / "images")
+    for names in (("rgb", "depth"), ["rgb", "depth"]):
+        dataset = FolderPairs(root, names, depth_scale=0.001)
+        assert dataset.modalities == ("rgb", "depth") and len(dataset) == 3
+    assert FolderPairs(root, "rgb").modalities == ("rgb",)
+    with pytest.raises(ValueError):
+        FolderPairs(root, ())
+
+
 def test_a_split_is_a_list_or_a_file(root: Path) -> None:
     listed = FolderPairs(root, VIEWS, split=["c_3", "a_1"], depth_scale=0.001)
     (root / "train.txt").write_text("c_3\n\na_1\n")
