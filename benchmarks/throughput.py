@@ -53,7 +53,9 @@ def published_crd(spec: FeatureSpec) -> Term:
     return replace(term, objective=Published())
 
 
-def build_step(name: str, networks: tuple[str, str], batch_size: int, device: str) -> Callable[[], None]:
+def build_step(
+    name: str, networks: tuple[str, str], batch_size: int, device: str, precision: str = "no"
+) -> Callable[[], None]:
     """One training step of a method, on random images."""
     import torch
 
@@ -83,7 +85,7 @@ def build_step(name: str, networks: tuple[str, str], batch_size: int, device: st
         images = torch.rand(len(rows), *data.shape("rgb"), device=device)
         return {"index": rows, "rgb": images, "label": labels[rows]}
 
-    return training_step(task, read, NUM_SAMPLES, batch_size=batch_size, device=device)
+    return training_step(task, read, NUM_SAMPLES, batch_size=batch_size, device=device, precision=precision)
 
 
 def main() -> None:

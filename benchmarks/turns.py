@@ -38,12 +38,14 @@ def training_step(
     *,
     batch_size: int,
     device: str,
+    precision: str = "no",
 ) -> Callable[[], None]:
     """What the pipelines do with a batch: terms, backward, SGD, memories.
 
     Args:
         read: rows (B,) -> their batch.
         num_samples: M of the data set that the rows are from.
+        precision: of the forward passes, "no" or "bf16".
     """
     import torch
 
@@ -56,7 +58,8 @@ def training_step(
 
     def step() -> None:
         batch = {n: x.to(device) for n, x in read(torch.randperm(num_samples)[:batch_size]).items()}
-        found, extra = task.terms(task.module, batch)
+        with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bf16"):
+            found, extra = task.terms(task.module, batch)
         weighted_sum(found, task.weights).backward()
         optimizer.step()
         optimizer.zero_grad()

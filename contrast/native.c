@@ -1,4 +1,5 @@
-/* Noise pairs of drawn rows: score, objective and the sum of the rows, in one pass over them.
+/* Noise pairs of drawn rows: score, objective and the sum of the rows, in one pass over them. And the objective
+   alone, of scores that a matrix product has made, in one pass as well.
 
    A chunk of rows stays in the nearest caches between its scores and its sum, and rows to come are asked for
    while others are multiplied: what is left is the time to read each drawn row once. */
@@ -69,6 +70,20 @@ static float weigh_nce(float *restrict scores, int64_t count, float scale, float
         scores[i] = l > 0 ? share : e * share;
     }
     return total;
+}
+
+/* Rows first ... last - 1 of scores (B, width) become the weights of NCE; total (B): their sums of softplus. */
+void weigh_noise(float *scores, int64_t first, int64_t last, int64_t width, float scale, float shift,
+                 float *total)
+{
+    for (int64_t b = first; b < last; b++) {
+        double all = 0;
+        for (int64_t start = 0; start < width; start += CHUNK) {
+            const int64_t count = width - start < CHUNK ? width - start : CHUNK;
+            all += weigh_nce(scores + b * width + start, count, scale, shift);
+        }
+        total[b] = (float)all;
+    }
 }
 
 /* The noise of anchors first ... last - 1; returns 0, or 1 if a column is no row of the bank.

@@ -1,4 +1,4 @@
-"""The gather of drawn rows in C, for CPUs: one pass over each row instead of three or more.
+"""What the contrast computes in C on a CPU: drawn rows in one pass over each, NCE in one over its scores.
 
 It is compiled by the machine's own C compiler when it is first used, which takes about a second, and kept in
 the user's cache folder. Where there is no compiler, or anything about it fails, `kernel` is None and PyTorch
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,9 +26,15 @@ from .objectives import Noise, Rule
 SOURCE = Path(__file__).with_name("native.c")
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
 SWITCH = "CRDKIT_NATIVE"
+Result = TypeVar("Result")
 TYPES = (torch.float32, torch.bfloat16)
 
-Kernel = Callable[..., int]
+
+class Kernel(NamedTuple):
+    """The functions of native.c."""
+
+    gather_noise: Callable[..., int]
+    weigh_noise: Callable[..., None]
 
 
 def has_native_gather() -> bool:
@@ -45,21 +51,24 @@ def fits(z: Tensor, noise: Tensor) -> bool:
 
 @cache
 def kernel() -> Kernel | None:
-    """`gather_noise` of native.c; None where it cannot be had."""
+    """Those functions; None where they cannot be had."""
     if os.environ.get(SWITCH) == "0":
         return None
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
     if compiler is None:
         return None
     try:
-        found: Any = ctypes.CDLL(str(_library(compiler))).gather_noise
+        library: Any = ctypes.CDLL(str(_library(compiler)))
+        gather, weigh = library.gather_noise, library.weigh_noise
     except (OSError, subprocess.SubprocessError, AttributeError):
         return None
     number, long, real, place = ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
-    found.argtypes = [
+    gather.argtypes = [
         place, place, number, long, place, long, long, long, long, real, real, number, place, place, place
     ]  # fmt: skip
-    found.restype = number
+    weigh.argtypes = [place, long, long, long, real, real, place]
+    gather.restype, weigh.restype = number, None
+    found = Kernel(gather, weigh)
     return found if _is_right(found) else None
 
 
@@ -78,21 +87,45 @@ def gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor, *, run: Kern
     (count, draws), dim = columns.shape, z.shape[1]
 
     def part(first: int, last: int) -> int:
-        return run(
+        return run.gather_noise(
             z.data_ptr(), noise.data_ptr(), int(noise.dtype == torch.bfloat16), len(noise),
             columns.data_ptr(), first, last, draws, dim, 1 / rule.temperature, float(rule.shift),
             int(infonce), found.total.data_ptr(), found.top.data_ptr(), found.pull.data_ptr(),
         )  # fmt: skip
 
-    threads = min(torch.get_num_threads(), count)
-    if threads == 1:
-        failed = [part(0, count)]
-    else:
-        edges = [round(count * i / threads) for i in range(threads + 1)]
-        failed = list(_threads(threads).map(part, edges[:-1], edges[1:]))
-    if any(failed):
+    if any(_shared_out(part, count)):
         raise IndexError(f"columns must be rows of the noise, 0 … {len(noise) - 1}")
     return found
+
+
+def weigh(rule: Rule, scores: Tensor, *, run: Kernel | None = None) -> Tensor:
+    """Σ softplus(ℓ) of scores (b, n) of NCE, (b,), and the scores become the weights σ(ℓ), as `Noise.weigh`
+    gives them.
+
+    Args:
+        scores: fp32, contiguous, on the CPU.
+    """
+    run = run or kernel()
+    assert run is not None
+    count, width = scores.shape
+    total = scores.new_empty(count)
+
+    def part(first: int, last: int) -> None:
+        run.weigh_noise(
+            scores.data_ptr(), first, last, width, 1 / rule.temperature, float(rule.shift), total.data_ptr()
+        )
+
+    _shared_out(part, count)
+    return total
+
+
+def _shared_out(part: Callable[[int, int], Result], count: int) -> list[Result]:
+    """A part of `count` rows for each of torch's threads."""
+    threads = max(1, min(torch.get_num_threads(), count))
+    if threads == 1:
+        return [part(0, count)]
+    edges = [round(count * i / threads) for i in range(threads + 1)]
+    return list(_threads(threads).map(part, edges[:-1], edges[1:]))
 
 
 @cache
@@ -122,9 +155,15 @@ def _is_right(run: Kernel) -> bool:
     for rule in (Rule("nce", 0.5, 1.5), Rule("infonce", 0.5)):
         expected, found = Noise(rule, z), gathered(rule, z, noise, columns, run=run)
         rows = noise[columns]
-        weights = expected.weigh(torch.einsum("bd,bkd->bk", z, rows))
+        scores = torch.einsum("bd,bkd->bk", z, rows)
+        mine = scores.clone()
+        weights = expected.weigh(scores)
+        if rule.objective == "nce":
+            total = weigh(rule, mine, run=run)
+            if not (torch.allclose(mine, weights, atol=1e-5) and torch.allclose(total, expected.total)):
+                return False
         expected.pull += torch.einsum("bk,bkd->bd", weights, rows)
-        for mine, other in ((found.total, expected.total), (found.pull, expected.pull)):
-            if not torch.allclose(mine, other, rtol=1e-4, atol=1e-4):
+        for own, other in ((found.total, expected.total), (found.pull, expected.pull)):
+            if not torch.allclose(own, other, rtol=1e-4, atol=1e-4):
                 return False
     return True

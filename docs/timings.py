@@ -92,6 +92,28 @@ def ensemble(results: Mapping[str, Any]) -> str:
     return f"{title}\n\n{calls}\nA step of the student:\n\n{steps}"
 
 
+def peers(results: Mapping[str, Any]) -> str:
+    """Whole steps beside the other repositories'."""
+    steps = list(results["steps"].values())
+    methods = list(dict.fromkeys(row["method"] for row in steps))
+    seconds = {(row["who"], row["method"]): row["seconds"] for row in steps}
+    table = grid(
+        ["ms a step", *methods, *(f"{m}, times RepDistiller" for m in methods)],
+        [
+            (
+                who,
+                *(f"{seconds[who, m] * 1e3:.0f}" for m in methods),
+                *(f"{seconds['RepDistiller', m] / seconds[who, m]:.2f}" for m in methods),
+            )
+            for who in dict.fromkeys(row["who"] for row in steps)
+        ],
+    )
+    title = "{teacher} to {student}, B={batch_size}, M={num_samples:,}, K={num_negatives:,}:".format(
+        **results
+    )
+    return f"{title}\n\n{table}"
+
+
 def memory(results: Mapping[str, Any]) -> str:
     """Peak memory of a run over many unlabeled images."""
     return grid(
@@ -147,6 +169,7 @@ def startup(results: Mapping[str, Any]) -> str:
 
 BENCHMARKS = {
     "contrast": contrast,
+    "peers": peers,
     "ensemble": ensemble,
     "loading": loading,
     "memory": memory,

@@ -59,6 +59,32 @@ def test_it_agrees_with_double_precision(
 
 
 @needs_compiler
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("rows", [3, 300, 5000])
+@pytest.mark.parametrize("owners", ["none", "rows", "named"])
+@pytest.mark.parametrize("learns", [False, True], ids=["bank", "batch"])
+def test_products_agree_with_double_precision(
+    rule: Rule, rows: int, owners: str, learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z, positive, noise, _ = drawn(rows, 1, 16, torch.float32)
+    selection = {
+        "none": {},
+        "rows": {"owner": torch.arange(5) % rows},
+        "named": {"owner": torch.arange(5), "noise_owner": torch.randint(-1, 7, (rows,))},
+    }[owners]
+
+    def found(*given: Tensor) -> list[Tensor]:
+        own = [x.clone().requires_grad_() for x in given[: 3 if learns else 2]]
+        value = contrast(rule, own[0], own[1], own[2] if learns else given[2], **selection)
+        return [value.detach(), *torch.autograd.grad(value, own)]
+
+    mine = found(z, positive, noise)
+    monkeypatch.setattr(native, "fits", lambda *_: False)
+    for one, other in zip(mine, found(z.double(), positive.double(), noise.double()), strict=True):
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+
+
+@needs_compiler
 def test_large_scores_do_not_overflow() -> None:
     z, _, noise, columns = drawn(300, 600, 16, torch.float32)
     for rule in (Rule("infonce", 0.001), Rule("nce", 0.001, -50.0)):
