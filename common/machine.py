@@ -9,9 +9,12 @@ def cache_folder() -> Path:
     """`~/.cache/crdkit` (or below XDG_CACHE_HOME), made if it is missing.
 
     Raises:
-        OSError: it cannot be made, or others can write in it.
+        OSError: it cannot be made, there is no home folder, or others can write in it.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crdkit"
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crdkit"
+    except RuntimeError as error:
+        raise OSError(f"there is no folder to keep anything in: {error}") from error
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if hasattr(os, "getuid"):
         place = folder.stat()
