@@ -43,7 +43,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     "synthetic": SegmentationConfig(
         method=("none", "kd", "at", "fitnet", "crd-dense", "crd-dense+fitnet"),
         data=DataConfig(source="synthetic", size=(48, 64), train_samples=800, unlabeled_samples=800),
-        setting=(*_UNLABELED, *_INFONCE[:1]),
+        setting=(*_UNLABELED, "crd.objective=infonce"),
         teacher=SegmentersConfig(train=_sgd(14, 0.05, evaluate_every=7)),
         transfer=TransferConfig(
             train=_sgd(10, 0.05, evaluate_every=5), cached_augmentations=2, cache_dtype="float16"
@@ -54,7 +54,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     "pairs": SegmentationConfig(
         method=("none", "fitnet", "crd-dense"),
         data=DataConfig(source="folder"),
-        setting=(*_UNLABELED, *_INFONCE[:1]),
+        setting=(*_UNLABELED, "crd.objective=infonce"),
         teacher=SegmentersConfig(architecture=("resnet18",), weights=("imagenet",), labels=False),
         transfer=TransferConfig(
             train=_sgd(40, 0.05, evaluate_every=10), cached_augmentations=4, cache_dtype="float16"

@@ -28,7 +28,7 @@ from .pairs.groups import split_by_group
 from .pairs.label_maps import check_label_parts
 from .pairs.survey import Figures, resolve, survey
 from .reading import device_of, rank_and_ranks, read_in_order, read_rows
-from .selection import JoinedPairs, SelectedPairs, join, select, subset
+from .selection import JoinedPairs, SelectedPairs, evenly_spaced, join, select, subset
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits
 from .statistics import Normalize, Statistics
@@ -90,6 +90,7 @@ __all__ = [
     "check_shares",
     "collate",
     "device_of",
+    "evenly_spaced",
     "join",
     "lab_modalities",
     "load_images",

@@ -24,6 +24,12 @@ def subset(dataset: Any, rows: Sequence[int]) -> Any:
     return own(rows) if callable(own) else SelectedPairs(dataset, rows=rows)
 
 
+def evenly_spaced(length: int, most: int) -> list[int]:
+    """Up to `most` row numbers of so many, evenly spaced, the first and the last among them."""
+    count = min(length, most)
+    return [round(i * (length - 1) / max(count - 1, 1)) for i in range(count)]
+
+
 def join(*parts: Any) -> Any:
     """Data sets with the same modalities as one; a single one as it is."""
     return parts[0] if len(parts) == 1 else JoinedPairs(*parts)

@@ -96,9 +96,8 @@ def _automatic(cpu: bool) -> tuple[Literal["no", "bf16"], str]:
 def leave_group() -> None:
     """End the process group, if it is there, after its threads have let go of what they sent.
 
-    A thread of gloo takes the interpreter's lock to release the tensor of a collective that is done. If the
-    interpreter ends first, the process aborts; if the group is destroyed first, which joins the thread while
-    the lock is held, it hangs.
+    A thread of gloo takes the interpreter's lock to release the tensor of a collective that is done; if the
+    interpreter ends first, the process aborts.
     """
     if dist.is_available() and dist.is_initialized():
         time.sleep(SETTLE)

@@ -21,7 +21,7 @@ def deploy(
     from safetensors.torch import save_file
 
     from crdkit.common import atomically
-    from crdkit.data import read_rows
+    from crdkit.data import evenly_spaced, read_rows
     from crdkit.deploy import SAMPLES, Card, save
 
     for done in runs:
@@ -32,8 +32,7 @@ def deploy(
         description = pipeline.describe_network(done.network)
         save(done.network, folder / "deploy" / folder_of(done, runs), description, card)
     if (held_out := pipeline.held_out) is not None:
-        rows = sorted({round(i * (len(held_out) - 1) / (KEPT - 1)) for i in range(KEPT)})
-        images = read_rows(held_out, rows)[pipeline.data.modality]
+        images = read_rows(held_out, evenly_spaced(len(held_out), KEPT))[pipeline.data.modality]
         with atomically(folder / "deploy" / SAMPLES) as made:
             save_file({"images": images.cpu().contiguous()}, made)
 

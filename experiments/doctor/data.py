@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .finding import Findings
+from .finding import Findings, Level
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ def examine_data(found: Findings, pipeline: Any, folder: Path, *, compared: bool
     Args:
         compared: whether the reader of the data has looked for doubles already.
     """
-    from crdkit.data import read_rows
+    from crdkit.data import evenly_spaced, read_rows
 
     parts = parts_of(pipeline)
     found.add("ok", "samples", ", ".join(f"{name} {len(part):,}" for name, part in parts.items()))
@@ -52,18 +52,12 @@ def examine_data(found: Findings, pipeline: Any, folder: Path, *, compared: bool
     if groups is not None:
         count = int(groups.unique().numel())
         found.add("ok", "samples", f"{count:,} groups; samples of one are no negatives of each other")
-    looked = {name: read_rows(part, spread(len(part), LOOKED_AT)) for name, part in parts.items()}
+    looked = {name: read_rows(part, evenly_spaced(len(part), LOOKED_AT)) for name, part in parts.items()}
     _ranges(found, looked)
     _classes(found, pipeline, parts, looked)
     if not compared:
         _doubles(found, parts)
     _sheets(found, pipeline, parts, folder)
-
-
-def spread(length: int, most: int) -> list[int]:
-    """Up to `most` rows of so many, evenly spaced, the first and the last among them."""
-    count = min(length, most)
-    return [round(i * (length - 1) / max(count - 1, 1)) for i in range(count)]
 
 
 def _shared(train: Any, unlabeled: Any) -> bool:
@@ -78,7 +72,8 @@ def _ranges(found: Findings, looked: Mapping[str, Mapping[str, Tensor]]) -> None
 
     names = dict.fromkeys(name for batch in looked.values() for name in batch)
     for name in names:
-        told, level = [], "ok"
+        told: list[str] = []
+        level: Level = "ok"
         for part, batch in looked.items():
             if name not in batch or not batch[name].is_floating_point():
                 continue
@@ -100,7 +95,7 @@ def _ranges(found: Findings, looked: Mapping[str, Mapping[str, Tensor]]) -> None
             told.append(text)
         if told:
             shape = "×".join(map(str, next(b[name] for b in looked.values() if name in b).shape[1:]))
-            found.add("note" if level == "note" else "ok", name, f"{shape}: {' · '.join(told)}")
+            found.add(level, name, f"{shape}: {' · '.join(told)}")
 
 
 def _classes(
@@ -153,7 +148,7 @@ def _in_words(counts: Tensor, names: Sequence[str], *, pixels: bool) -> str:
 
 def _doubles(found: Findings, parts: Mapping[str, Any]) -> None:
     """Frames of the test part that are nearly frames that are trained on."""
-    from crdkit.data import near_duplicates, subset
+    from crdkit.data import evenly_spaced, near_duplicates, subset
 
     test = parts.get("test")
     if test is None:
@@ -164,7 +159,9 @@ def _doubles(found: Findings, parts: Mapping[str, Any]) -> None:
     for name in ("train", "unlabeled"):
         if name not in parts:
             continue
-        one, other = (subset(parts[part], spread(len(parts[part]), COMPARED)) for part in (name, "test"))
+        one, other = (
+            subset(parts[part], evenly_spaced(len(parts[part]), COMPARED)) for part in (name, "test")
+        )
         alike = len({row for _, row in near_duplicates(one, other, modality=modality)})
         text = f"{alike} of {len(other):,} samples of test are nearly samples of {name}"
         found.add("note" if alike else "ok", "doubles", f"{text} (by {modality}, {len(one):,} compared)")
@@ -172,20 +169,20 @@ def _doubles(found: Findings, parts: Mapping[str, Any]) -> None:
 
 def _sheets(found: Findings, pipeline: Any, parts: Mapping[str, Any], folder: Path) -> None:
     """Some pairs laid over each other, with their labels; or images with their classes."""
-    from crdkit.data import read_rows
+    from crdkit.data import evenly_spaced, read_rows
 
     from ..reports.modalities import pictured
     from ..reports.pictures import PanelRow, image_sheet, overlay_picture, segmentation_panel
 
     if hasattr(pipeline, "samples"):
         pairs, config = pipeline.pairs, pipeline.config
-        batch = read_rows(pairs, spread(len(pairs), SHOWN))
+        batch = read_rows(pairs, evenly_spaced(len(pairs), SHOWN))
         seen = dict.fromkeys((*config.teacher.modality, config.student_modality))
         overlay_picture(folder / "pairs.png", {name: batch[name].cpu() for name in seen})
         found.add("ok", "look", f"{folder / 'pairs.png'}: the modalities must lie on each other")
         if pipeline.samples.is_labeled:
             train = parts["train"]
-            batch = read_rows(train, spread(len(train), SHOWN))
+            batch = read_rows(train, evenly_spaced(len(train), SHOWN))
             images = {name: pictured(name, batch[name].cpu()).images for name in seen}
             rows = [
                 PanelRow({name: image[row] for name, image in images.items()}, label.cpu(), {})
@@ -195,7 +192,7 @@ def _sheets(found: Findings, pipeline: Any, parts: Mapping[str, Any], folder: Pa
             found.add("ok", "look", f"{folder / 'labels.png'}: the labels must fit the pictures")
         return
     train = parts["train"]
-    batch = read_rows(train, spread(len(train), 4 * SHOWN))
+    batch = read_rows(train, evenly_spaced(len(train), 4 * SHOWN))
     names = pipeline.class_names
     titles = [names[c] if names else str(c) for c in batch["label"].tolist()]
     image_sheet(folder / "images.png", pictured("rgb", batch["rgb"].cpu()).images, titles)

@@ -80,7 +80,7 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
 
 def _examine_pipeline(found: Findings, pipeline: Any, config: Any, folder: Path) -> Plan | None:
     """Data, teachers, methods; then what the methods that run need. None if none does."""
-    from crdkit.transfer import make_plan
+    from crdkit.transfer import check_pipeline, make_plan
 
     from .data import examine_data
     from .machine import examine_loading, examine_room
@@ -92,7 +92,7 @@ def _examine_pipeline(found: Findings, pipeline: Any, config: Any, folder: Path)
         one = copy.copy(pipeline)
         one.config = replace(pipeline.config, method=(method,))
         with _refusals(found, "method"), _told(found, "networks"):
-            _check(one)
+            check_pipeline(one)
             fit.append(method)
     if not fit:
         return None
@@ -102,12 +102,6 @@ def _examine_pipeline(found: Findings, pipeline: Any, config: Any, folder: Path)
     examine_loading(found, pipeline, plan)
     examine_room(found, pipeline, plan, config.output or Path("runs"))
     return plan
-
-
-def _check(pipeline: Any) -> None:
-    from crdkit.transfer import check_pipeline
-
-    check_pipeline(pipeline)
 
 
 def _name_trainings(found: Findings, plan: Plan) -> None:

@@ -106,15 +106,14 @@ def _predictions(outcome: Outcome) -> list[Part]:
     """Test samples as teacher and student see them, the truth, and what the first seed's students say."""
     import torch
 
-    from crdkit.data import read_rows
+    from crdkit.data import evenly_spaced, read_rows
 
     from .predictions import draw_predictions
 
     config, test = outcome.pipeline.config, outcome.pipeline.samples.test
     if not outcome.pipeline.samples.is_labeled:
         return []
-    count = min(ROWS, len(test))
-    rows = [round(i * (len(test) - 1) / max(count - 1, 1)) for i in range(count)]
+    rows = evenly_spaced(len(test), ROWS)
     modalities = dict.fromkeys((*config.teacher.modality, config.student_modality))
     batch = read_rows(test, rows)
     predictions = {}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from crdkit.data import evenly_spaced
 from crdkit.experiments import cli
 from crdkit.experiments.doctor import data, machine
 from crdkit.experiments.doctor.finding import Finding, Findings
@@ -215,9 +216,9 @@ def test_constant_and_empty_modalities_are_problems() -> None:
 
 
 def test_rows_are_spread_over_the_whole() -> None:
-    assert data.spread(3, 8) == [0, 1, 2]
-    assert data.spread(101, 5) == [0, 25, 50, 75, 100]
-    assert data.spread(1, 4) == [0]
+    assert evenly_spaced(3, 8) == [0, 1, 2]
+    assert evenly_spaced(101, 5) == [0, 25, 50, 75, 100]
+    assert evenly_spaced(1, 4) == [0]
 
 
 def test_a_finding_is_wrapped_and_told_once(capsys: pytest.CaptureFixture[str]) -> None:
