@@ -1,14 +1,18 @@
-/* Noise pairs of drawn rows: score, objective and the sum of the rows, in one pass over them. And the objective
-   alone, of scores that a matrix product has made, in one pass as well.
+/* Noise pairs of drawn rows, or of all rows: score, objective and the sum of the rows, in one pass over them.
 
-   A chunk of rows stays in the nearest caches between its scores and its sum, and rows to come are asked for
-   while others are multiplied: what is left is the time to read each drawn row once. */
+   A chunk of rows stays in the nearest caches between its scores and its sum. Of drawn ones, those to come are
+   asked for while others are multiplied: what is left is the time to read each once. Of all rows, what is left
+   is the time of the two products. */
 
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CHUNK = 256, AHEAD = 16, LINE = 64 };
+typedef float vector __attribute__((vector_size(64)));
+enum { GROUP = 2 * sizeof(vector) / sizeof(float), ROWS = 8, TILE = 1024 };
+static const float MASKED = -1e9f;
 
 static inline float widen(uint16_t bits)
 {
@@ -56,34 +60,151 @@ static inline void ask_for(const char *row, int64_t bytes)
         __builtin_prefetch(row + i, 0, 2);
 }
 
-/* Scores to weights sigma(l) with l = scale * s - shift; the sum of softplus(l). */
-static float weigh_nce(float *restrict scores, int64_t count, float scale, float shift)
+/* e^-x of x >= 0, to the last digit or two: written out, so that the compiler does many at a time. A NaN stays. */
+static inline float exp_minus(float x)
 {
-    float total = 0;
-    for (int64_t i = 0; i < count; i++) {
-        float l = scores[i] * scale - shift;
-        float e = expf(-fabsf(l));
-        /* log(1 + e) of a small e by its series, as 1 + e drops its last digits. */
-        float rest = e < 1e-3f ? e * (1.0f - e * (0.5f - e * 0.33333333f)) : logf(1.0f + e);
-        float share = 1.0f / (1.0f + e);
-        total += (l > 0 ? l : 0) + rest;
-        scores[i] = l > 0 ? share : e * share;
-    }
-    return total;
+    x = x > 87.0f ? 87.0f : x;
+    const float twos = rintf(x * -1.44269504f);
+    const float r = (-x - twos * 0.693359375f) + twos * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const int32_t bits = ((int32_t)twos + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
 }
 
-/* Rows first ... last - 1 of scores (B, width) become the weights of NCE; total (B): their sums of softplus. */
-void weigh_noise(float *scores, int64_t first, int64_t last, int64_t width, float scale, float shift,
-                 float *total)
+/* log(1 + e) of 0 <= e <= 1: twice the inverse hyperbolic tangent of e / (2 + e), which is at most 1/3. */
+static inline float log_one_plus(float e)
 {
-    for (int64_t b = first; b < last; b++) {
-        double all = 0;
-        for (int64_t start = 0; start < width; start += CHUNK) {
-            const int64_t count = width - start < CHUNK ? width - start : CHUNK;
-            all += weigh_nce(scores + b * width + start, count, scale, shift);
+    const float s = e / (2.0f + e), q = s * s;
+    float p = 1.0f / 13.0f;
+    p = p * q + 1.0f / 11.0f;
+    p = p * q + 1.0f / 9.0f;
+    p = p * q + 1.0f / 7.0f;
+    p = p * q + 1.0f / 5.0f;
+    p = p * q + 1.0f / 3.0f;
+    return 2.0f * s * (p * q + 1.0f);
+}
+
+/* A score becomes its weight sigma(l) with l = scale * s - shift; returns softplus(l). */
+static inline float weigh_one(float *restrict score, float scale, float shift)
+{
+    const float l = *score * scale - shift;
+    const float e = exp_minus(fabsf(l)), share = 1.0f / (1.0f + e);
+    *score = l > 0 ? share : e * share;
+    return (l > 0 ? l : 0) + log_one_plus(e);
+}
+
+/* Row numbers of a bank, or the owners that they are given. */
+static inline int64_t owner_of(const int64_t *owners, int64_t row) { return owners ? owners[row] : row; }
+
+/* Rows row ... row + ROWS - 1 of a bank in fp32, in place or copied to `block`; those behind its end are 0. */
+static const float *in_fp32(const void *bank, int bf16, int64_t size, int64_t dim, int64_t row, float *block)
+{
+    const int64_t count = size - row < ROWS ? size - row : ROWS;
+    if (!bf16 && count == ROWS)
+        return (const float *)bank + row * dim;
+    for (int64_t i = 0; i < count * dim; i++)
+        block[i] = bf16 ? widen(((const uint16_t *)bank)[row * dim + i]) : ((const float *)bank)[row * dim + i];
+    memset(block + count * dim, 0, (ROWS - count) * dim * sizeof *block);
+    return block;
+}
+
+/* Columns 0 ... width - 1 of rows by their weights for a group of anchors, added to its sums. */
+static inline __attribute__((always_inline)) void add_rows(vector *sum, const float *rows, int64_t dim,
+                                                           vector score[ROWS][2], const int width)
+{
+    vector own[4][2];
+    memcpy(own, sum, width * sizeof *own);
+    for (int r = 0; r < ROWS; r++)
+        for (int i = 0; i < width; i++) {
+            own[i][0] += rows[r * dim + i] * score[r][0];
+            own[i][1] += rows[r * dim + i] * score[r][1];
         }
-        total[b] = (float)all;
+    memcpy(sum, own, width * sizeof *own);
+}
+
+/* All rows of a bank as the noise of anchors first ... last - 1, by NCE; returns 0, or 2 without memory.
+
+   z (B, dim), bank (size, dim) of float or, with bf16, of bfloat16. A row is no noise to an anchor of the same
+   owner (B), nor to any with a negative owner; bank_owner (size), or the row's number where NULL; none is left
+   out where `owner` is NULL. Into total (B): the sum of softplus; pull (B, dim): the rows' sum by their weights;
+   weights (size, B), unless NULL: sigma. */
+int multiply_noise(const float *z, const void *bank, int bf16, int64_t size, int64_t count, int64_t first,
+                   int64_t last, int64_t dim, float scale, float shift, const int64_t *owner,
+                   const int64_t *bank_owner, float *total, float *pull, float *weights)
+{
+    /* Anchors in groups of two vectors, turned, so that a group and its sums stay in the nearest cache; and
+       rows in tiles that stay in the next one while all groups meet them. */
+    const int64_t groups = (last - first + GROUP - 1) / GROUP;
+    vector *const kept = aligned_alloc(sizeof(vector), (groups * 4 * dim + ROWS * dim) * sizeof(vector));
+    double *const all = calloc(groups * GROUP, sizeof *all);
+    if (!kept || !all) {
+        free(kept), free(all);
+        return 2;
     }
+    vector *const sums = kept + groups * 2 * dim;
+    float *const block = (float *)(kept + groups * 4 * dim);
+    memset(kept, 0, groups * 4 * dim * sizeof *kept);
+    for (int64_t b = first; b < last; b++)
+        for (int64_t d = 0; d < dim; d++)
+            ((float *)(kept + (b - first) / GROUP * 2 * dim))[d * GROUP + (b - first) % GROUP] = z[b * dim + d];
+    for (int64_t start = 0; start < size; start += TILE) {
+        const int64_t end = size - start < TILE ? size : start + TILE;
+        for (int64_t group = 0; group < groups; group++) {
+            const vector *const anchors = kept + group * 2 * dim;
+            vector *const sum = sums + group * 2 * dim;
+            const int64_t left = first + group * GROUP, lanes = last - left < GROUP ? last - left : GROUP;
+            float part[GROUP] = {0};
+            for (int64_t row = start; row < end; row += ROWS) {
+                const float *const rows = in_fp32(bank, bf16, size, dim, row, block);
+                const int64_t real = size - row < ROWS ? size - row : ROWS;
+                vector score[ROWS][2] = {0};
+                for (int64_t d = 0; d < dim; d++)
+                    for (int r = 0; r < ROWS; r++) {
+                        score[r][0] += rows[r * dim + d] * anchors[2 * d];
+                        score[r][1] += rows[r * dim + d] * anchors[2 * d + 1];
+                    }
+                for (int64_t r = 0; r < ROWS; r++) {
+                    float *const own = (float *)score[r];
+                    if (r >= real) {
+                        memset(own, 0, sizeof score[r]);
+                        continue;
+                    }
+                    if (owner) {
+                        const int64_t whose = owner_of(bank_owner, row + r);
+                        for (int64_t i = 0; i < lanes; i++)
+                            own[i] = whose < 0 || owner[left + i] == whose ? MASKED : own[i];
+                    }
+                    for (int64_t i = 0; i < GROUP; i++)
+                        part[i] += weigh_one(own + i, scale, shift);
+                    if (weights)
+                        memcpy(weights + (row + r) * count + left, own, lanes * sizeof *own);
+                }
+                int64_t d = 0;
+                for (; d + 4 <= dim; d += 4) /* four sums at a time, as each addition waits for the one before */
+                    add_rows(sum + 2 * d, rows + d, dim, score, 4);
+                for (; d < dim; d++)
+                    add_rows(sum + 2 * d, rows + d, dim, score, 1);
+            }
+            for (int64_t i = 0; i < GROUP; i++)
+                all[group * GROUP + i] += part[i];
+        }
+    }
+    for (int64_t b = first; b < last; b++) {
+        const int64_t group = (b - first) / GROUP, lane = (b - first) % GROUP;
+        total[b] = (float)all[b - first];
+        for (int64_t d = 0; d < dim; d++)
+            pull[b * dim + d] = ((float *)(sums + group * 2 * dim))[d * GROUP + lane];
+    }
+    free(kept), free(all);
+    return 0;
 }
 
 /* The noise of anchors first ... last - 1; returns 0, or 1 if a column is no row of the bank.
@@ -136,12 +257,15 @@ int gather_noise(const float *z, const void *bank, int bf16, int64_t size, const
                     highest = most;
                 }
                 for (int64_t i = 0; i < count; i++) {
-                    scores[i] = expf(scores[i] * scale - highest);
+                    scores[i] = exp_minus(highest - scores[i] * scale);
                     part += scores[i];
                 }
                 all += part;
             } else {
-                all += weigh_nce(scores, count, scale, shift);
+                float part = 0;
+                for (int64_t i = 0; i < count; i++)
+                    part += weigh_one(scores + i, scale, shift);
+                all += part;
             }
             for (int64_t i = count; i % 4; i++)
                 scores[i] = 0;

@@ -1,4 +1,4 @@
-"""What the contrast computes in C on a CPU: drawn rows in one pass over each, NCE in one over its scores.
+"""What the contrast computes in C on a CPU: the noise of drawn rows or of all, in one pass over them.
 
 It is compiled by the machine's own C compiler when it is first used, which takes about a second, and kept in
 the user's cache folder. Where there is no compiler, or anything about it fails, `kernel` is None and PyTorch
@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
     """The functions of native.c."""
 
     gather_noise: Callable[..., int]
-    weigh_noise: Callable[..., None]
+    multiply_noise: Callable[..., int]
 
 
 def has_native_gather() -> bool:
@@ -59,16 +59,18 @@ def kernel() -> Kernel | None:
         return None
     try:
         library: Any = ctypes.CDLL(str(_library(compiler)))
-        gather, weigh = library.gather_noise, library.weigh_noise
+        gather, multiply = library.gather_noise, library.multiply_noise
     except (OSError, subprocess.SubprocessError, AttributeError):
         return None
     number, long, real, place = ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
     gather.argtypes = [
         place, place, number, long, place, long, long, long, long, real, real, number, place, place, place
     ]  # fmt: skip
-    weigh.argtypes = [place, long, long, long, real, real, place]
-    gather.restype, weigh.restype = number, None
-    found = Kernel(gather, weigh)
+    multiply.argtypes = [
+        place, place, number, long, long, long, long, long, real, real, place, place, place, place, place
+    ]  # fmt: skip
+    gather.restype = multiply.restype = number
+    found = Kernel(gather, multiply)
     return found if _is_right(found) else None
 
 
@@ -98,25 +100,42 @@ def gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor, *, run: Kern
     return found
 
 
-def weigh(rule: Rule, scores: Tensor, *, run: Kernel | None = None) -> Tensor:
-    """Σ softplus(ℓ) of scores (b, n) of NCE, (b,), and the scores become the weights σ(ℓ), as `Noise.weigh`
-    gives them.
+def multiplied(
+    rule: Rule,
+    z: Tensor,
+    noise: Tensor,
+    owner: Tensor | None,
+    noise_owner: Tensor | None,
+    *,
+    weights: Tensor | None = None,
+    run: Kernel | None = None,
+) -> Noise:
+    """The noise of every anchor from all rows, by NCE; arguments as of `scores.contrast`.
+
+    Each anchor is summed up in one order, whatever the number of threads.
 
     Args:
-        scores: fp32, contiguous, on the CPU.
+        weights: (N, B), gets the weights σ(ℓ) of all pairs.
+
+    Raises:
+        MemoryError: there is no room for a second copy of the anchors.
     """
     run = run or kernel()
-    assert run is not None
-    count, width = scores.shape
-    total = scores.new_empty(count)
+    assert run is not None and rule.objective == "nce"
+    found, z = Noise(rule, z), z.detach().contiguous()
+    owners = [None if x is None else x.to(torch.int64).contiguous() for x in (owner, noise_owner)]
+    places = [None if x is None else x.data_ptr() for x in owners]
 
-    def part(first: int, last: int) -> None:
-        run.weigh_noise(
-            scores.data_ptr(), first, last, width, 1 / rule.temperature, float(rule.shift), total.data_ptr()
-        )
+    def part(first: int, last: int) -> int:
+        return run.multiply_noise(
+            z.data_ptr(), noise.data_ptr(), int(noise.dtype == torch.bfloat16), len(noise), len(z),
+            first, last, z.shape[1], 1 / rule.temperature, float(rule.shift), *places,
+            found.total.data_ptr(), found.pull.data_ptr(), None if weights is None else weights.data_ptr(),
+        )  # fmt: skip
 
-    _shared_out(part, count)
-    return total
+    if any(_shared_out(part, len(z))):
+        raise MemoryError(f"no memory for {len(z)} anchors of {z.shape[1]} components")
+    return found
 
 
 def _shared_out(part: Callable[[int, int], Result], count: int) -> list[Result]:
@@ -153,17 +172,22 @@ def _is_right(run: Kernel) -> bool:
     z, noise = (torch.randn(n, 24, generator=generator) for n in (3, 40))
     columns = torch.randint(40, (3, 300), generator=generator)
     for rule in (Rule("nce", 0.5, 1.5), Rule("infonce", 0.5)):
-        expected, found = Noise(rule, z), gathered(rule, z, noise, columns, run=run)
-        rows = noise[columns]
-        scores = torch.einsum("bd,bkd->bk", z, rows)
-        mine = scores.clone()
-        weights = expected.weigh(scores)
-        if rule.objective == "nce":
-            total = weigh(rule, mine, run=run)
-            if not (torch.allclose(mine, weights, atol=1e-5) and torch.allclose(total, expected.total)):
-                return False
-        expected.pull += torch.einsum("bk,bkd->bd", weights, rows)
-        for own, other in ((found.total, expected.total), (found.pull, expected.pull)):
-            if not torch.allclose(own, other, rtol=1e-4, atol=1e-4):
-                return False
-    return True
+        found = gathered(rule, z, noise, columns, run=run)
+        if not _agree(found, _expected(rule, z, noise[columns])):
+            return False
+    rule = Rule("nce", 0.5, 1.5)
+    found = multiplied(rule, z, noise, None, None, run=run)
+    return _agree(found, _expected(rule, z, noise.expand(len(z), *noise.shape)))
+
+
+def _expected(rule: Rule, z: Tensor, rows: Tensor) -> Noise:
+    """PyTorch's noise of rows (B, K, d)."""
+    found = Noise(rule, z)
+    weights = found.weigh(torch.einsum("bd,bkd->bk", z, rows))
+    found.pull += torch.einsum("bk,bkd->bd", weights, rows)
+    return found
+
+
+def _agree(one: Noise, other: Noise) -> bool:
+    pairs = (one.total, other.total), (one.pull, other.pull)
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)

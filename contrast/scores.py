@@ -141,12 +141,11 @@ class _Contrast(torch.autograd.Function):
         else:
             losses, by_score, grad_z = torch.empty_like(scores), torch.empty_like(scores), torch.empty_like(z)
             for block in _anchors(z, len(noise)):
-                part = Noise(rule, z[block])
-                weights = _weigh(part, _scores(z, noise, owner, noise_owner, block, slice(None)), slice(None))
+                own = None if owner is None else owner[block]
+                part, weights = _weighed(rule, z[block], noise, own, noise_owner)
                 losses[block], by_score[block], factor = rule.finish(scores[block], part)
-                weights.mul_(factor.unsqueeze(1))
-                grad_z[block] = weights @ noise
-                grad_noise.addmm_(weights.T, z[block])
+                grad_z[block] = part.pull.mul_(factor.unsqueeze(1))
+                grad_noise.addmm_(weights.mul_(factor), z[block])
         grad_z = torch.addcmul(grad_z, by_score.unsqueeze(1), positive)
         grad_positive = by_score.unsqueeze(1) * z
         ctx.save_for_backward(
@@ -176,13 +175,15 @@ def _noise(
             return native.gathered(rule, z, noise, columns)
         in_torch = _by_product if prefers_product(len(noise), columns.shape[1]) else _gathered
         return in_torch(rule, z, noise, columns)
+    if rule.objective == "nce" and native.fits(z, noise) and native.kernel() is not None:
+        return native.multiplied(rule, z, noise, owner, noise_owner)
     found = Noise(rule, z)
     tile = _TILE.get(z.device.type, len(noise))
     for block in _anchors(z, min(tile, len(noise))):
         rows = min(tile, max(1, _budget(z) // len(z[block])))
         for start in range(0, len(noise), rows):
             part = slice(start, start + rows)
-            weights = _weigh(found, _scores(z, noise, owner, noise_owner, block, part), block)
+            weights = found.weigh(_scores(z, noise, owner, noise_owner, block, part), block)
             found.pull[block] += weights @ noise[part].to(z.dtype)
     return found
 
@@ -215,12 +216,17 @@ def _gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor) -> Noise:
     return found
 
 
-def _weigh(found: Noise, scores: Tensor, block: slice) -> Tensor:
-    """`found.weigh`, natively where that is possible."""
-    if found.rule.objective == "nce" and native.fits(scores, scores) and native.kernel() is not None:
-        found.total[block] += native.weigh(found.rule, scores)
-        return scores
-    return found.weigh(scores, block)
+def _weighed(
+    rule: Rule, z: Tensor, noise: Tensor, owner: Tensor | None, noise_owner: Tensor | None
+) -> tuple[Noise, Tensor]:
+    """The noise of every anchor from all rows, and the weights of all pairs, (N, B)."""
+    if rule.objective == "nce" and native.fits(z, noise) and native.kernel() is not None:
+        weights = z.new_empty(len(noise), len(z))
+        return native.multiplied(rule, z, noise, owner, noise_owner, weights=weights), weights
+    found = Noise(rule, z)
+    weights = found.weigh(_scores(z, noise, owner, noise_owner, slice(None), slice(None)))
+    found.pull += weights @ noise
+    return found, weights.T
 
 
 def _budget(z: Tensor) -> int:
@@ -238,7 +244,8 @@ def _scores(
     z: Tensor, noise: Tensor, owner: Tensor | None, noise_owner: Tensor | None, block: slice, part: slice
 ) -> Tensor:
     """Scores (b, n) of the anchors of a block with a part of the noise; pairs of one owner are masked."""
-    scores = z[block] @ noise[part].to(z.dtype).T
+    # The long side first: half as fast again on a CPU.
+    scores = (noise[part].to(z.dtype) @ z[block].T).T
     if owner is None:
         return scores
     if noise_owner is None:

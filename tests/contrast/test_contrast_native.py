@@ -1,4 +1,4 @@
-"""The gather in C: PyTorch's numbers, on any machine with a compiler; and PyTorch where there is none."""
+"""The contrast in C: PyTorch's numbers, on any machine with a compiler; and PyTorch where there is none."""
 
 import shutil
 from collections.abc import Iterator
@@ -102,14 +102,50 @@ def test_large_scores_do_not_overflow() -> None:
 
 
 @needs_compiler
-def test_the_number_of_threads_changes_no_bit() -> None:
+@pytest.mark.parametrize(("anchors", "rows", "dim"), [(1, 1, 1), (32, 8, 4), (33, 1025, 13), (100, 2100, 30)])
+@pytest.mark.parametrize("dtype", native.TYPES, ids=str)
+def test_all_rows_at_the_edges_of_its_blocks(anchors: int, rows: int, dim: int, dtype: torch.dtype) -> None:
+    z, noise = torch.randn(anchors, dim), torch.randn(rows, dim).to(dtype)
+    owner, noise_owner = torch.randint(5, (anchors,)), torch.randint(-1, 5, (rows,))
+    weights = torch.empty(rows, anchors)
+    found = native.multiplied(RULES["near-zero"], z, noise, owner, noise_owner, weights=weights)
+    scores = z.double() @ noise.double().T / 0.5
+    scores[(owner.unsqueeze(1) == noise_owner) | (noise_owner < 0)] = -torch.inf
+    torch.testing.assert_close(weights.T.double(), scores.sigmoid(), rtol=1e-4, atol=1e-6)
+    expected = torch.nn.functional.softplus(scores).sum(dim=1)
+    torch.testing.assert_close(found.total.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.pull.double(), scores.sigmoid() @ noise.double(), rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_nan_is_not_lost(rule: Rule) -> None:
+    z, _, noise, columns = drawn(300, 100, 16, torch.float32)
+    noise[columns[1, 40]] = torch.nan
+    met = (columns == columns[1, 40]).any(dim=1)
+    drawn_ones = native.gathered(rule, z, noise, columns)
+    assert torch.equal(drawn_ones.total.isnan(), met)
+    assert torch.equal(drawn_ones.pull.isnan().all(dim=1), met)
+    if rule.objective == "nce":
+        assert native.multiplied(rule, z, noise, None, None).total.isnan().all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("way", ["drawn", "all"])
+def test_the_number_of_threads_changes_no_bit(way: str) -> None:
     z, _, noise, columns = drawn(500, 300, 32, torch.float32)
+    if way == "all":
+        z = torch.randn(70, 32)
     before = torch.get_num_threads()
     try:
         bits = []
         for threads in (1, 2, 3, 8):
             torch.set_num_threads(threads)
-            found = native.gathered(RULES["nce"], z, noise, columns)
+            found = (
+                native.gathered(RULES["nce"], z, noise, columns)
+                if way == "drawn"
+                else native.multiplied(RULES["nce"], z, noise, torch.arange(70), None)
+            )
             bits.append((found.total, found.pull))
     finally:
         torch.set_num_threads(before)
