@@ -97,21 +97,24 @@ def peers(results: Mapping[str, Any]) -> str:
     steps = list(results["steps"].values())
     methods = list(dict.fromkeys(row["method"] for row in steps))
     seconds = {(row["who"], row["method"]): row["seconds"] for row in steps}
+    everyone = list(dict.fromkeys(row["who"] for row in steps))
+    beside = [who for who in ("crdkit before", "RepDistiller", "mdistiller") if who in everyone]
     table = grid(
-        ["ms a step", *methods, *(f"{m}, times RepDistiller" for m in methods)],
+        ["ms a step", *methods, *(f"{m}, times {who}" for who in beside for m in methods)],
         [
             (
                 who,
                 *(f"{seconds[who, m] * 1e3:.0f}" for m in methods),
-                *(f"{seconds['RepDistiller', m] / seconds[who, m]:.2f}" for m in methods),
+                *(f"{seconds[peer, m] / seconds[who, m]:.2f}" for peer in beside for m in methods),
             )
-            for who in dict.fromkeys(row["who"] for row in steps)
+            for who in everyone
         ],
     )
     title = "{teacher} to {student}, B={batch_size}, M={num_samples:,}, K={num_negatives:,}:".format(
         **results
     )
-    return f"{title}\n\n{table}"
+    before = results.get("commits", {}).get("before")
+    return f"{title}\n\n{table}" + (f"\nBefore is commit {before[:10]}.\n" if before else "")
 
 
 def memory(results: Mapping[str, Any]) -> str:

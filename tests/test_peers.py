@@ -1,9 +1,11 @@
-"""`benchmarks/peers.py` beside a stand-in for the other repository, which has its names and nothing else."""
+"""`benchmarks/peers.py` beside stand-ins for the other repositories: their names and nothing else."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 BENCHMARK = Path(__file__).resolve().parent.parent / "benchmarks" / "peers.py"
 
@@ -60,6 +62,70 @@ class DistillKL(nn.Module):
     "helper/util.py": "def accuracy(logits, target, topk):\n    return [0.0 for _ in topk]\n",
 }
 
+OTHER_FILES = {
+    "mdistiller/__init__.py": "",
+    "mdistiller/models/__init__.py": """
+import torch
+from torch import nn
+
+class Tiny(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        embedding = self.layer(x).mean((2, 3))
+        return self.head(embedding), {"pooled_feat": embedding}
+
+cifar_model_dict = {"resnet8": (Tiny, "/nowhere/weights.pth")}
+""",
+    "mdistiller/distillers/__init__.py": """
+from torch import nn
+from .CRD import CRD
+
+class Plain(nn.Module):
+    def __init__(self, student):
+        super().__init__()
+        self.student = student
+
+    def get_learnable_parameters(self):
+        return list(self.student.parameters())
+
+    def forward(self, image, target, **other):
+        logits, _ = self.student(image)
+        return logits, {"ce": nn.functional.cross_entropy(logits, target)}
+
+class KD(Plain):
+    def __init__(self, student, teacher, cfg):
+        super().__init__(student)
+        assert (cfg.KD.TEMPERATURE, cfg.KD.LOSS.CE_WEIGHT, cfg.KD.LOSS.KD_WEIGHT) == (4, 0.1, 0.9)
+
+distiller_dict = {"NONE": Plain, "KD": KD, "CRD": CRD}
+""",
+    "mdistiller/distillers/CRD.py": """
+from torch import nn
+
+class AliasMethod:
+    def cuda(self):
+        raise RuntimeError("there is no GPU")
+
+class CRD(nn.Module):
+    def __init__(self, student, teacher, cfg, num_data):
+        super().__init__()
+        AliasMethod().cuda()
+        assert (cfg.CRD.FEAT.STUDENT_DIM, cfg.CRD.NCE.K, num_data) == (4, 16_384, 50_000)
+        self.student = student
+
+    def get_learnable_parameters(self):
+        return list(self.student.parameters())
+
+    def forward(self, image, target, index, contrastive_index, **other):
+        assert contrastive_index.shape == (len(index), 16_385) and self.training
+        logits, _ = self.student(image)
+        return logits, {"ce": nn.functional.cross_entropy(logits, target)}
+""",
+}
+
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     small = ["--teacher", "resnet8", "--student", "resnet8", "--batch-size", "4", "--rounds", "1"]
@@ -67,18 +133,22 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-def test_steps_of_both_are_timed_in_turns(tmp_path: Path) -> None:
-    for name, text in FILES.items():
-        (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "clone" / name).write_text(text)
-    done = run(tmp_path, "--repdistiller", "clone", "--output", "out.json")
+def test_steps_of_all_are_timed_in_turns(tmp_path: Path) -> None:
+    for clone, files in (("clone", FILES), ("other", OTHER_FILES)):
+        for name, text in files.items():
+            (tmp_path / clone / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / clone / name).write_text(text)
+    clones = "--repdistiller", "clone", "--mdistiller", "other"
+    done = run(tmp_path, *clones, "--before", str(BENCHMARK.parent.parent), "--output", "out.json")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out.json").read_text())
-    sides = ("crdkit", "crdkit bf16", "RepDistiller", "RepDistiller channels_last")
+    peers = ("RepDistiller", "RepDistiller channels_last", "mdistiller", "mdistiller channels_last")
+    sides = ("crdkit before", "crdkit", "crdkit bf16", *peers)
     assert list(found["steps"]) == [f"{m}: {side}" for m in ("none", "kd", "crd") for side in sides]
     assert all(row["seconds"] > 0 for row in found["steps"].values())
 
 
-def test_a_folder_that_is_no_clone_is_refused(tmp_path: Path) -> None:
-    done = run(tmp_path, "--repdistiller", ".")
+@pytest.mark.parametrize("option", ["--repdistiller", "--mdistiller"])
+def test_a_folder_that_is_no_clone_is_refused(option: str, tmp_path: Path) -> None:
+    done = run(tmp_path, option, ".")
     assert done.returncode == 2 and "no clone" in done.stderr
