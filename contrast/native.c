@@ -1,8 +1,8 @@
 /* Noise pairs of drawn rows, or of all rows: score, objective and the sum of the rows, in one pass over them.
 
    A chunk of rows stays in the nearest caches between its scores and its sum. Of drawn ones, those to come are
-   asked for while others are multiplied: what is left is the time to read each once. Of all rows, what is left
-   is the time of the two products. */
+   asked for while others are multiplied, and what is left is the time to read each once; of all rows, that of the
+   two products. Threads are those of OpenMP, which PyTorch has as well: it links to nothing of its own. */
 
 #include <math.h>
 #include <stdint.h>
@@ -66,29 +66,20 @@ static inline float exp_minus(float x)
     x = x > 87.0f ? 87.0f : x;
     const float twos = rintf(x * -1.44269504f);
     const float r = (-x - twos * 0.693359375f) + twos * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    const float p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f)
+                     * r + 1.6666665459e-1f) * r + 5.0000001201e-1f;
     const int32_t bits = ((int32_t)twos + 127) << 23;
     float power;
     memcpy(&power, &bits, sizeof power);
-    return p * power;
+    return ((p * r * r + r) + 1.0f) * power;
 }
 
 /* log(1 + e) of 0 <= e <= 1: twice the inverse hyperbolic tangent of e / (2 + e), which is at most 1/3. */
 static inline float log_one_plus(float e)
 {
     const float s = e / (2.0f + e), q = s * s;
-    float p = 1.0f / 13.0f;
-    p = p * q + 1.0f / 11.0f;
-    p = p * q + 1.0f / 9.0f;
-    p = p * q + 1.0f / 7.0f;
-    p = p * q + 1.0f / 5.0f;
-    p = p * q + 1.0f / 3.0f;
+    const float p = ((((q / 13.0f + 1.0f / 11.0f) * q + 1.0f / 9.0f) * q + 1.0f / 7.0f) * q + 1.0f / 5.0f) * q
+                    + 1.0f / 3.0f;
     return 2.0f * s * (p * q + 1.0f);
 }
 
@@ -101,17 +92,29 @@ static inline float weigh_one(float *restrict score, float scale, float shift)
     return (l > 0 ? l : 0) + log_one_plus(e);
 }
 
-/* Row numbers of a bank, or the owners that they are given. */
-static inline int64_t owner_of(const int64_t *owners, int64_t row) { return owners ? owners[row] : row; }
+/* What both ways are given: anchors z (B, dim), a bank (size, dim) of float or, with bf16, of bfloat16; NCE with
+   l = scale * score - shift, or infonce; and what they fill: total (B), the sum of softplus(l), or of infonce that
+   of e^(scale score - top) with top (B) the largest scale * score; pull (B, dim), the rows' sum by their weights. */
+struct noise {
+    const float *z;
+    const void *bank;
+    int bf16;
+    int64_t size, count, dim;
+    float scale, shift;
+    int infonce;
+    float *total, *top, *pull;
+};
 
 /* Rows row ... row + ROWS - 1 of a bank in fp32, in place or copied to `block`; those behind its end are 0. */
-static const float *in_fp32(const void *bank, int bf16, int64_t size, int64_t dim, int64_t row, float *block)
+static const float *in_fp32(const struct noise *n, int64_t row, float *block)
 {
-    const int64_t count = size - row < ROWS ? size - row : ROWS;
-    if (!bf16 && count == ROWS)
-        return (const float *)bank + row * dim;
+    const int64_t dim = n->dim, count = n->size - row < ROWS ? n->size - row : ROWS;
+    const float *wide = (const float *)n->bank + row * dim;
+    const uint16_t *narrow = (const uint16_t *)n->bank + row * dim;
+    if (!n->bf16 && count == ROWS)
+        return wide;
     for (int64_t i = 0; i < count * dim; i++)
-        block[i] = bf16 ? widen(((const uint16_t *)bank)[row * dim + i]) : ((const float *)bank)[row * dim + i];
+        block[i] = n->bf16 ? widen(narrow[i]) : wide[i];
     memset(block + count * dim, 0, (ROWS - count) * dim * sizeof *block);
     return block;
 }
@@ -130,19 +133,14 @@ static inline __attribute__((always_inline)) void add_rows(vector *sum, const fl
     memcpy(sum, own, width * sizeof *own);
 }
 
-/* All rows of a bank as the noise of anchors first ... last - 1, by NCE; returns 0, or 2 without memory.
+/* All rows of the bank as the noise of anchors first ... last - 1; returns 0, or 2 without memory.
 
-   z (B, dim), bank (size, dim) of float or, with bf16, of bfloat16. A row is no noise to an anchor of the same
-   owner (B), nor to any with a negative owner; bank_owner (size), or the row's number where NULL; none is left
-   out where `owner` is NULL. Into total (B): the sum of softplus; pull (B, dim): the rows' sum by their weights;
-   weights (size, B), unless NULL: sigma. */
-int multiply_noise(const float *z, const void *bank, int bf16, int64_t size, int64_t count, int64_t first,
-                   int64_t last, int64_t dim, float scale, float shift, const int64_t *owner,
-                   const int64_t *bank_owner, float *total, float *pull, float *weights)
+   Anchors come in groups of two vectors, turned, so that a group and its sums stay in the nearest cache; and rows
+   in tiles that stay in the next one while all groups meet them. */
+static int multiply_part(const struct noise *n, const int64_t *owner, const int64_t *bank_owner, float *weights,
+                         int64_t first, int64_t last)
 {
-    /* Anchors in groups of two vectors, turned, so that a group and its sums stay in the nearest cache; and
-       rows in tiles that stay in the next one while all groups meet them. */
-    const int64_t groups = (last - first + GROUP - 1) / GROUP;
+    const int64_t dim = n->dim, size = n->size, groups = (last - first + GROUP - 1) / GROUP;
     vector *const kept = aligned_alloc(sizeof(vector), (groups * 4 * dim + ROWS * dim) * sizeof(vector));
     double *const all = calloc(groups * GROUP, sizeof *all);
     if (!kept || !all) {
@@ -154,7 +152,7 @@ int multiply_noise(const float *z, const void *bank, int bf16, int64_t size, int
     memset(kept, 0, groups * 4 * dim * sizeof *kept);
     for (int64_t b = first; b < last; b++)
         for (int64_t d = 0; d < dim; d++)
-            ((float *)(kept + (b - first) / GROUP * 2 * dim))[d * GROUP + (b - first) % GROUP] = z[b * dim + d];
+            ((float *)(kept + (b - first) / GROUP * 2 * dim))[d * GROUP + (b - first) % GROUP] = n->z[b * dim + d];
     for (int64_t start = 0; start < size; start += TILE) {
         const int64_t end = size - start < TILE ? size : start + TILE;
         for (int64_t group = 0; group < groups; group++) {
@@ -163,7 +161,7 @@ int multiply_noise(const float *z, const void *bank, int bf16, int64_t size, int
             const int64_t left = first + group * GROUP, lanes = last - left < GROUP ? last - left : GROUP;
             float part[GROUP] = {0};
             for (int64_t row = start; row < end; row += ROWS) {
-                const float *const rows = in_fp32(bank, bf16, size, dim, row, block);
+                const float *const rows = in_fp32(n, row, block);
                 const int64_t real = size - row < ROWS ? size - row : ROWS;
                 vector score[ROWS][2] = {0};
                 for (int64_t d = 0; d < dim; d++)
@@ -171,21 +169,18 @@ int multiply_noise(const float *z, const void *bank, int bf16, int64_t size, int
                         score[r][0] += rows[r * dim + d] * anchors[2 * d];
                         score[r][1] += rows[r * dim + d] * anchors[2 * d + 1];
                     }
-                for (int64_t r = 0; r < ROWS; r++) {
+                memset(score[real], 0, (ROWS - real) * sizeof *score);
+                for (int64_t r = 0; r < real; r++) {
                     float *const own = (float *)score[r];
-                    if (r >= real) {
-                        memset(own, 0, sizeof score[r]);
-                        continue;
-                    }
                     if (owner) {
-                        const int64_t whose = owner_of(bank_owner, row + r);
+                        const int64_t whose = bank_owner ? bank_owner[row + r] : row + r;
                         for (int64_t i = 0; i < lanes; i++)
                             own[i] = whose < 0 || owner[left + i] == whose ? MASKED : own[i];
                     }
                     for (int64_t i = 0; i < GROUP; i++)
-                        part[i] += weigh_one(own + i, scale, shift);
+                        part[i] += weigh_one(own + i, n->scale, n->shift);
                     if (weights)
-                        memcpy(weights + (row + r) * count + left, own, lanes * sizeof *own);
+                        memcpy(weights + (row + r) * n->count + left, own, lanes * sizeof *own);
                 }
                 int64_t d = 0;
                 for (; d + 4 <= dim; d += 4) /* four sums at a time, as each addition waits for the one before */
@@ -199,34 +194,47 @@ int multiply_noise(const float *z, const void *bank, int bf16, int64_t size, int
     }
     for (int64_t b = first; b < last; b++) {
         const int64_t group = (b - first) / GROUP, lane = (b - first) % GROUP;
-        total[b] = (float)all[b - first];
+        n->total[b] = (float)all[b - first];
         for (int64_t d = 0; d < dim; d++)
-            pull[b * dim + d] = ((float *)(sums + group * 2 * dim))[d * GROUP + lane];
+            n->pull[b * dim + d] = ((float *)(sums + group * 2 * dim))[d * GROUP + lane];
     }
     free(kept), free(all);
     return 0;
 }
 
-/* The noise of anchors first ... last - 1; returns 0, or 1 if a column is no row of the bank.
+/* All rows of the bank as the noise of every anchor, by NCE; returns 0, or 2 without memory.
 
-   z (B, dim), bank (size, dim) of float or, with bf16, of bfloat16, columns (B, draws).
-   Into total (B): the sum of softplus, or with infonce the sum of e^(scale s - top); top (B): of infonce the
-   largest scale s; pull (B, dim): the rows' sum by their weights. */
-int gather_noise(const float *z, const void *bank, int bf16, int64_t size, const int64_t *columns,
-                 int64_t first, int64_t last, int64_t draws, int64_t dim, float scale, float shift,
-                 int infonce, float *total, float *top, float *pull)
+   No row is noise to an anchor of its own owner (B), and none with a negative owner is any; bank_owner (size), or the
+   row's number where NULL; none is left out where `owner` is NULL. weights (size, B), unless NULL: sigma(l). */
+int multiply_noise(const struct noise *n, const int64_t *owner, const int64_t *bank_owner, float *weights,
+                   int threads)
 {
-    const int64_t bytes = dim * (bf16 ? 2 : 4);
-    const char *rows = bank;
+    const int64_t groups = (n->count + GROUP - 1) / GROUP;
+    int failed = 0;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(| : failed)
+    for (int part = 0; part < threads; part++) {
+        const int64_t first = groups * part / threads * GROUP, end = groups * (part + 1) / threads * GROUP;
+        if (first < n->count)
+            failed |= multiply_part(n, owner, bank_owner, weights, first, end < n->count ? end : n->count);
+    }
+    return failed;
+}
+
+/* The noise of anchors first ... last - 1 from the rows that they drew; returns 0, or 1 if one is no row. */
+static int gather_part(const struct noise *n, const int64_t *columns, int64_t draws, int64_t first, int64_t last)
+{
+    const int64_t dim = n->dim, bytes = dim * (n->bf16 ? 2 : 4);
+    const float scale = n->scale;
+    const char *rows = n->bank;
     const char *four[4];
     float scores[CHUNK];
     for (int64_t b = first; b < last; b++) {
-        const float *anchor = z + b * dim;
+        const float *anchor = n->z + b * dim;
         const int64_t *own = columns + b * draws;
-        float *sum = pull + b * dim, highest = -INFINITY;
+        float *sum = n->pull + b * dim, highest = -INFINITY;
         double all = 0;
         for (int64_t k = 0; k < draws; k++)
-            if (own[k] < 0 || own[k] >= size)
+            if (own[k] < 0 || own[k] >= n->size)
                 return 1;
         memset(sum, 0, dim * sizeof *sum);
         for (int64_t k = 0; k < draws && k < AHEAD; k++)
@@ -240,12 +248,12 @@ int gather_noise(const float *z, const void *bank, int bf16, int64_t size, const
                         ask_for(rows + own[next] * bytes, bytes);
                     four[j] = rows + own[start + (i + j < count ? i + j : i)] * bytes;
                 }
-                if (bf16)
+                if (n->bf16)
                     products_bf16(anchor, (const uint16_t *const *)four, dim, scores + i);
                 else
                     products_fp32(anchor, (const float *const *)four, dim, scores + i);
             }
-            if (infonce) {
+            if (n->infonce) {
                 float most = highest, part = 0;
                 for (int64_t i = 0; i < count; i++)
                     most = scores[i] * scale > most ? scores[i] * scale : most;
@@ -264,7 +272,7 @@ int gather_noise(const float *z, const void *bank, int bf16, int64_t size, const
             } else {
                 float part = 0;
                 for (int64_t i = 0; i < count; i++)
-                    part += weigh_one(scores + i, scale, shift);
+                    part += weigh_one(scores + i, n->scale, n->shift);
                 all += part;
             }
             for (int64_t i = count; i % 4; i++)
@@ -272,14 +280,24 @@ int gather_noise(const float *z, const void *bank, int bf16, int64_t size, const
             for (int64_t i = 0; i < count; i += 4) {
                 for (int64_t j = 0; j < 4; j++)
                     four[j] = rows + own[start + (i + j < count ? i + j : i)] * bytes;
-                if (bf16)
+                if (n->bf16)
                     add_bf16(sum, scores + i, (const uint16_t *const *)four, dim);
                 else
                     add_fp32(sum, scores + i, (const float *const *)four, dim);
             }
         }
-        total[b] = (float)all;
-        top[b] = highest;
+        n->total[b] = (float)all;
+        n->top[b] = highest;
     }
     return 0;
+}
+
+/* The noise of every anchor from the rows that it drew, columns (B, draws); returns 0, or 1 if one is no row. */
+int gather_noise(const struct noise *n, const int64_t *columns, int64_t draws, int threads)
+{
+    int failed = 0;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(| : failed)
+    for (int part = 0; part < threads; part++)
+        failed |= gather_part(n, columns, draws, n->count * part / threads, n->count * (part + 1) / threads);
+    return failed;
 }

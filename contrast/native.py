@@ -3,6 +3,10 @@
 It is compiled by the machine's own C compiler when it is first used, which takes about a second, and kept in
 the user's cache folder. Where there is no compiler, or anything about it fails, `kernel` is None and PyTorch
 does the same. `CRDKIT_NATIVE=0` in the environment does without it, too.
+
+Threads are PyTorch's own: the functions of OpenMP are left open in the library, and found in the process.
+Others would compete with those, which wait for their next work by running in circles. Where they are not
+found, it is compiled anew for one thread.
 """
 
 import ctypes
@@ -12,10 +16,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,9 +27,10 @@ from ..common import cache_folder, processor
 from .objectives import Noise, Rule
 
 SOURCE = Path(__file__).with_name("native.c")
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-fPIC", "-c")
+THREADED = (("-fopenmp",), ())
+"""What is tried one after the other."""
 SWITCH = "CRDKIT_NATIVE"
-Result = TypeVar("Result")
 TYPES = (torch.float32, torch.bfloat16)
 
 
@@ -49,6 +53,17 @@ def fits(z: Tensor, noise: Tensor) -> bool:
     )
 
 
+class _Given(ctypes.Structure):
+    """`struct noise`."""
+
+    _fields_ = [
+        ("z", ctypes.c_void_p), ("bank", ctypes.c_void_p), ("bf16", ctypes.c_int),
+        *((name, ctypes.c_int64) for name in ("size", "count", "dim")),
+        ("scale", ctypes.c_float), ("shift", ctypes.c_float), ("infonce", ctypes.c_int),
+        *((name, ctypes.c_void_p) for name in ("total", "top", "pull")),
+    ]  # fmt: skip
+
+
 @cache
 def kernel() -> Kernel | None:
     """Those functions; None where they cannot be had."""
@@ -57,21 +72,19 @@ def kernel() -> Kernel | None:
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
     if compiler is None:
         return None
-    try:
-        library: Any = ctypes.CDLL(str(_library(compiler)))
-        gather, multiply = library.gather_noise, library.multiply_noise
-    except (OSError, subprocess.SubprocessError, AttributeError):
-        return None
-    number, long, real, place = ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
-    gather.argtypes = [
-        place, place, number, long, place, long, long, long, long, real, real, number, place, place, place
-    ]  # fmt: skip
-    multiply.argtypes = [
-        place, place, number, long, long, long, long, long, real, real, place, place, place, place, place
-    ]  # fmt: skip
-    gather.restype = multiply.restype = number
-    found = Kernel(gather, multiply)
-    return found if _is_right(found) else None
+    for threads in THREADED:
+        try:
+            library: Any = ctypes.CDLL(str(_library(compiler, threads)))
+            gather, multiply = library.gather_noise, library.multiply_noise
+        except (OSError, subprocess.SubprocessError, AttributeError):
+            continue
+        given, place, number = ctypes.POINTER(_Given), ctypes.c_void_p, ctypes.c_int
+        gather.argtypes = [given, place, ctypes.c_int64, number]
+        multiply.argtypes = [given, place, place, place, number]
+        gather.restype = multiply.restype = number
+        found = Kernel(gather, multiply)
+        return found if _is_right(found) else None
+    return None
 
 
 def gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor, *, run: Kernel | None = None) -> Noise:
@@ -84,18 +97,9 @@ def gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor, *, run: Kern
     """
     run = run or kernel()
     assert run is not None
-    found, infonce = Noise(rule, z), rule.objective == "infonce"
-    z, columns = z.detach().contiguous(), columns.contiguous()
-    (count, draws), dim = columns.shape, z.shape[1]
-
-    def part(first: int, last: int) -> int:
-        return run.gather_noise(
-            z.data_ptr(), noise.data_ptr(), int(noise.dtype == torch.bfloat16), len(noise),
-            columns.data_ptr(), first, last, draws, dim, 1 / rule.temperature, float(rule.shift),
-            int(infonce), found.total.data_ptr(), found.top.data_ptr(), found.pull.data_ptr(),
-        )  # fmt: skip
-
-    if any(_shared_out(part, count)):
+    found, z, columns = Noise(rule, z), z.detach().contiguous(), columns.contiguous()
+    given = _given(found, z, noise)
+    if run.gather_noise(given, columns.data_ptr(), columns.shape[1], torch.get_num_threads()):
         raise IndexError(f"columns must be rows of the noise, 0 … {len(noise) - 1}")
     return found
 
@@ -124,45 +128,33 @@ def multiplied(
     assert run is not None and rule.objective == "nce"
     found, z = Noise(rule, z), z.detach().contiguous()
     owners = [None if x is None else x.to(torch.int64).contiguous() for x in (owner, noise_owner)]
-    places = [None if x is None else x.data_ptr() for x in owners]
-
-    def part(first: int, last: int) -> int:
-        return run.multiply_noise(
-            z.data_ptr(), noise.data_ptr(), int(noise.dtype == torch.bfloat16), len(noise), len(z),
-            first, last, z.shape[1], 1 / rule.temperature, float(rule.shift), *places,
-            found.total.data_ptr(), found.pull.data_ptr(), None if weights is None else weights.data_ptr(),
-        )  # fmt: skip
-
-    if any(_shared_out(part, len(z))):
+    places = [None if x is None else x.data_ptr() for x in (*owners, weights)]
+    if run.multiply_noise(_given(found, z, noise), *places, torch.get_num_threads()):
         raise MemoryError(f"no memory for {len(z)} anchors of {z.shape[1]} components")
     return found
 
 
-def _shared_out(part: Callable[[int, int], Result], count: int) -> list[Result]:
-    """A part of `count` rows for each of torch's threads."""
-    threads = max(1, min(torch.get_num_threads(), count))
-    if threads == 1:
-        return [part(0, count)]
-    edges = [round(count * i / threads) for i in range(threads + 1)]
-    return list(_threads(threads).map(part, edges[:-1], edges[1:]))
+def _given(found: Noise, z: Tensor, noise: Tensor) -> _Given:
+    rule = found.rule
+    return _Given(
+        z.data_ptr(), noise.data_ptr(), noise.dtype == torch.bfloat16, len(noise), *z.shape,
+        1 / rule.temperature, float(rule.shift), rule.objective == "infonce",
+        found.total.data_ptr(), found.top.data_ptr(), found.pull.data_ptr(),
+    )  # fmt: skip
 
 
-@cache
-def _threads(number: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(number, thread_name_prefix="crdkit-noise")
-
-
-def _library(compiler: str) -> Path:
+def _library(compiler: str, threads: tuple[str, ...]) -> Path:
     """The compiled file, in a folder that only this user writes; made if it is not there."""
-    made_of = (SOURCE.read_bytes(), " ".join((compiler, *FLAGS)).encode(), processor().encode())
+    words = (compiler, *FLAGS, *threads)
+    made_of = (SOURCE.read_bytes(), " ".join(words).encode(), processor().encode())
     name = f"noise-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
     folder = cache_folder()
     if not (folder / name).exists():
         with tempfile.TemporaryDirectory(dir=folder) as beside:
-            made = Path(beside, name)
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"]
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-            made.replace(folder / name)  # at once: another process may do the same
+            part, whole = Path(beside, "noise.o"), Path(beside, name)
+            for command in ([*words, SOURCE, "-o", part], [compiler, "-shared", part, "-o", whole, "-lm"]):
+                subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=60)
+            whole.replace(folder / name)  # at once: another process may do the same
     return folder / name
 
 
