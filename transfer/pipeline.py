@@ -15,6 +15,7 @@ from ..engine import Course, Evaluate, StageRunner, digest, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
 from .cache import Cache, cached_targets
+from .compiled import choose_compiled
 from .config import PipelineConfig
 from .dry_run import check_pipeline
 from .networks import Own, make_network
@@ -173,6 +174,8 @@ class Pipeline(ABC):
             return Transferred(student, student, [])
         settings = {name: self.settings.get(name, {}) for name in terms}
         fingerprint = fingerprint_of_transfer(method, settings, student, chosen, self.config.transfer)
+        if chosen and choose_compiled(self, chosen):
+            fingerprint = {**fingerprint, "compiled": True}
         reads = reads_of(terms.values(), len(chosen))
         watch, before = Watch(self.aligner, chosen, self.accelerator), dict[str, float]()
         if watch.aligns:
@@ -222,13 +225,10 @@ class Pipeline(ABC):
 
     def make_student(self) -> nn.Module:
         """The student, configured or given, its weights drawn from the global generator."""
-        own = self.own.get("student")
-        if own is None:
-            config, data = self.config, self.data
-            return make_network(
-                config.student, data.modality, data.statistics, num_classes=self.student_classes
-            )
-        return copy.deepcopy(own) if isinstance(own, nn.Module) else own()
+        own, data, classes = self.own.get("student"), self.data, self.student_classes
+        if own is not None:
+            return copy.deepcopy(own) if isinstance(own, nn.Module) else own()
+        return make_network(self.config.student, data.modality, data.statistics, num_classes=classes)
 
     def make_teacher(self, number: int) -> Teacher:
         """Teacher `number` before any training; its number and file stand in the message of what goes
@@ -267,7 +267,7 @@ class Pipeline(ABC):
         if self.config.transfer.cached_augmentations and not live:
             inputs = Inputs(cached_targets, data.modality, disturb=data.disturb)
             return self._cache.dataset(teachers, reads), inputs
-        targets = TeacherTargets(teachers) if teachers else None
+        targets = TeacherTargets(teachers, compiled=choose_compiled(self, teachers)) if teachers else None
         frozen = () if targets is None else (targets,)
         return data.dataset, Inputs(targets or no_targets, data.modality, data.augment, data.disturb, frozen)
 

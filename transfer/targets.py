@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ def as_teacher(given: Teacher | nn.Module, number: int) -> Teacher:
     return given if isinstance(given, Teacher) else Teacher(given, name=f"{type(given).__name__}-{number}")
 
 
+_compiled: WeakKeyDictionary[nn.Module, Callable[[Tensor], Outputs]] = WeakKeyDictionary()
+
 Targets = Callable[[Batch], tuple[Outputs, ...]]
 """What the teachers say of a batch: live (`TeacherTargets`), cached (`cached_targets`), or nothing."""
 
@@ -49,16 +52,20 @@ class TeacherTargets(nn.Module):
 
     Args:
         teachers: their networks are frozen, and kept as they are.
-        batched: whether those of one architecture run together; None: on a GPU.
+        batched: whether those of one architecture run together; None: on a GPU, unless they are compiled.
+        compiled: whether each runs as `Compiled`.
     """
 
-    def __init__(self, teachers: Sequence[Teacher], *, batched: bool | None = None) -> None:
+    def __init__(
+        self, teachers: Sequence[Teacher], *, batched: bool | None = None, compiled: bool = False
+    ) -> None:
         super().__init__()
         if not teachers:
             raise ValueError("a transfer needs at least one teacher")
-        self.batched = batched
+        self.batched = False if compiled and batched is None else batched
         self.modalities = tuple(teacher.modality for teacher in teachers)
         self.networks = nn.ModuleList(Frozen(teacher.network) for teacher in teachers)
+        self._fast = [Compiled(teacher.network) for teacher in teachers] if compiled else None
         self._stacks: list[tuple[list[int], _Stack]] | None = None
 
     def __len__(self) -> int:
@@ -69,7 +76,8 @@ class TeacherTargets(nn.Module):
         """Every teacher's `Outputs` for its modality of the batch, in their order."""
         device_type = batch[self.modalities[0]].device.type
         if not (device_type != "cpu" if self.batched is None else self.batched):
-            pairs = zip(self.networks, self.modalities, strict=True)
+            calls: Any = self._fast or self.networks
+            pairs = zip(calls, self.modalities, strict=True)
             return tuple(network(batch[modality]) for network, modality in pairs)
         if self._stacks is None:
             networks = [frozen.module for frozen in self.networks if isinstance(frozen, Frozen)]
@@ -88,6 +96,31 @@ def alike(networks: Sequence[nn.Module], modalities: Sequence[str]) -> list[list
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in network.state_dict().items())
         groups.setdefault((modality, type(network), str(network), shapes), []).append(number)
     return list(groups.values())
+
+
+class Compiled:
+    """A frozen network as TorchInductor makes it: weights cast once, batch norms folded, steps fused.
+
+    Batches of another shape than the first, such as the last of an epoch, go through the network itself. It
+    is compiled for the autocast that its first call is made under.
+
+    Args:
+        network: in eval mode; its weights may not change any more.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.shape = network, torch.Size()
+
+    def __call__(self, images: Tensor) -> Outputs:
+        """The network's outputs, (B, C, H, W) to `Outputs`."""
+        self.shape = self.shape or images.shape
+        if images.shape != self.shape:
+            found: Outputs = self.network(images)
+            return found
+        if self.network not in _compiled:
+            made: Any = torch.compile(self.network, dynamic=False, options={"freezing": True})
+            _compiled[self.network] = made
+        return _compiled[self.network](images)
 
 
 class _Stack:
