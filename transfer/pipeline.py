@@ -267,9 +267,10 @@ class Pipeline(ABC):
         if self.config.transfer.cached_augmentations and not live:
             inputs = Inputs(cached_targets, data.modality, disturb=data.disturb)
             return self._cache.dataset(teachers, reads), inputs
-        targets = TeacherTargets(teachers, compiled=choose_compiled(self, teachers)) if teachers else None
-        frozen = () if targets is None else (targets,)
-        return data.dataset, Inputs(targets or no_targets, data.modality, data.augment, data.disturb, frozen)
+        if not teachers:
+            return data.dataset, Inputs(no_targets, data.modality, data.augment, data.disturb)
+        targets = TeacherTargets(teachers, compiled=not live and choose_compiled(self, teachers))
+        return data.dataset, Inputs(targets, data.modality, data.augment, data.disturb, (targets,))
 
     @cached_property
     def _cache(self) -> Cache:
