@@ -1,5 +1,6 @@
 from .checks import check_positive
 from .crd import CRDLoss
+from .distributed import equal_rows
 from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
@@ -20,6 +21,7 @@ __all__ = [
     "MemoryBank",
     "Monitor",
     "check_positive",
+    "equal_rows",
     "has_native_gather",
     "infonce",
     "nce",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .checks import check_choice, check_positive
-from .distributed import gather
+from .distributed import gather, world_size
 from .objectives import Rule
 from .scores import contrast, log_sum_exp
 
@@ -99,7 +99,8 @@ class Partition(nn.Module):
             self._known = bool(self.fixed)
         if self._known:
             return self.log_z
-        log_sum, num_positives, num_negatives = (gather(x.reshape(1)) for x in estimate())
+        one_each = [1] * world_size()
+        log_sum, num_positives, num_negatives = (gather(x.reshape(1), one_each) for x in estimate())
         num_negatives = num_negatives.sum()
         count = num_positives.sum() + num_negatives
         log_z = torch.logsumexp(log_sum, dim=0) - count.log() + math.log(self.num_samples)

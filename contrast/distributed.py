@@ -1,11 +1,27 @@
 """Gathering over ranks. Every function is the identity where torch.distributed is not initialized."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+_EQUAL = ContextVar("equal", default=False)
+
+
+@contextmanager
+def equal_rows() -> Iterator[None]:
+    """Inside, all ranks gather equally many rows, as a sampler may promise: none asks the others, and no host
+    waits for its GPU."""
+    token = _EQUAL.set(True)
+    try:
+        yield
+    finally:
+        _EQUAL.reset(token)
 
 
 def world_size() -> int:
@@ -29,49 +45,59 @@ def average(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gather(x: Tensor) -> Tensor:
-    """All ranks' rows, rank after rank, (ΣB, ...), the same on every rank; without gradients.
+def rows_of_ranks(x: Tensor) -> Sequence[int]:
+    """How many rows each rank holds of what has as many as `x`; to be asked once for several such tensors.
 
-    Ranks may hold different numbers of rows (a last, smaller batch).
+    Ranks may hold different numbers (a last, smaller batch): they tell one another, and the host waits for
+    the answer, except within `equal_rows`.
     """
-    if world_size() == 1:
-        return x.detach()
-    return torch.cat(_all_gather(x.detach(), _sizes(x)))
-
-
-def gather_with_gradient(x: Tensor) -> Tensor:
-    """As `gather`; the gradient of a row is the sum of what all ranks send back to it.
-
-    With the mean over ranks that data-parallel training takes of the weights' gradients, the result is the
-    gradient of the mean of the ranks' losses.
-    """
-    return x if world_size() == 1 else _Gather.apply(x)
-
-
-def _sizes(x: Tensor) -> list[int]:
+    if _EQUAL.get() or world_size() == 1:
+        return [len(x)] * world_size()
     size = torch.tensor([len(x)], device=x.device)
     sizes = [torch.empty_like(size) for _ in range(world_size())]
     dist.all_gather(sizes, size)
     return torch.cat(sizes).tolist()
 
 
-def _all_gather(x: Tensor, sizes: list[int]) -> list[Tensor]:
-    padded = x.new_zeros(max(sizes), *x.shape[1:])
+@torch.no_grad()
+def gather(x: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+    """All ranks' rows, rank after rank, (ΣB, ...), the same on every rank; without gradients.
+
+    Args:
+        x: (B, ...).
+        rows: B of every rank; `rows_of_ranks(x)` if absent.
+    """
+    if world_size() == 1:
+        return x.detach()
+    return torch.cat(_all_gather(x.detach(), rows_of_ranks(x) if rows is None else rows))
+
+
+def gather_with_gradient(x: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+    """As `gather`; the gradient of a row is the sum of what all ranks send back to it.
+
+    With the mean over ranks that data-parallel training takes of the weights' gradients, the result is the
+    gradient of the mean of the ranks' losses.
+    """
+    return x if world_size() == 1 else _Gather.apply(x, rows_of_ranks(x) if rows is None else rows)
+
+
+def _all_gather(x: Tensor, rows: Sequence[int]) -> list[Tensor]:
+    padded = x.new_zeros(max(rows), *x.shape[1:])
     padded[: len(x)] = x
-    received = [torch.empty_like(padded) for _ in sizes]
+    received = [torch.empty_like(padded) for _ in rows]
     dist.all_gather(received, padded)
-    return [rows[:size] for rows, size in zip(received, sizes, strict=True)]
+    return [part[:count] for part, count in zip(received, rows, strict=True)]
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.sizes = _sizes(x)
-        return torch.cat(_all_gather(x, ctx.sizes))
+    def forward(ctx: Any, x: Tensor, rows: Sequence[int]) -> Tensor:
+        ctx.rows = list(rows)
+        return torch.cat(_all_gather(x, rows))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         grad = grad.contiguous().clone()  # the reduction is in place, and the engine may still hold grad
         dist.all_reduce(grad)
-        return grad.split(ctx.sizes)[dist.get_rank()]
+        return grad.split(ctx.rows)[dist.get_rank()], None

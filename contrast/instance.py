@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .checks import check_choice, check_finite, check_momentum, check_pair, check_positive, check_rows
 from .critic import Critic
-from .distributed import gather, gather_with_gradient, world_size
+from .distributed import gather, gather_with_gradient, rows_of_ranks, world_size
 from .memory import MEMORY_DTYPES, MemoryBank
 from .monitor import Monitor, compare, count_negatives
 from .negatives import PUBLISHED_NEGATIVES, OtherClass, Owners, draw_shared, draw_uniform
@@ -203,12 +203,13 @@ class InstanceContrast(nn.Module):
         return self.others.labels.index_select(0, index)
 
     def _within_batch(self, z_s: Tensor, z_t: Tensor, own: Tensor) -> Tensor:
-        owners = gather(own)
+        rows = rows_of_ranks(own)
+        owners = gather(own, rows)
         selection = {"owner": own, "noise_owner": owners}
         rule: dict[str, Any] = {"num_negatives": len(owners) - 1, **selection}
-        loss: Tensor = self.critic_student(z_s, z_t, gather_with_gradient(z_t), **rule) + self.critic_teacher(
-            z_t, z_s, gather_with_gradient(z_s), **rule
-        )
+        loss: Tensor = self.critic_student(
+            z_s, z_t, gather_with_gradient(z_t, rows), **rule
+        ) + self.critic_teacher(z_t, z_s, gather_with_gradient(z_s, rows), **rule)
         self._watch(loss, z_s, z_t, own, lambda: count_negatives(owners, **selection))
         return loss
 
@@ -234,7 +235,8 @@ class InstanceContrast(nn.Module):
         check_pair(z_s, z_t, index, self.num_samples)
         if self.bank_student is None or self.bank_teacher is None:
             return
-        index, z_s, z_t = gather(index), gather(z_s), gather(z_t)
+        rows = rows_of_ranks(index)
+        index, z_s, z_t = (gather(x, rows) for x in (index, z_s, z_t))
         check_finite(index, student=z_s, teacher=z_t)
         if self.owns_bank_student:
             self.bank_student.update(index, z_s)

@@ -3,12 +3,14 @@
 Both go through `scores.contrast` and the objectives, as the instance contrast does; a position is an anchor.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from .checks import check_finite, check_maps, check_positive
 from .critic import Critic
-from .distributed import gather, gather_with_gradient, world_size
+from .distributed import gather, gather_with_gradient, rows_of_ranks, world_size
 from .memory import FeatureQueue
 from .monitor import Monitor, compare, count_negatives
 from .negatives import Owners
@@ -67,9 +69,10 @@ class LocalGlobalContrast(nn.Module):
         _refuse_nonfinite(index, student=z_s_map, teacher=z_t_map)
         _refuse_nonfinite(index, student=z_s_global, teacher=z_t_global)
         own = self.owners(index)
-        owners = gather(own)
-        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), own, z_t_global, owners)
-        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), own, z_s_global, owners)
+        rows = rows_of_ranks(own)
+        owners = gather(own, rows)
+        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), own, z_t_global, owners, rows)
+        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), own, z_s_global, owners, rows)
         loss = student + teacher
         if self.training:
             pairs = _compare(z_s_map, z_t_global, own) + _compare(z_t_map, z_s_global, own)
@@ -87,7 +90,8 @@ class LocalGlobalContrast(nn.Module):
         What is not finite is refused on a CPU, with the queues as they were, and passed over on a GPU.
         """
         check_maps(index, vectors=(z_s_global, z_t_global))
-        index, z_s, z_t = gather(index), gather(z_s_global), gather(z_t_global)
+        rows = rows_of_ranks(index)
+        index, z_s, z_t = (gather(x, rows) for x in (index, z_s_global, z_t_global))
         check_finite(index, student=z_s, teacher=z_t)
         owners = self.owners(index)
         self.student.push(owners, z_t)
@@ -142,9 +146,10 @@ class DenseContrast(nn.Module):
         noise_s, noise_t, places = self._noise(z_s_map, z_t_map, index)
         _refuse_nonfinite(index, student=z_s_map, teacher=z_t_map)
         own, of_noise = self.owners(index), self.owners(places)
-        owners = gather(of_noise)
-        student: Tensor = self.student(z_s_map, positions(z_t_map), own, noise_t, owners)
-        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), own, noise_s, owners)
+        rows = rows_of_ranks(of_noise)
+        owners = gather(of_noise, rows)
+        student: Tensor = self.student(z_s_map, positions(z_t_map), own, noise_t, owners, rows)
+        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), own, noise_s, owners, rows)
         loss = student + teacher
         if self.training:
             pairs = compare(noise_s, noise_t, noise_t, of_noise, of_noise)
@@ -162,7 +167,9 @@ class DenseContrast(nn.Module):
 
         What is not finite is refused on a CPU, with the queues as they were, and passed over on a GPU.
         """
-        noise_s, noise_t, places = (gather(x) for x in self._noise(z_s_map, z_t_map, index))
+        noise = self._noise(z_s_map, z_t_map, index)
+        rows = rows_of_ranks(noise[0])
+        noise_s, noise_t, places = (gather(x, rows) for x in noise)
         check_finite(places, student=noise_s, teacher=noise_t)
         owners = self.owners(places)
         self.student.push(owners, noise_t)
@@ -197,7 +204,13 @@ class _Direction(nn.Module):
         self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
 
     def forward(
-        self, z_map: Tensor, positive: Tensor, own: Tensor, noise: Tensor, noise_owner: Tensor
+        self,
+        z_map: Tensor,
+        positive: Tensor,
+        own: Tensor,
+        noise: Tensor,
+        noise_owner: Tensor,
+        rows: Sequence[int],
     ) -> Tensor:
         """The mean loss of all positions, a scalar.
 
@@ -207,9 +220,10 @@ class _Direction(nn.Module):
             own: who each map belongs to, (B,).
             noise: the other side's vectors on this rank, as many for each image, (B·P, d).
             noise_owner: who each such vector belongs to, over all ranks.
+            rows: vectors of noise on each rank.
         """
         batch_size, of_image = len(own), len(noise) // len(own)
-        noise = gather_with_gradient(noise)
+        noise = gather_with_gradient(noise, rows)
         if self.queue is not None:
             noise = torch.cat([noise, self.queue.rows.to(noise.dtype)])
             noise_owner = torch.cat([noise_owner, self.queue.owner])

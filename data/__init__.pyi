@@ -27,7 +27,7 @@ from .pairs.find import table_parts
 from .pairs.groups import split_by_group
 from .pairs.label_maps import check_label_parts
 from .pairs.survey import Figures, resolve, survey
-from .reading import device_of, rank_and_ranks, read_in_order, read_rows
+from .reading import device_of, rank_and_ranks, read_in_order, read_rows, upload
 from .selection import JoinedPairs, SelectedPairs, evenly_spaced, join, select, subset
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits
@@ -109,6 +109,7 @@ __all__ = [
     "subset",
     "survey",
     "table_parts",
+    "upload",
     "with_depth_scale",
     "with_index",
 ]

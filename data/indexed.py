@@ -7,6 +7,8 @@ from typing import Any, overload
 import torch
 from torch.utils.data import Dataset, IterableDataset, Subset
 
+from .reading import CPU, upload
+
 
 def with_index(dataset: Any) -> "WithIndex":
     """A data set whose samples come with their row in it.
@@ -77,8 +79,8 @@ class WithIndex(Dataset[Any]):
         found = own(rows) if callable(own) else [self.dataset[row] for row in rows]
         if isinstance(found, Mapping):
             old = found.get("index")
-            device = old.device if isinstance(old, torch.Tensor) else None
-            return {**found, "index": torch.tensor(rows, device=device)}
+            device = old.device if isinstance(old, torch.Tensor) else CPU
+            return {**found, "index": upload(torch.tensor(rows), device)}
         return [_joined(sample, row) for sample, row in zip(found, rows, strict=True)]
 
     def _row(self, row: int) -> int:

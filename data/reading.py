@@ -24,7 +24,7 @@ def device_of(dataset: Any) -> torch.device:
 def upload(drawn: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """What was drawn on the CPU on another device, of another dtype; the host does not wait for a GPU."""
     if device.type == "cuda" and drawn.device.type == "cpu":
-        drawn = drawn.pin_memory()
+        drawn = drawn.to(dtype=dtype).pin_memory()  # a cast on the way would leave the pinned memory
     return drawn.to(device, dtype, non_blocking=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .batch import Batch, BatchDataset, DataError
-from .reading import CPU, device_of, read_rows
+from .reading import device_of, read_rows, upload
 
 
 def select(dataset: Any, *names: str) -> Any:
@@ -67,7 +67,7 @@ class SelectedPairs(BatchDataset):
                 f"no modality {missing[0]!r}; there are {', '.join(n for n in batch if n != 'index')}"
             )
         kept = {name: batch[name] for name in self.names or batch if name != "index"}
-        return {"index": index.to(device_of(self.dataset)), **kept}
+        return {"index": upload(index, device_of(self.dataset)), **kept}
 
 
 class JoinedPairs(BatchDataset):
@@ -101,7 +101,6 @@ class JoinedPairs(BatchDataset):
         if any(names != batch.keys() for batch in found):
             raise DataError(f"the parts differ in their modalities: {[sorted(batch) for batch in found]}")
         order = torch.tensor(places).argsort()
-        if self.device != CPU:
-            order = order.to(self.device)
+        order, rows = upload(torch.stack([order, torch.as_tensor(index)]), self.device)
         batch = {name: torch.cat([part[name] for part in found])[order] for name in found[0]}
-        return {**batch, "index": torch.as_tensor(index, device=self.device)}
+        return {**batch, "index": rows}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..contrast import equal_rows as equal_rows
 from ..models import Outputs, freeze
 from .spec import BatchMeta
 

@@ -52,6 +52,18 @@ class Frozen(nn.Module):
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's own outputs, without a graph."""
-        if any(part.training for part in self.module.modules()):
+        if _in_training(self.module):
             self.module.eval()  # somebody holding the module itself had switched it back
         return self.module(*args, **kwargs)
+
+
+def _in_training(module: nn.Module) -> bool:
+    """Whether any part is. Asked in every forward, so without `modules()`, which looks for parts that occur
+    twice."""
+    parts = [module]
+    for part in parts:
+        if part.training:
+            return True
+        if part._modules:
+            parts += [inner for inner in part._modules.values() if inner is not None]
+    return False

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..common import OutputError, require_space
-from ..data import Batch, BatchDataset, read_rows
+from ..data import Batch, BatchDataset, read_rows, upload
 from ..engine import Accelerator, augment_in_fp32, derive_seed, digest, from_main, seeded
 from ..models import Outputs, from_parts, take_parts
 from .spec import TransferData
@@ -57,9 +57,7 @@ class CachedAugmentations(BatchDataset):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of these rows; which augmentation of each torch's global generator on the CPU decides."""
         places = torch.stack([torch.as_tensor(indices), torch.randint(self.number, (len(indices),))])
-        if self.device.type == "cuda":
-            places = places.pin_memory()
-        index, drawn = places.to(self.device, non_blocking=True)
+        index, drawn = upload(places, self.device)
         batch = {"index": index}
         for name, array in self.store.items():
             if name == "label":

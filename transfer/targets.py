@@ -3,12 +3,14 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
+from torch.utils._pytree import tree_map
 
 from ..data import Batch
 from ..models import Frozen, Outputs
@@ -82,7 +84,7 @@ class TeacherTargets(nn.Module):
         if self._stacks is None:
             networks = [frozen.module for frozen in self.networks if isinstance(frozen, Frozen)]
             groups = alike(networks, self.modalities)
-            self._stacks = [(group, _Stack([networks[i] for i in group])) for group in groups]
+            self._stacks = [(group, _Stack([self.networks[i] for i in group])) for group in groups]
         found: dict[int, Outputs] = {}
         for numbers, stack in self._stacks:
             found.update(zip(numbers, stack(batch[self.modalities[numbers[0]]]), strict=True))
@@ -129,13 +131,16 @@ class _Stack:
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         self.networks = networks
         if len(networks) > 1:
-            self.state = stack_module_state(list(networks))
+            # Contiguous, not channels last, for which vmap has no batch norm of cuDNN's.
+            plain = partial(torch.clone, memory_format=torch.contiguous_format)
+            self.state = tree_map(plain, stack_module_state(list(networks)))
             # A copy of one of them, without its weights, says how the stacked ones are used.
             self.plan = copy.deepcopy(networks[0]).to("meta").eval()
 
     def __call__(self, images: Tensor) -> tuple[Outputs, ...]:
         if len(self.networks) == 1:
             return (self.networks[0](images),)
+        images = images.contiguous()
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Outputs:
             return functional_call(self.plan, (parameters, buffers), (images,))

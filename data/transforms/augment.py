@@ -19,8 +19,9 @@ class PairedAugment(nn.Module):
     (`warp_modalities`; a crop does not rescale meters); then color jitter for `rgb`, a scale factor and lost
     blocks for `depth`. Others that are floating only move; `index` and labels of whole images pass.
 
-    All draws are from torch's global CPU generator. Acts in training and evaluation mode alike: call it in
-    the training step only.
+    All draws are from torch's global CPU generator; a GPU gets those of a kind (boxes, colors, depth) in one
+    pinned copy that nobody waits for. Acts in training and evaluation mode alike: call it in the training
+    step only.
     """
 
     def __init__(self, config: AugmentConfig | None = None) -> None:
@@ -61,17 +62,19 @@ class PairedAugment(nn.Module):
 
     def _disturb(self, depth: Tensor) -> Tensor:
         c = self.config
+        if not c.depth_scale and not c.depth_dropout:
+            return depth
         batch_size, _, height, width = depth.shape
+        factor = torch.ones(batch_size, 1, 1, 1)
         if c.depth_scale:
             factor = 1 + c.depth_scale * (2 * torch.rand(batch_size, 1, 1, 1) - 1)
-            depth = depth * upload(factor, depth.device, depth.dtype)
         if c.depth_dropout:
             blocks = -(-height // c.depth_block), -(-width // c.depth_block)
-            kept = torch.rand(batch_size, 1, *blocks) >= c.depth_dropout
-            kept = upload(kept, depth.device, depth.dtype)
-            kept = functional.interpolate(kept, scale_factor=c.depth_block, mode="nearest")
-            depth = depth * kept[..., :height, :width]
-        return depth
+            factor = factor * (torch.rand(batch_size, 1, *blocks) >= c.depth_dropout)
+        factor = upload(factor, depth.device, depth.dtype)
+        if c.depth_dropout:
+            factor = functional.interpolate(factor, scale_factor=c.depth_block, mode="nearest")
+        return depth * factor[..., :height, :width]
 
 
 class ImageAugment(nn.Module):

@@ -32,10 +32,15 @@ def random_color(rgb: Tensor, config: RandomImageConfig) -> Tensor:
     in_yuv[:, 1, 2] = -chroma * turn.sin()
     in_yuv[:, 2, 1] = chroma * turn.sin()
     to_yuv, to_rgb = _matrix(rgb_to_yuv), _matrix(yuv_to_rgb)
-    matrix = upload(to_rgb @ in_yuv @ to_yuv, rgb.device, rgb.dtype)
+    parts = [
+        (to_rgb @ in_yuv @ to_yuv).flatten(1),
+        (bright * (1 - contrasted))[:, None],
+        to_yuv[:1].expand(batch_size, 3),
+    ]
+    sent = upload(torch.cat(parts, dim=1), rgb.device, rgb.dtype)  # in one copy
+    matrix, moved, luma_of = sent[:, :9].view(batch_size, 3, 3), sent[:, 9], sent[0, 10:]
 
-    mean_luma = torch.einsum("bc,c->b", rgb.mean((2, 3)), upload(to_yuv[0], rgb.device, rgb.dtype))
-    offset = upload(bright * (1 - contrasted), rgb.device, rgb.dtype) * mean_luma
+    offset = moved * torch.einsum("bc,c->b", rgb.mean((2, 3)), luma_of)
     mixed = torch.baddbmm(offset[:, None, None], matrix, rgb.reshape(batch_size, 3, -1))
     return mixed.clamp_(0, 1).view(batch_size, 3, height, width)
 

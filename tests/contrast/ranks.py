@@ -4,13 +4,14 @@ The input holds the batches of all ranks; this rank takes its share and saves lo
 """
 
 import sys
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from crdkit.contrast import DenseContrast, InstanceContrast, LocalGlobalContrast
-from crdkit.contrast.distributed import gather, gather_with_gradient
+from crdkit.contrast.distributed import equal_rows, gather, gather_with_gradient
 
 M, D = 20, 4
 
@@ -59,6 +60,16 @@ def uneven(rank: int) -> dict[str, Tensor]:
     return {"rows": gather(x), "rows_with_gradient": gathered.detach(), "grad": x.grad}
 
 
+def equal(rank: int) -> dict[str, Tensor]:
+    """Every rank holds two rows, and knows it: one message each to gather them."""
+    x = torch.tensor([[10.0 * rank], [10.0 * rank + 1]], requires_grad=True)
+    with equal_rows(), mock.patch.object(dist, "all_gather", wraps=dist.all_gather) as messages:
+        rows, gathered = gather(x), gather_with_gradient(x)
+    ((rank + 1) * gathered.sum()).backward()
+    assert x.grad is not None and messages.call_count == 2
+    return {"rows": rows, "rows_with_gradient": gathered.detach(), "grad": x.grad}
+
+
 def main() -> None:
     rank, world_size, store, source, target = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
@@ -66,7 +77,7 @@ def main() -> None:
     share = [
         {key: value.chunk(world_size)[rank] for key, value in batch.items()} for batch in given["batches"]
     ]
-    results = {"uneven": uneven(rank)}
+    results = {"uneven": uneven(rank), "equal": equal(rank)}
     for name, loss in build().items():
         loss.load_state_dict(given["states"][name])
         results[name] = two_steps(name, loss, share)

@@ -96,6 +96,13 @@ def test_ranks_with_different_numbers_of_rows(outcome: tuple[dict[str, Any], lis
         assert results["uneven"]["grad"].flatten().tolist() == [1 + 2] * (rank + 1)
 
 
+def test_ranks_that_know_that_they_hold_equal_rows(outcome: tuple[Any, list[dict[str, Any]]]) -> None:
+    for results in outcome[1]:
+        assert results["equal"]["rows"].flatten().tolist() == [0, 1, 10, 11]
+        assert results["equal"]["rows_with_gradient"].flatten().tolist() == [0, 1, 10, 11]
+        assert results["equal"]["grad"].flatten().tolist() == [1 + 2] * 2
+
+
 def test_without_a_process_group_gathering_is_the_identity() -> None:
     x = torch.randn(3, 2, requires_grad=True)
     assert gather_with_gradient(x) is x

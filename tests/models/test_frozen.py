@@ -42,6 +42,18 @@ def test_it_stays_in_eval_without_gradients() -> None:
     assert bits(frozen) == before and not inner.training
 
 
+def test_a_part_that_trains_or_is_put_in_later_is_found() -> None:
+    inner = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.BatchNorm2d(2)))
+    inner[0].register_module("none", None)
+    frozen, x = Frozen(inner), torch.randn(2, 1, 4, 4)
+    inner[1][0].train()
+    for _ in range(2):
+        before = bits(frozen)
+        frozen(x)
+        assert bits(frozen) == before and not any(part.training for part in frozen.modules())
+        inner[1][0] = nn.BatchNorm2d(2)
+
+
 class Noisy(nn.Module):
     """Has everything that a careless dry forward would disturb."""
 

@@ -8,36 +8,61 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from crdkit.data import read_rows
-from crdkit.engine import Task, weighted_sum
+from crdkit.engine import Task, augment_in_fp32, weighted_sum
+from crdkit.engine.guards import FiniteGuard
+from crdkit.engine.tracking import Meter
 
 CUDA = torch.device("cuda", 0)
+aten = torch.ops.aten
 
 
 class Transfers(TorchDispatchMode):
-    """Notes each copy between the host and the GPU, which waits for either."""
+    """Notes what one of host and GPU waits for: any copy between them but of pinned memory to the GPU, and
+    operations that copy or count inside, of which fake tensors know nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.sent = 0
+        """Copies of pinned memory, without a wait."""
+        self.pinned: list[Tensor] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if function is torch.ops.aten._local_scalar_dense.default and args[0].device.type == "cpu":
-            return args[0].dtype.is_floating_point * 0.0  # the host asks itself
-        if function is torch.ops.aten.is_pinned.default:
+        if function is aten._local_scalar_dense.default and args[0].device.type == "cpu":
+            return 0.0 if args[0].dtype.is_floating_point else 0  # the host asks itself
+        if function is aten.is_pinned.default:
             return False
-        if function is torch.ops.aten._pin_memory.default:  # of a fake tensor there is nothing to pin
+        if function is aten._pin_memory.default:  # of a fake tensor there is nothing to pin
+            self.pinned.append(args[0])
             return args[0]
         result = function(*args, **kwargs)
-        if kwargs.get("non_blocking"):
-            return result
-        if function.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_):
-            source = args[0] if function.overloadpacket is torch.ops.aten._to_copy else args[1]
-            if isinstance(result, Tensor) and source.device.type != result.device.type:
-                self.found.append(f"{source.device.type} -> {result.device.type} {tuple(source.shape)}")
+        if function.overloadpacket in (aten._to_copy, aten.copy_):
+            source = args[0] if function.overloadpacket is aten._to_copy else args[1]
+            if source.device.type != result.device.type:
+                self._sent(source, result, kwargs.get("non_blocking") or args[2:] == (True,))
+        elif function.overloadpacket in (aten.index, aten.index_put_, aten.index_put) and args[0].is_cuda:
+            for place in args[1]:
+                if place is not None:
+                    self._placed(place, *args[2:3])
         return result
+
+    def _sent(self, source: Tensor, result: Tensor, non_blocking: bool) -> None:
+        # A cast on the way goes through memory that is not pinned.
+        pinned = any(source is x for x in self.pinned) and source.dtype == result.dtype
+        if result.is_cuda and non_blocking and pinned:
+            self.sent += 1
+        else:
+            self.found.append(f"{source.device.type} -> {result.device.type} {tuple(source.shape)}")
+
+    def _placed(self, place: Tensor, *values: Tensor) -> None:
+        if not place.is_cuda:
+            self.found.append(f"cpu index {tuple(place.shape)}")
+        elif place.dtype == torch.bool and any(value.numel() != 1 for value in values):
+            self.found.append(f"count of {tuple(place.shape)}")  # with one value it is a masked_fill
 
 
 class FakeGPU:
@@ -64,6 +89,9 @@ class FakeGPU:
                     for name, value in tensors.items():
                         if value is not None:
                             tensors[name] = self.tensor(value)
+                for _, stack in getattr(part, "_stacks", None) or ():
+                    if len(stack.networks) > 1:
+                        stack.state = tree_map(self.tensor, stack.state)
 
 
 def fake_step(task: Task, dataset: Any, batch_size: int, accelerator: Any, *, what: str) -> list[str]:
@@ -83,6 +111,9 @@ def fake_step(task: Task, dataset: Any, batch_size: int, accelerator: Any, *, wh
         if hasattr(part, "_known"):
             part._known = True  # CRD's constant is asked for once, after the first batch
     inputs = vars(task.inputs).values() if hasattr(task, "inputs") else ()
+    for teachers in task.frozen:  # teachers of one architecture are stacked once, before the first batch
+        teachers.batched = True
+        teachers(augment_in_fp32(real, task.inputs.augment))
     gpu.move([*vars(task).values(), *inputs, *task.frozen])
     batch = {name: gpu.tensor(value) for name, value in real.items()}
     task.module.train()
@@ -90,6 +121,8 @@ def fake_step(task: Task, dataset: Any, batch_size: int, accelerator: Any, *, wh
         terms, extra = task.terms(task.module, batch)
         loss = weighted_sum(terms, task.weights_at(0))
         assert loss.device == CUDA, what
+        Meter(list(terms), CUDA).add(terms, batch_size)
+        FiniteGuard(list(terms), CUDA).watch(terms, 0)
         # No backward: autograd's engine asks CUDA itself for a context. What it would run is torch's own, but
         # for the autograd functions of ours, which are tested on the CPU.
         with torch.no_grad():

@@ -1,27 +1,51 @@
 """One step of every training and method in every pipeline on a GPU that is none."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fake_cuda import fake_step
+import torch.distributed as dist
+from fake_cuda import CUDA, FakeGPU, Transfers, fake_step
 from test_pipelines import NEEDS_LABELS, compression, crossmodal, digits
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from crdkit.crossmodal import RecognitionConfig, RecognitionPipeline, SegmentersConfig
-from crdkit.data import ImagesConfig, ImageSplits, PairedTensors, load_splits
+from crdkit.data import (
+    AugmentConfig,
+    ImageAugment,
+    ImageAugmentConfig,
+    ImagesConfig,
+    ImageSplits,
+    JoinedPairs,
+    PairedAugment,
+    PairedTensors,
+    SelectedPairs,
+    load_splits,
+    read_rows,
+    with_index,
+)
 from crdkit.distillers import JOINT, METHODS
 from crdkit.engine import Task, make_accelerator
-from crdkit.transfer import TeachersConfig
+from crdkit.transfer import CachedAugmentations, TeachersConfig
 
 __all__ = ["digits"]
 
 
 REFUSED = {"ab", "fsp", "simkd", "dist", "reviewkd"}
 """What does not compare a segmenter of these maps with the small student."""
+
+
+@pytest.fixture
+def two_ranks() -> Iterator[None]:
+    """This is the first of two ranks, and the other says nothing."""
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    yield
+    dist.destroy_process_group()
 
 
 @pytest.fixture
@@ -70,6 +94,66 @@ def test_l_to_ab_stays_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
     assert steps and not any(steps.values()), steps
 
 
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("kd-mean", "resnet8"), ("crd", "vgg8"), ("vid", "wrn_16_1"), ("kd-weighted", "MobileNetV2"),
+        ("kd", "ShuffleV1"), ("kd", "ShuffleV2"), ("kd", "resnet18"),
+    ],
+)  # fmt: skip
+def test_an_ensemble_of_one_architecture_stays_on_the_gpu(
+    method: str, name: str, digits: ImageSplits, tmp_path: Path, steps
+) -> None:
+    teacher = TeachersConfig(architecture=(name,), number=2)
+    compression(digits, tmp_path, method=(method,), teacher=teacher).check()
+    assert steps and not any(steps.values()), steps
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "shared", "all", "batch"])
+def test_two_ranks_stay_on_their_gpus(
+    negatives: str, digits: ImageSplits, tmp_path: Path, steps, two_ranks: None
+) -> None:
+    setting = ("crd.num_negatives=8", f"crd.negatives={negatives}", "crd-dense.queue_size=16")
+    compression(digits, tmp_path, method=("crd", "crd-local", "crd-dense"), setting=setting).check()
+    assert steps and not any(steps.values()), steps
+
+
+def sent(run: Callable[[], Any]) -> tuple[int, list[str]]:
+    """The copies of pinned memory to the GPU, and whatever waits for it."""
+    with Transfers() as transfers:
+        run()
+    return transfers.sent, transfers.found
+
+
+def test_the_draws_of_a_kind_are_one_copy() -> None:
+    gpu = FakeGPU()
+    batch = {
+        "index": torch.arange(4), "rgb": torch.rand(4, 3, 8, 8), "depth": torch.rand(4, 1, 8, 8),
+        "label": torch.zeros(4, 8, 8, dtype=torch.int64),
+    }  # fmt: skip
+    batch = {name: gpu.tensor(value) for name, value in batch.items()}
+    with gpu.mode:
+        assert sent(lambda: PairedAugment(AugmentConfig())(batch)) == (3, [])
+        for crop in ("resized", "padded"):
+            augment = ImageAugment(ImageAugmentConfig(crop=crop, jitter=0.5))
+            assert sent(lambda augment=augment: augment(batch)) == (2, [])
+
+
+def test_sets_on_a_gpu_send_their_rows_once() -> None:
+    gpu = FakeGPU()
+    images, targets = torch.zeros(2, 8, 3, 4, 4, dtype=torch.uint8), torch.rand(2, 8, 5)
+    tensors = {"rgb": gpu.tensor(images[0]), "label": gpu.tensor(torch.arange(8))}
+    store = {"images": gpu.tensor(images), "label": tensors["label"], "teacher.0.logits": gpu.tensor(targets)}
+    with gpu.mode:
+        whole = PairedTensors(**tensors)
+        assert whole.device == CUDA
+        for dataset, copies in [
+            (whole, 1), (CachedAugmentations(store, "rgb"), 1), (with_index(whole), 2),
+            (SelectedPairs(whole, names=["rgb"]), 2), (JoinedPairs(whole, whole), 2),
+        ]:  # fmt: skip
+            assert sent(lambda dataset=dataset: read_rows(dataset, [0, 1, 2])) == (copies, []), dataset
+
+
 class Wasteful(Task):
     """Asks for the values of a GPU's tensor, or sends a tensor there in every step."""
 
@@ -80,6 +164,16 @@ class Wasteful(Task):
         x = batch["index"][:, None].float()
         if self.fault == "sent":
             x = x * torch.ones(1).to(x.device)
+        elif self.fault == "not pinned":
+            x = x * torch.ones(1).to(x.device, non_blocking=True)
+        elif self.fault == "cast":
+            x = x * torch.ones(1).double().pin_memory().to(x, non_blocking=True)
+        elif self.fault == "read":
+            x = x * float(x.to("cpu", non_blocking=True).sum())
+        elif self.fault == "placed":
+            x = x[torch.arange(4)]
+        elif self.fault == "counted":
+            x[x > 0] = x.flatten()
         elif self.fault == "elsewhere":
             x = x * torch.ones(4, 1)
         elif self.fault == "asked":
@@ -90,7 +184,14 @@ class Wasteful(Task):
 def test_the_check_finds_what_it_looks_for() -> None:
     data = PairedTensors(depth=torch.rand(4, 1, 2, 2))
     assert fake_step(Wasteful("none"), data, 4, None, what="none") == []
-    assert fake_step(Wasteful("sent"), data, 4, None, what="sent") == ["cpu -> cuda (1,)"]
+    for fault in ("sent", "not pinned", "cast"):
+        assert fake_step(Wasteful(fault), data, 4, None, what=fault) == ["cpu -> cuda (1,)"]
+    for fault, found in [
+        ("read", "cuda -> cpu (4, 1)"),
+        ("placed", "cpu index (4,)"),
+        ("counted", "count of (4, 1)"),
+    ]:
+        assert fake_step(Wasteful(fault), data, 4, None, what=fault) == [found]
     with pytest.raises(RuntimeError, match="device"):
         fake_step(Wasteful("elsewhere"), data, 4, None, what="elsewhere")
     with pytest.raises(DynamicOutputShapeException):

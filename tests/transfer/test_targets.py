@@ -58,7 +58,8 @@ def test_teachers_are_frozen_for_good(networks: list[nn.Module], batched: bool) 
     batch = {"rgb": torch.rand(5, 3, 8, 8, requires_grad=True)}
     for outputs in targets(batch):
         assert not outputs.logits.requires_grad
-    networks[0].train()  # somebody who holds a teacher switches it back
+    for network in networks:
+        network.train()  # somebody who holds the teachers switches them back
     targets(batch)
     assert not any(p.requires_grad for p in targets.parameters())
     for network, state in zip(networks, before, strict=True):
