@@ -20,10 +20,11 @@ from .config import PipelineConfig
 from .dry_run import check_pipeline
 from .networks import Own, make_network
 from .plan import Judging, planned_steps
+from .pretrain import pretrain
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
 from .spec import TransferData, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, as_teacher, no_targets
-from .task import Inputs, PretrainTask, TransferTask, without_classifier
+from .task import Inputs, TransferTask
 from .teachers import train_teacher
 from .watch import Watch, last_measured, with_alignment
 
@@ -183,7 +184,7 @@ class Pipeline(ABC):
         for name, term in terms.items():
             if term.pretrain is not None:
                 stage = f"{folder}/pretrain-{name}"
-                self._pretrain(stage, student, term, self.inputs(chosen, reads), seed, fingerprint)
+                pretrain(self, stage, student, term, self.inputs(chosen, reads), seed, fingerprint)
         # AB and FSP end with what they train before: labels alone follow, if there are any.
         kept = {name: term for name, term in terms.items() if term.weight}
         deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
@@ -265,8 +266,8 @@ class Pipeline(ABC):
         """The data set of a transfer, and how a step reads its batches."""
         data = self.data
         if self.config.transfer.cached_augmentations and not live:
-            inputs = Inputs(cached_targets, data.modality, disturb=data.disturb)
-            return self._cache.dataset(teachers, reads), inputs
+            read = Inputs(cached_targets, data.modality, disturb=data.disturb)
+            return self._cache.dataset(teachers, reads), read
         if not teachers:
             return data.dataset, Inputs(no_targets, data.modality, data.augment, data.disturb)
         targets = TeacherTargets(teachers, compiled=not live and choose_compiled(self, teachers))
@@ -281,21 +282,3 @@ class Pipeline(ABC):
             folder=config.cache or self.stages.cache, limit=config.cache_limit * 2**30,
             fingerprint=self.stages.fingerprint, accelerator=self.accelerator,
         )  # fmt: skip
-
-    def _pretrain(
-        self, stage: str, student: nn.Module, term: Term, seen: Any, seed: int, fingerprint: Mapping[str, Any]
-    ) -> None:
-        """The training that some methods put before the transfer, at a constant learning rate."""
-        assert term.pretrain is not None
-        dataset, inputs = seen
-        if term.pretrain.epochs:
-            train = replace(
-                self.config.transfer.train, epochs=term.pretrain.epochs, schedule="constant",
-                warmup_epochs=0.0, lr=term.pretrain.lr or self.config.lr,
-            )  # fmt: skip
-            with without_classifier(student):
-                self.stages.train(
-                    stage, PretrainTask(student, term.pretrain, inputs), dataset, train, seed,
-                    fingerprint=fingerprint, optimizer=self.own.get("optimizer"),
-                )  # fmt: skip
-        term.pretrain.finish()
