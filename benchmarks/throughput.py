@@ -4,7 +4,7 @@ A step is what the pipeline does with a batch: teacher forward, student forward,
 SGD, the writing of the memory. `none` is the student alone, `taught` the same with the teacher's forward and
 no term: what a method takes beyond that is the distiller's share. `crd, published` puts the plain published
 formulation of `benchmarks/published.py` (K+1 gathered rows a sample) in the place of ours. All take turns in
-one run; times are medians over the rounds.
+one run; times are medians over the rounds. `kd` is then timed with larger images, too.
 
     python benchmarks/throughput.py --output benchmarks/results/throughput-cpu.json
 """
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 METHODS = ("kd", "fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "nst", "crd", "dkd", "dist", "reviewkd")
 NUM_SAMPLES, NUM_CLASSES, SEED = 50_000, 100, 0
+SIZES = (32, 48, 64, 96)
+"""Height and width of images, pixels."""
 
 
 def published_crd(spec: FeatureSpec) -> Term:
@@ -54,9 +56,9 @@ def published_crd(spec: FeatureSpec) -> Term:
 
 
 def build_step(
-    name: str, networks: tuple[str, str], batch_size: int, device: str, precision: str = "no"
+    name: str, networks: tuple[str, str], batch_size: int, device: str, precision: str = "no", size: int = 32
 ) -> Callable[[], None]:
-    """One training step of a method, on random images."""
+    """One training step of a method, on random images of `size` × `size` pixels."""
     import torch
 
     from crdkit.data import Statistics
@@ -71,7 +73,7 @@ def build_step(
     )
     labels = torch.arange(NUM_SAMPLES) % NUM_CLASSES
     plain = Statistics(mean={"rgb": (0.0,) * 3}, std={"rgb": (1.0,) * 3})
-    data = TransferData(labels, torch.nn.Identity(), "rgb", plain, (32, 32), labels=labels)
+    data = TransferData(labels, torch.nn.Identity(), "rgb", plain, (size, size), labels=labels)
     spec = make_spec(student, Teacher(teacher), data)
     terms: dict[str, Term] = {}
     if name == "crd, published":
@@ -105,9 +107,13 @@ def main() -> None:
         rate, share = given.batch_size / seconds, max(0.0, 1 - times["taught"] / seconds)
         methods[name] = {"seconds": seconds, "images_per_second": rate, "distiller_share": share}
         print(f"{name:15}{seconds * 1e3:9.1f} ms{rate:9.1f} images/s{100 * share:7.1f} % in the distiller")
+    larger = {str(n): build_step("kd", networks, given.batch_size, given.device, size=n) for n in SIZES}
+    sizes = medians(larger, 3)
+    for size, seconds in sizes.items():
+        print(f"kd, {size} × {size}{seconds * 1e3:13.1f} ms")
     write(
         given.output, "throughput", around, seed=SEED, teacher=given.teacher, student=given.student,
-        batch_size=given.batch_size, num_samples=NUM_SAMPLES, methods=methods,
+        batch_size=given.batch_size, num_samples=NUM_SAMPLES, methods=methods, sizes=sizes,
     )  # fmt: skip
 
 

@@ -92,6 +92,22 @@ def bytes_a_second(device: str) -> float:
     return array.numel() * 4 / min(taken)
 
 
+def flops_a_second(device: str) -> float:
+    """At which matrices are multiplied in fp32: the fastest of several products of 2048 × 2048."""
+    import torch
+
+    side = 2048
+    one, other = torch.randn(2, side, side, device=device)
+    taken = []
+    for _ in range(6):
+        synchronize(device)
+        start = time.perf_counter()
+        one @ other
+        synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return 2 * side**3 / min(taken)
+
+
 def peak_bytes(call: Callable[[], object], device: str) -> int:
     """The most that a call holds above what was there before."""
     import torch

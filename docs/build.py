@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from growth import PICTURES
 from headline import headline
 from timings import BENCHMARKS
 
@@ -107,6 +108,9 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
     Raises:
         ValueError: its task has none.
     """
+    if results.get("benchmark") in PICTURES:
+        PICTURES[results["benchmark"]](path, results)
+        return
     summary = results["summary"]
     if results["task"] == "ensemble":
         together = results["teacher"]["ensembles"]
