@@ -14,6 +14,7 @@ from ..base import PairedDataset, Sizes
 from ..batch import IGNORE, DataError
 from ..io.decode import Array
 from ..io.hdf5 import LazyHDF5, check_readable, open_hdf5, require
+from ..io.hdf5_values import read
 
 LABELED = "nyu_depth_v2_labeled.mat"
 SPLITS = "splits.mat"
@@ -180,12 +181,12 @@ def _names(cells: Any) -> tuple[str, ...]:
 
 def _raw_names(file: h5py.File) -> tuple[str, ...]:
     """`names` (1, 894): references to arrays of UTF-16 codes."""
-    references = np.ravel(require(file, "names")[:])
+    references = np.ravel(read(require(file, "names")))
     try:
         strings = [file[reference] for reference in references]
         for string in strings:
             check_readable(string)
-        return tuple(np.ravel(s[:]).astype("<u2").tobytes().decode("utf-16-le") for s in strings)
+        return tuple(np.ravel(read(s)).astype("<u2").tobytes().decode("utf-16-le") for s in strings)
     except DataError:
         raise
     except (AttributeError, TypeError, ValueError) as error:

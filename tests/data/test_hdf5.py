@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crdkit.data import IGNORE, DataError, NYUDepth, PackedImages, PackedPairs
-from crdkit.data.io.hdf5 import texts
+from crdkit.data.io.hdf5_values import texts
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 16, 24, 3), "u1")
 
