@@ -105,8 +105,21 @@ def test_workers_read_ahead_but_resume_does_not_notice(tmp_path: Path, undisturb
     assert same(run(tmp_path, config=config), undisturbed)
 
 
-def test_a_second_interrupt_stops_at_once(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
-    """But not the copy of the first one that a launcher sends after it."""
+def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
+    def press_twice() -> None:
+        kill(signal.SIGINT)()
+        kill(signal.SIGINT)()
+
+    task = Stopping({4: press_twice})
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, task=task)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_launcher_s_copy_is_no_second_interrupt(
+    tmp_path: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
 
     def press_twice() -> None:
         kill(signal.SIGINT)()
