@@ -21,19 +21,22 @@ def check_archive(path: Path) -> None:
             bytes than the file has.
     """
     with path.open("rb") as file:
-        if file.read(len(ARCHIVE)) != ARCHIVE:
-            _check_values(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b"")
-            return
+        is_archive = file.read(len(ARCHIVE)) == ARCHIVE
+    if not is_archive:
+        _check_values(path)
+        return
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if (claimed := sum(member.file_size for member in members)) > (size := path.stat().st_size):
             raise ValueError(f"{size} bytes that claim to hold {claimed}")
-        # All are 0 if torch was told to leave them out.
-        if any(member.CRC for member in members) and (wrong := archive.testzip()) is not None:
+        if not any(member.CRC for member in members):  # torch was told to leave them out
+            _check_values(path)
+            return
+        if (wrong := archive.testzip()) is not None:
             raise ValueError(f"the checksum of {wrong} is not that of its contents")
         for member in members:
             if member.filename.endswith(".pkl"):
-                _check_values(archive.read(member))
+                _refuse_claims(archive.read(member))
 
 
 def check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
@@ -53,6 +56,12 @@ def check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
             )
 
 
-def _check_values(pickled: bytes | mmap.mmap) -> None:
+def _check_values(path: Path) -> None:
+    if path.stat().st_size:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            _refuse_claims(content)
+
+
+def _refuse_claims(pickled: bytes | mmap.mmap) -> None:
     if _CLAIM.search(pickled):
         raise ValueError("it has a bytearray, which takes as much memory as it says")

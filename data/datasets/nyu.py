@@ -7,7 +7,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from scipy.io import loadmat
 
 from ...common import plain
 from ..base import PairedDataset, Sizes
@@ -15,6 +14,7 @@ from ..batch import IGNORE, DataError
 from ..io.decode import Array
 from ..io.hdf5 import LazyHDF5, check_readable, open_hdf5, require
 from ..io.hdf5_values import read
+from ..io.matlab import read_variable
 
 LABELED = "nyu_depth_v2_labeled.mat"
 SPLITS = "splits.mat"
@@ -162,16 +162,7 @@ def _label_map(root: Path, classes: int, raw_classes: int) -> tuple[Array, tuple
 
 
 def _variable(path: Path, name: str) -> Any:
-    """One variable of a MATLAB v5 file."""
-    try:
-        content = loadmat(path, variable_names=[name])
-    except Exception as error:  # scipy raises many kinds for a file that is none of MATLAB's
-        raise DataError(
-            f"{path}: no readable MATLAB file ({error}); get it again from {SOURCES[path.name]}"
-        ) from error
-    if name not in content:
-        raise DataError(f"{path}: no variable {name}")
-    return content[name]
+    return read_variable(path, name, f"get it again from {SOURCES[path.name]}")
 
 
 def _names(cells: Any) -> tuple[str, ...]:

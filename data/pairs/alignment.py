@@ -9,7 +9,9 @@ import numpy as np
 
 from ..batch import IGNORE, DataError
 from ..encodings import WITHOUT_HOLES, Fit
+from ..io.arrays import decode_array
 from ..io.decode import Array, Size, resize_color
+from ..io.files import read_file
 
 SLACK = 0.02
 """Aspects that differ by no more than this share are one scene at two resolutions."""
@@ -73,7 +75,7 @@ def load_homography(path: Path) -> Array:
     """The 3×3 matrix in a text, .npy or .json file. `DataError` for anything else, or a singular one."""
     try:
         if path.suffix.lower() == ".npy":
-            matrix = np.load(path, allow_pickle=False)
+            matrix = decode_array(read_file(path), str(path))
         elif path.suffix.lower() == ".json":
             matrix = json.loads(path.read_text(encoding="utf-8"))
         else:

@@ -184,5 +184,5 @@ def test_an_error_in_a_worker_names_the_sample_in_one_line(pin: bool) -> None:
     for workers in (0, 1):
         with pytest.raises(DataError if workers else OSError):
             list(read_in_order(FailingData(OSError("gone")), 4, num_workers=workers))
-    with pytest.raises(DataError, match="^sample 13: OSError: gone"):
+    with pytest.raises(DataError, match=r"^sample 13: OSError: gone"):
         PairedTensors.from_dataset(FailingData(OSError("gone")), num_workers=1)
