@@ -1,5 +1,6 @@
 """Interrupted anywhere, by anything: the end is that of an undisturbed training, bit for bit."""
 
+import json
 import os
 import random
 import re
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_training import CONFIG, TinyTask, evaluate, launch, run, run_and_save, same
 from torch import Tensor, nn
 
+from crdkit.common import write_json, write_manifest
 from crdkit.engine import Interrupted
 
 STEPS = 18
@@ -143,6 +146,26 @@ def test_a_broken_checkpoint_costs_time_but_no_bit(tmp_path: Path, undisturbed: 
     newest = max((tmp_path / "checkpoints").iterdir())
     (newest / "ranks.safetensors").unlink()  # the random states
     with pytest.warns(UserWarning, match=r"ranks\.safetensors.*checkpoint-\d+"):
+        result = run(tmp_path)
+    assert same(result, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "file", ["state.json", "model.safetensors", "ranks.safetensors", "optimizer.safetensors"]
+)
+def test_wrong_contents_with_right_digests_are_named_and_the_one_before_used(
+    tmp_path: Path, undisturbed: dict[str, Any], file: str
+) -> None:
+    with pytest.raises(Interrupted):
+        run(tmp_path, task=Stopping({9: kill(signal.SIGTERM)}))
+    first, newest = sorted((tmp_path / "checkpoints").iterdir())
+    if file.endswith("json"):
+        state = json.loads((newest / file).read_text())
+        write_json(newest / file, {**state, "history": None, "terms": 5})
+    else:
+        save_file({"x": torch.zeros(1)}, newest / file)
+    write_manifest(newest, {})
+    with pytest.warns(UserWarning, match=rf"{newest.name} cannot be continued.*using {first.name}"):
         result = run(tmp_path)
     assert same(result, undisturbed)
 
