@@ -81,7 +81,7 @@ def load_homography(path: Path) -> Array:
         else:
             matrix = np.loadtxt(path, delimiter="," if "," in path.read_text(encoding="utf-8") else None)
         matrix = np.asarray(matrix, np.float64)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: no homography, three lines of three numbers ({error})") from error
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < 3:
         raise DataError(f"{path}: a homography is an invertible 3×3 matrix, got {matrix.tolist()}")

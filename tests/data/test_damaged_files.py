@@ -22,12 +22,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.io import savemat
 
+from crdkit.common import ManifestError, read_manifest, write_manifest
 from crdkit.data import DataError, PackedImages, PackedPairs, Statistics
 from crdkit.data.datasets.nyu import read_split
 from crdkit.data.io.archives import open_zip, read_member
 from crdkit.data.io.files import load_array, read_file
 from crdkit.data.io.stored import decode_label
+from crdkit.data.io.video import read_frames
 from crdkit.data.pairs.alignment import load_homography
+from crdkit.data.pairs.find import _lines
 from crdkit.models import read_weights
 from crdkit.models.description import read_description
 
@@ -115,6 +118,21 @@ def read_zip(path: Path) -> None:
         read_member(archive, "a.txt", "the source")
 
 
+def read_table(path: Path) -> None:
+    _lines(path)
+
+
+def read_whole(path: Path) -> None:
+    read_manifest(path.parent)
+
+
+def write_movie(path: Path) -> None:
+    movie = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (24, 16))
+    for picture in COLOR:
+        movie.write(picture)
+    movie.release()
+
+
 def read_label(path: Path) -> None:
     decode_label(read_file(path), str(path))
 
@@ -150,6 +168,10 @@ SEEDS: dict[str, tuple[bytes | Callable[[Path], None], Callable[[Path], Any]]] =
     "homography.txt": (saved(np.savetxt, np.eye(3)), load_homography),
     "statistics.json": (b'{"mean": {"rgb": [0.5]}, "std": {"rgb": [0.2]}}', Statistics.load),
     "archive.zip": (zipped(), read_zip),
+    "table.csv": ("rgb,depth\na.png,a.npy\nsé.png,b.npy\n".encode(), read_table),
+    "table.jsonl": (b'{"rgb": "a.png", "depth": "a.npy"}\n{"rgb": "b.png", "depth": null}\n', read_table),
+    "manifest.json": (lambda path: write_manifest(path.parent, {"of": "this"}), read_whole),
+    "movie.avi": (write_movie, lambda path: [*read_frames(path)]),
     "weights.pth": (saved(lambda file: torch.save({"state_dict": STATE, "epoch": 3}, file)), weights),
     "old.pth": (
         saved(lambda file: torch.save({"model": STATE}, file, _use_new_zipfile_serialization=False)), weights,
@@ -173,10 +195,10 @@ def outcomes(name: str, folder: Path) -> Iterator[str]:
         try:
             read(path)
             yield "read"
-        except (DataError, ValueError) as error:
+        except (DataError, ManifestError, ValueError) as error:
             told = str(error)
             named = path.name in told and "\n" not in told and "weights_only" not in told
-            ours = isinstance(error, DataError) or read is weights
+            ours = isinstance(error, DataError | ManifestError) or read is weights
             yield "refused" if named and ours else f"turn {turn}: {type(error).__name__}: {told}"
         except Exception as error:
             yield f"turn {turn}: {error!r}"
@@ -203,3 +225,16 @@ def test_damage_is_read_or_refused_by_name(name: str, tmp_path: Path) -> None:
     assert not wrong
     assert int(total) == ROUNDS and int(refused) > ROUNDS / 10
     assert int(grown) < MEMORY
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("statistics.json", Statistics.load), ("homography.json", load_homography),
+        ("table.jsonl", read_table), ("manifest.json", read_whole),
+    ],
+)  # fmt: skip
+def test_brackets_without_end_are_named(tmp_path: Path, name: str, read: Callable[[Path], Any]) -> None:
+    (tmp_path / name).write_text("[" * 100_000)
+    with pytest.raises((DataError, ManifestError), match=name):
+        read(tmp_path / name)
