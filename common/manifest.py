@@ -62,7 +62,7 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
         }
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{path} cannot be read ({error})") from error
     for name, entry in files.items():
         file = folder / name

@@ -27,7 +27,7 @@ from .pairs.find import table_parts
 from .pairs.groups import split_by_group
 from .pairs.label_maps import check_label_parts
 from .pairs.survey import Figures, resolve, survey
-from .reading import device_of, rank_and_ranks, read_in_order, read_rows, upload
+from .reading import InWorker, device_of, rank_and_ranks, read_in_order, read_rows, received, upload
 from .selection import JoinedPairs, SelectedPairs, evenly_spaced, join, select, subset
 from .sources import SOURCES, load_images
 from .splits import ImageSplits, load_splits
@@ -66,6 +66,7 @@ __all__ = [
     "ImageFolder",
     "ImageSplits",
     "ImagesConfig",
+    "InWorker",
     "Input",
     "JoinedPairs",
     "MappedArray",
@@ -103,6 +104,7 @@ __all__ = [
     "read_modality",
     "read_rows",
     "readings",
+    "received",
     "resolve",
     "select",
     "split_by_group",

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .batch import IGNORE, Batch, BatchDataset, DataError
-from .reading import upload
+from .reading import InWorker, received, upload
 
 
 class PairedTensors(BatchDataset):
@@ -49,9 +49,11 @@ class PairedTensors(BatchDataset):
             num_workers: processes that decode; 0 for this one.
         """
         # A generator of its own: reading must not move the global one that augmentation draws from.
-        loader = DataLoader(dataset, batch_size=None, num_workers=num_workers, generator=torch.Generator())
+        loader = DataLoader(
+            InWorker(dataset), batch_size=None, num_workers=num_workers, generator=torch.Generator()
+        )
         modalities: dict[str, Tensor] = {}
-        for row, sample in enumerate(loader):
+        for row, sample in enumerate(map(received, loader)):
             for name, value in sample.items():
                 if name == "index":
                     continue

@@ -80,7 +80,7 @@ def _file(path: Path, name: str, keep_alpha: bool) -> Iterator[Input]:
     if path.suffix.lower() in ARRAY_SUFFIXES - {".npz"}:
         try:
             many = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a header is Python source: what fails in it may raise anything
             raise DataError(f"{path} cannot be read as a NumPy array ({error})") from error
         if many.ndim == 4 or (many.ndim == 3 and many.shape[2] > 4):
             for number, array in enumerate(many):

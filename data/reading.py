@@ -1,13 +1,15 @@
 """A whole data set in its order, batch by batch: for statistics and for judges."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from .batch import Batch, collate
+from ..common import CrdkitError
+from .batch import Batch, DataError, collate
 
 CPU = torch.device("cpu")
 
@@ -37,11 +39,19 @@ def rank_and_ranks() -> tuple[int, int]:
 
 
 def read_rows(dataset: Any, rows: Sequence[int]) -> Batch:
-    """The batch of some rows, read in this process: by the data set's `__getitems__`, if it has one."""
-    if callable(getattr(dataset, "__getitems__", None)):
-        samples = dataset.__getitems__(list(rows))
-    else:
-        samples = [dataset[row] for row in rows]
+    """The batch of some rows, read in this process: by the data set's `__getitems__`, if it has one.
+
+    What is raised has a note that names the sample, or those among which it is.
+    """
+    reading = list(rows)
+    try:
+        if callable(getattr(dataset, "__getitems__", None)):
+            samples = dataset.__getitems__(list(rows))
+        else:
+            samples = [dataset[(reading := [row])[0]] for row in rows]
+    except Exception as error:
+        error.add_note(f"sample {reading[0]}" if len(reading) == 1 else f"one of the samples {reading}")
+        raise
     return samples if isinstance(samples, dict) else collate(samples)
 
 
@@ -62,14 +72,55 @@ def read_in_order(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     rank, ranks = rank_and_ranks() if sharded else (0, 1)
     starts = range(rank * batch_size, len(dataset), batch_size * ranks)
-    yield from DataLoader(
-        _Batches(dataset),
+    loader = DataLoader(
+        InWorker(_Batches(dataset)),
         batch_size=None,
         sampler=_Ranges(starts, batch_size, len(dataset)),
         num_workers=0 if device_of(dataset).type != "cpu" else num_workers,
         # Without one of its own the loader draws from the global generator, which is part of a run.
         generator=torch.Generator().manual_seed(0),
     )
+    for batch in loader:
+        yield received(batch)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What a worker sends in the place of what it could not read: on its way an exception would become a
+    stack trace."""
+
+    message: str
+    told: bool
+    """Whether it is an error of ours, whose message says all."""
+
+
+class InWorker(Dataset[Any]):
+    """A data set that sends an `Unread` where it raises in a worker process."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, request: Any) -> Any:
+        try:
+            return self.dataset[request]
+        except Exception as error:
+            if get_worker_info() is None:
+                raise
+            if isinstance(error, DataError | CrdkitError):
+                return Unread(str(error), told=True)
+            where = ", ".join(getattr(error, "__notes__", [f"sample {request}"]))
+            text = " ".join(f"{where}: {type(error).__name__}: {error}".split())
+            return Unread(f"{text} (in a data worker; without workers there is a stack trace)", told=False)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def received(fetched: Any, other: type[Exception] = DataError) -> Any:
+    """What a worker sent. For an `Unread` raises `DataError`, or `other` if the error was not one of ours."""
+    if isinstance(fetched, Unread):
+        raise (DataError if fetched.told else other)(fetched.message)
+    return fetched
 
 
 class _Ranges(Sampler[range]):

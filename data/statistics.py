@@ -71,7 +71,7 @@ class Statistics:
         """Read what `save` wrote. Raises `DataError` for anything else."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: no statistics that Statistics.save wrote ({error!r})") from error
 
 

@@ -15,7 +15,7 @@ from .errors import (
 )
 from .evaluate import Evaluate
 from .files import digest
-from .launch import Accelerator, from_main, make_accelerator
+from .launch import Accelerator, end_training, from_main, make_accelerator
 from .loop import train
 from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
 from .precision import Choice, fast_precision, milliseconds
@@ -57,6 +57,7 @@ __all__ = [
     "check_task",
     "derive_seed",
     "digest",
+    "end_training",
     "fast_precision",
     "from_main",
     "in_words",

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,17 +77,20 @@ class CheckpointStore:
         self._delete_others()
         return self.path(number)
 
-    def newest_whole(self) -> int:
+    def newest_whole(self, refused: Mapping[int, str] | None = None) -> int:
         """The newest checkpoint whose files are what its manifest says; 0 where there is none at all.
 
         Warns, naming what is wrong, for each broken one that it passes over.
+
+        Args:
+            refused: what is wrong with those that are whole and yet cannot be continued.
 
         Raises:
             CheckpointError: there are checkpoints, but every one is broken.
         """
         broken: list[str] = []
         for number in reversed(self.numbers()):
-            fault = self.fault(number)
+            fault = (refused or {}).get(number) or self.fault(number)
             if fault is None:
                 for line in broken:
                     warnings.warn(f"{line}; using {self.path(number).name}, the one before", stacklevel=2)

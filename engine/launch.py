@@ -5,7 +5,9 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,9 +80,36 @@ def make_accelerator(
         accelerator.print(f"--precision {precision} takes the place of accelerate's --mixed_precision {wish}")
     elif precision is None and wish not in (None, "no"):
         accelerator.print(f"computing in {wish}, as accelerate's --mixed_precision says")
-    if trackers:
-        accelerator.init_trackers(project)
+    _start_trackers(accelerator, project)
     return accelerator
+
+
+def _start_trackers(accelerator: Accelerator, project: str) -> None:
+    """Start each tracker by itself; one that fails is left out, with a warning."""
+    asked, started = list(accelerator.log_with), []
+    for tracker in asked:
+        accelerator.log_with = [tracker]
+        with _forgiving(str(tracker), "did not start and is left out"):
+            accelerator.init_trackers(project)
+            started += accelerator.trackers
+    accelerator.log_with, accelerator.trackers = asked, started
+
+
+def end_training(accelerator: Accelerator) -> None:
+    """Finish the trackers, of which one that fails is a warning, and leave the process group."""
+    for tracker in accelerator.trackers:
+        with _forgiving(tracker.name, "did not finish"):
+            tracker.finish()
+    accelerator.trackers = []
+    accelerator.end_training()
+
+
+@contextmanager
+def _forgiving(tracker: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a tracker is other people's code, and may fail in any way
+        warnings.warn(f"the tracker {tracker} {what}: {error!r}", stacklevel=3)
 
 
 def _automatic(cpu: bool) -> tuple[Literal["no", "bf16"], str]:

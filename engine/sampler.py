@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data import Batch, device_of, read_rows
+from ..data import Batch, InWorker, device_of, read_rows, received
 from .errors import WorkerError
 from .rng import derive_seed, isolated_rng, seed_host
 from .signals import ignore_interrupts
@@ -126,14 +126,15 @@ class BatchSource:
     def load(
         self, epoch: int, batch: int, *, num_workers: int = 0, pin_memory: bool = False
     ) -> Iterator[dict[str, Tensor]]:
-        """The batches from this position to the end; `WorkerError` where a worker dies.
+        """The batches from this position to the end; `WorkerError` if a worker dies, or the data set raises
+        in one what is no `DataError`.
 
         A data set whose `device` is not the CPU has its samples there already: it is read in this process.
         """
         if device_of(self.fetcher.dataset).type != "cpu":
             num_workers, pin_memory = 0, False
         loader: DataLoader[Any] = DataLoader(
-            self.fetcher,
+            InWorker(self.fetcher),
             batch_size=None,
             sampler=_Requests(self, epoch, batch),
             num_workers=num_workers,
@@ -155,7 +156,7 @@ class BatchSource:
                         f"try fewer than num_workers={num_workers}"
                     ) from error
                 raise
-            yield fetched
+            yield received(fetched, WorkerError)
 
     def fetch(self, epoch: int, batch: int) -> dict[str, Tensor]:
         """One batch again, in this process; for naming the samples of a batch that went wrong."""

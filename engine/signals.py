@@ -19,7 +19,8 @@ LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
 class StopSignals:
     """Remembers SIGTERM, SIGINT and SIGUSR1 instead of dying from them.
 
-    A second Ctrl-C raises `KeyboardInterrupt` at once. The death of the launcher that started the process
+    A second Ctrl-C raises `KeyboardInterrupt` at once; under a launcher, which repeats the first one, only if
+    it comes later than that. The death of the launcher that started the process
     counts as SIGTERM, as `accelerate launch` does not forward that and would leave an orphan.
     In a thread other than the main one nothing is installed, since python allows it there only.
     """
@@ -54,7 +55,7 @@ class StopSignals:
         now = time.monotonic()
         if not self._received:
             self._received, self._time = signum, now
-        elif signum == signal.SIGINT and now - self._time > SAME_KEY_PRESS:
+        elif signum == signal.SIGINT and (self._launcher is None or now - self._time > SAME_KEY_PRESS):
             raise KeyboardInterrupt
 
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimizer
 from .config import TrainConfig
-from .errors import CheckpointError, CrdkitError, NonFiniteError, TaskError
+from .errors import CheckpointError, CrdkitError, NonFiniteError, ResumeError, TaskError
 from .files import tensors_of
 from .finished import require_same, write_finished
 from .guards import FiniteGuard, nonfinite_samples
@@ -139,13 +139,28 @@ class TrainState:
                 {**self._scaler.state_dict(), "scale": FIRST_SCALE, "_growth_tracker": 0}
             )
 
+        refused: dict[int, str] = {}
+
         def find() -> int:
             self._store.clean()
-            return self._store.newest_whole()
+            return self._store.newest_whole(refused)
 
-        (number,) = self._peers.largest(self._on_main(find, "find a whole checkpoint") or 0)
-        if number:
+        while number := self._peers.largest(self._on_main(find, "find a whole checkpoint") or 0)[0]:
+            trouble = self._trouble(number)
+            if not self._peers.largest(trouble is not None)[0]:
+                return
+            refused[number] = trouble or f"{self._store.path(number)} cannot be continued on another process"
+
+    def _trouble(self, number: int) -> str | None:
+        """What keeps a checkpoint from being restored, whose files are what its manifest says."""
+        try:
             self._restore(number)
+        except ResumeError:
+            raise
+        except Exception as error:  # contents of any other kind; the checkpoint before is restored over it
+            text = " ".join(str(error).split())
+            return f"{self._store.path(number)} cannot be continued ({type(error).__name__}: {text:.200})"
+        return None
 
     def finish(self, folder: Path) -> None:
         """Write the results, which mark the folder as finished, and delete the checkpoints."""

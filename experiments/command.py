@@ -212,7 +212,7 @@ def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[st
     """
     check_config(config)
 
-    from crdkit.engine import Interrupted, make_accelerator
+    from crdkit.engine import Interrupted, end_training, make_accelerator
 
     from .provenance import environment
 
@@ -232,7 +232,7 @@ def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[st
             raise SystemExit(130) from None
         raise
     finally:
-        accelerator.end_training()
+        end_training(accelerator)
 
 
 def run_folder(output: Path | None, resume: bool, name: str, *, share: Callable[[str], str]) -> Path:

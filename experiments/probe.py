@@ -82,7 +82,7 @@ class ProbeRun:
 def run(config: ProbeRun, rows: list[Row]) -> Path:
     """Every row judged, by all processes together, then the report; returns the run folder."""
     from crdkit.data import load_splits
-    from crdkit.engine import make_accelerator
+    from crdkit.engine import end_training, make_accelerator
     from crdkit.experiments.reports.probe import report
 
     accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
@@ -99,7 +99,7 @@ def run(config: ProbeRun, rows: list[Row]) -> Path:
         if accelerator.is_main_process:
             report(config, judged, images.test.class_names)
     finally:
-        accelerator.end_training()
+        end_training(accelerator)
     return config.output
 
 

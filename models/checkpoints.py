@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .integrity import check_archive
 from .names import without_wrappers
 
 # Where trainers put the weights, beside the epoch and the accuracy; of several the first is read.
@@ -87,14 +89,13 @@ def read_file(path: Path) -> object:
     """Everything that lies in a file of weights: tensors, and plain values, which are left empty.
 
     Raises:
-        ValueError: the file is broken, or holds what is neither a tensor nor plain: it is named.
+        ValueError: the file is damaged, claims more than it has, or holds what is neither a tensor nor plain:
+            that is named.
     """
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is no whole safetensors file: {error}") from error
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        check_archive(path)
         with torch.serialization.safe_globals(_SAFE):  # type: ignore[arg-type]
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -103,15 +104,16 @@ def read_file(path: Path) -> object:
             f"{path} is refused: {_found(path, str(error))}. Nothing of it was run. Weights alone can be "
             "read: a state_dict of tensors, best as safetensors"
         ) from None
-    except RuntimeError as error:
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+    except Exception as error:  # torch raises many kinds for a damaged file, assertions among them
         if "TorchScript" in str(error):
             raise ValueError(
                 f"{path} is a TorchScript archive: a program, not weights. Weights alone can be read: its "
                 "state_dict, best as safetensors"
             ) from None
-        raise ValueError(f"{path} cannot be read as weights (cut off or damaged?): {error}") from error
-    except (EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as weights (cut off or damaged?): {error}") from error
+        reason = shorten(str(error) or type(error).__name__, 160, placeholder=" …")
+        raise ValueError(f"{path} cannot be read as weights (cut off or damaged?): {reason}") from error
 
 
 def _found(path: Path, message: str) -> str:
@@ -119,8 +121,8 @@ def _found(path: Path, message: str) -> str:
     try:
         with torch.serialization.safe_globals(_SAFE):  # type: ignore[arg-type]
             names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError):
-        # Files of before 2020, and pickles that torch did not write: the first one is known.
+    except Exception:
+        # Files of before 2020, damaged ones, and pickles that torch did not write: the first one is known.
         names = re.findall(r"GLOBAL (\S+)", message)
     if names:
         more = f" and {len(names) - 8} others" if len(names) > 8 else ""

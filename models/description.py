@@ -98,6 +98,6 @@ def read_description(path: str | os.PathLike[str]) -> Description | None:
         return None
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: its description is damaged ({error})") from error
     return Description.from_dict(content, str(file))

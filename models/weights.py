@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..common import atomically
 from .checkpoints import find_state, read_file, split_entry
 from .description import METADATA, Description, read_description
+from .integrity import check_tensors
 from .names import fit_names, is_counter, unwrap_all, without_wrappers
 from .normalized import Normalized, bare_state, is_normalization, require_bare
 
@@ -128,13 +129,14 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is broken, holds objects that are neither tensors nor plain (they are named), or
-            no weights.
+        ValueError: the file is damaged (the checksums of its archive are compared), claims more than it has,
+            holds objects that are neither tensors nor plain (they are named), or no weights.
     """
     path, entry = split_entry(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
     found, begin = find_state(read_file(path), path, entry)
+    check_tensors(found, path)
     state = unwrap_all(found)
     if not begin:
         return state

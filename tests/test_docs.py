@@ -39,3 +39,10 @@ def test_every_file_that_the_architecture_names_is_there() -> None:
         assert (DOCS.parent / name).is_file(), name
     for path, member in re.findall(r"`(\w+/\w+\.py)` `(\w+)(?:\.\w+)?`", text):
         assert member in (DOCS.parent / path).read_text(encoding="utf-8")
+
+
+def test_every_test_that_the_reliability_page_names_is_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / "reliability.md").read_text())
+    assert len(named) > 40
+    for file, test in named:
+        assert f"def {test}(" in (DOCS.parent / "tests" / file).read_text(), f"{file}::{test}"

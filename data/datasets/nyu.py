@@ -7,13 +7,14 @@ from typing import Any
 
 import h5py
 import numpy as np
-from scipy.io import loadmat
 
 from ...common import plain
 from ..base import PairedDataset, Sizes
 from ..batch import IGNORE, DataError
 from ..io.decode import Array
 from ..io.hdf5 import LazyHDF5, check_readable, open_hdf5, require
+from ..io.hdf5_values import read
+from ..io.matlab import read_variable
 
 LABELED = "nyu_depth_v2_labeled.mat"
 SPLITS = "splits.mat"
@@ -161,16 +162,7 @@ def _label_map(root: Path, classes: int, raw_classes: int) -> tuple[Array, tuple
 
 
 def _variable(path: Path, name: str) -> Any:
-    """One variable of a MATLAB v5 file."""
-    try:
-        content = loadmat(path, variable_names=[name])
-    except Exception as error:  # scipy raises many kinds for a file that is none of MATLAB's
-        raise DataError(
-            f"{path}: no readable MATLAB file ({error}); get it again from {SOURCES[path.name]}"
-        ) from error
-    if name not in content:
-        raise DataError(f"{path}: no variable {name}")
-    return content[name]
+    return read_variable(path, name, f"get it again from {SOURCES[path.name]}")
 
 
 def _names(cells: Any) -> tuple[str, ...]:
@@ -180,12 +172,12 @@ def _names(cells: Any) -> tuple[str, ...]:
 
 def _raw_names(file: h5py.File) -> tuple[str, ...]:
     """`names` (1, 894): references to arrays of UTF-16 codes."""
-    references = np.ravel(require(file, "names")[:])
+    references = np.ravel(read(require(file, "names")))
     try:
         strings = [file[reference] for reference in references]
         for string in strings:
             check_readable(string)
-        return tuple(np.ravel(s[:]).astype("<u2").tobytes().decode("utf-16-le") for s in strings)
+        return tuple(np.ravel(read(s)).astype("<u2").tobytes().decode("utf-16-le") for s in strings)
     except DataError:
         raise
     except (AttributeError, TypeError, ValueError) as error:

@@ -11,7 +11,8 @@ import torch
 from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.decode import Array, Size, as_color, check_size, decode_color, stack_color
-from ..io.hdf5 import channels_first, contents, find, is_encoded, open_hdf5, require, texts
+from ..io.hdf5 import channels_first, contents, find, is_encoded, open_hdf5, require
+from ..io.hdf5_values import names, read
 from ..labels import Classes, check_labels, select_classes
 
 
@@ -50,20 +51,22 @@ class PackedImages(PairedTensors):
         with open_hdf5(Path(path)) as file:
             if not isinstance(group := find(file, split), h5py.Group):
                 raise DataError(f"{path}: no split {split!r}; found {contents(file)}")
-            names = texts(file.attrs.get("classes"))
+            class_names = names(file, "classes")
             where = f"{path}: {split}/images"
             images = require(file, f"{split}/images")
-            encoded, first = is_encoded(images), channels_first(images.shape)
             buffers = _read_all(images, where)
+            encoded, first = is_encoded(images), channels_first(images.shape)
             labels = None
             if group.get("labels", getlink=True) is not None:
-                stored = require(file, f"{split}/labels")[:]
-                labels = check_labels(stored, len(buffers), len(names) or None, f"{path}: {split}/labels")
+                stored = read(require(file, f"{split}/labels"))
+                labels = check_labels(
+                    stored, len(buffers), len(class_names) or None, f"{path}: {split}/labels"
+                )
         rows: Array | range = range(len(buffers))
         if classes is not None:
             if labels is None:
                 raise DataError(f"{path}: {split} has no labels to choose classes by")
-            rows, labels, names = select_classes(classes, labels, names, str(path))
+            rows, labels, class_names = select_classes(classes, labels, class_names, str(path))
 
         def decoded() -> Iterator[tuple[str, Array]]:
             for row in rows:
@@ -77,7 +80,7 @@ class PackedImages(PairedTensors):
         if labels is not None:
             modalities["label"] = torch.from_numpy(labels)
         super().__init__(**modalities)
-        self.class_names, self.num_classes = names, len(names) or None
+        self.class_names, self.num_classes = class_names, len(class_names) or None
 
 
 def _read_all(images: h5py.Dataset, where: str) -> Array:
@@ -89,8 +92,4 @@ def _read_all(images: h5py.Dataset, where: str) -> Array:
         )
     if not len(images):
         raise DataError(f"{where} is empty")
-    try:
-        buffers: Array = images[:]
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{where} cannot be read ({error}); the file is damaged") from error
-    return buffers
+    return read(images)

@@ -23,8 +23,8 @@ from ..io.hdf5 import (
     is_encoded,
     open_hdf5,
     require,
-    texts,
 )
+from ..io.hdf5_values import names, number, read, texts
 from ..io.stored import decode_label
 
 METERS_PER_UNIT = ("meters_per_unit", "metres_per_unit")
@@ -118,21 +118,27 @@ class PackedPairs(PairedDataset):
         names_of: h5py.Dataset = stored
         if classes == 13:
             names_of = require(file, "map_40_to_13")
-            to_13 = names_of[:].astype(np.int64) - 1
-            if to_13.shape != (40,) or to_13.min() < -1 or to_13.max() > 12:
+            stored_13 = read(names_of)
+            if (
+                stored_13.shape != (40,)
+                or stored_13.dtype.kind not in "iu"
+                or not np.isin(stored_13, range(14)).all()
+            ):
                 raise DataError(f"{file.filename}: map_40_to_13 must be 40 numbers from 0 to 13")
+            to_13 = stored_13.astype(np.int64) - 1
             self._label_map[:40] = np.where(to_13 < 0, IGNORE, to_13)
             self._label_map[40:IGNORE] = IGNORE - 1  # refused as out of range when a label is read
-        self._ignore = int(stored.attrs.get("ignore", IGNORE))
+        ignore = number(stored, "ignore")
+        self._ignore = IGNORE if ignore is None else int(ignore)
         if 0 <= self._ignore <= IGNORE:
             self._label_map[self._ignore] = IGNORE
-        stored_names = texts(stored.attrs.get("names"))
+        stored_names = names(stored, "names")
         if classes is not None and len(stored_names) not in (0, 40):
             raise DataError(
                 f"{file.filename}: {stored.name.lstrip('/')} names {len(stored_names)} classes; "
                 f"classes={classes} needs NYU-Depth-v2's 40, pass classes=None"
             )
-        self.class_names = texts(names_of.attrs.get("names"))
+        self.class_names = names(names_of, "names")
         if classes is None and self.class_names:
             self.num_classes = len(self.class_names)
 
@@ -216,7 +222,7 @@ def _rows(file: h5py.File, split: str | None, count: int) -> Array:
     rows = require(file, split)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise DataError(f"{file.filename}: {split} must be a list of row numbers, has shape {rows.shape}")
-    values = rows[:].astype(np.int64)
+    values = read(rows).astype(np.int64)
     wrong = values[(values < 0) | (values >= count)]
     if wrong.size:
         raise DataError(f"{file.filename}: {split} names row {wrong[0]}, but there are {count} rows")
@@ -232,7 +238,7 @@ def _groups(file: h5py.File, count: int, rows: Array) -> Array | None:
     stored = require(file, GROUP)
     if stored.shape != (count,):
         raise DataError(f"{file.filename}: {GROUP} has shape {stored.shape}, expected one a row, ({count},)")
-    values = stored[:]
+    values = read(stored)
     if values.dtype.kind not in "iu":
         values = np.unique(np.array(texts(values)), return_inverse=True)[1]
     return np.asarray(values.astype(np.int64)[rows])
@@ -244,8 +250,8 @@ def _depth_scale(stored: h5py.Dataset, given: float | None) -> float:
             raise ValueError(f"depth_scale must be positive, got {given}")
         return given
     for name in METERS_PER_UNIT:
-        if name in stored.attrs:
-            return float(stored.attrs[name])
+        if (scale := number(stored, name)) is not None:
+            return scale
     if stored.dtype.kind == "f":
         return 1.0
     raise DataError(

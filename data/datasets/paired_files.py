@@ -265,7 +265,11 @@ def _read_split(split: Sequence[str] | str | os.PathLike[str]) -> list[str]:
         path = Path(split)
         if not path.is_file():
             raise DataError(f"{path}: no such file; a split is a text file with one name a line")
-        split = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read as text ({error})") from error
+        split = [line.strip() for line in lines if line.strip()]
     names = [unicodedata.normalize("NFC", str(name)) for name in split]
     if not names:
         raise DataError("the split names no sample")

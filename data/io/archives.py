@@ -87,7 +87,7 @@ def open_zip(path: Path, url: str) -> zipfile.ZipFile:
     check_no_page(path, f"get it again from {url}")
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile raises kinds of its own, and some of others, for damaged bytes
         raise _unreadable(path, url, error) from error
 
 

@@ -1,5 +1,6 @@
 """Arrays as files hold them (height, width[, channels]) to tensors as batches hold them."""
 
+import os
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -19,8 +20,12 @@ from .containers import (
     read_with_pillow,
     tiff_layout,
 )
+from .headers import check_claim, is_cut_jpeg
 
 Size: TypeAlias = tuple[int, int]
+
+if "OPENCV_LOG_LEVEL" not in os.environ:  # the message of an error says it, and where
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 MAX_INDOOR_METRES = 80.0
 """A median depth beyond this is taken for a wrong unit: no depth camera that we know reads so far."""
@@ -53,10 +58,12 @@ def decode(buffer: Array, where: str, *, keep_alpha: bool = False) -> Array:
         keep_alpha: (H, W, 4) for a file of four channels, in RGBA order: the fourth may be a thermal image.
 
     Raises:
-        DataError: bytes that are no image, cut or damaged; more channels than can be read.
+        DataError: bytes that are no image, cut or damaged, or claim more than they can hold; more channels
+            than can be read.
     """
     if is_portable(buffer):
         return _whitened(decode_portable(buffer, where), buffer)
+    check_claim(buffer, where)
     layout = tiff_layout(buffer)
     image = _decode(buffer, layout)
     if image is None:
@@ -79,7 +86,7 @@ def _decode(buffer: Array, layout: TiffLayout | None) -> Array | None:
         image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
-    if image is None or _is_cut_jpeg(buffer):
+    if image is None or is_cut_jpeg(buffer):
         return None  # some versions of OpenCV fill what is missing with gray
     if image.ndim == 2:
         return np.asarray(image)
@@ -112,18 +119,6 @@ def _check_channels(image: Array, layout: TiffLayout, keep_alpha: bool, where: s
     alpha = 1 if layout.extra and not keep_alpha else 0
     if layout.samples - alpha > read or (layout.samples > read and layout.bits != 8):
         raise DataError(f"{where}: a TIFF of {layout}, of which only {read} can be read; save it as .npy")
-
-
-def _is_cut_jpeg(buffer: Array) -> bool:
-    """Whether a JPEG has no end marker after its header (an embedded thumbnail has one of its own)."""
-    data = buffer.tobytes()
-    if not data.startswith(b"\xff\xd8\xff"):
-        return False
-    place = 2
-    while data[place : place + 1] == b"\xff" and (marker := data[place + 1 : place + 2]) != b"\xda":
-        # Before a marker there may be any number of fill bytes; after it is the segment's length.
-        place += 1 if marker == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4])
-    return data.find(b"\xff\xd9", place) < 0
 
 
 def decode_color(buffer: Array, where: str) -> Array:

@@ -14,6 +14,7 @@ from ..batch import DataError
 from .archives import check_no_page
 from .arrays import Array
 from .decode import one_thread_in_workers
+from .hdf5_values import References, claim, text
 
 SOFT_LINKS = 16
 """Links that may follow one another before they are taken for a loop."""
@@ -36,13 +37,13 @@ def open_hdf5(path: Path) -> h5py.File:
 
 def _why_not(path: Path, error: Exception) -> str:
     """What is wrong with a file that did not open, and what to do."""
-    text, size = str(error), path.stat().st_size
-    if "unable to lock" in text:
+    told, size = str(error), path.stat().st_size
+    if "unable to lock" in told:
         return (
             "this HDF5 file is locked: another program (a notebook?) has it open for writing; close it "
             "there. On a file system without locks set HDF5_USE_FILE_LOCKING=FALSE"
         )
-    if "already open for write" in text or "consistency flags" in text:
+    if "already open for write" in told or "consistency flags" in told:
         return (
             "the program that wrote this HDF5 file has not closed it; wait for its end, or, if it was "
             f"killed, run: h5clear -s {path}"
@@ -50,7 +51,7 @@ def _why_not(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"this HDF5 file may not be read ({error})"
     check_no_page(path, f"these {size} bytes; get the file again", expected="an HDF5 file")
-    if cut := re.search(r"truncated file: .*stored_eof = (\d+)", text):
+    if cut := re.search(r"truncated file: .*stored_eof = (\d+)", told):
         return f"this HDF5 file is cut short: {size} of {cut[1]} bytes are there; get it again"
     if not h5py.is_hdf5(path):
         return f"no HDF5 file: {size} bytes that begin otherwise; is it another file?"
@@ -120,7 +121,7 @@ def check_readable(dataset: h5py.Dataset) -> None:
         code, _, _, label = layout.get_filter(number)
         if not _has_filter(code):
             raise DataError(
-                f"{where} is compressed by the filter {code} ({_text(label)}), which this h5py has not; "
+                f"{where} is compressed by the filter {code} ({text(label)}), which this h5py has not; "
                 "`pip install hdf5plugin` (used if it is there), or write it anew with gzip"
             )
 
@@ -137,30 +138,14 @@ def contents(file: h5py.File) -> str:
     found: list[str] = []
 
     def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not _text(name).startswith("#"):
-            found.append(f"{_text(name)} {item.shape}")
+        if isinstance(item, h5py.Dataset) and not text(name).startswith("#"):
+            found.append(f"{text(name)} {item.shape}")
 
     with contextlib.suppress(
         Exception
     ):  # h5py raises many kinds for a damaged file: what was found till then
         file.visititems(note)
     return ", ".join(found) or "nothing"
-
-
-def texts(values: Any) -> tuple[str, ...]:
-    """Names in an attribute or data set, stored as text or as bytes (UTF-8, else Latin-1); none for None."""
-    if values is None or isinstance(values, h5py.Empty):
-        return ()
-    return tuple(_text(value) for value in np.ravel(np.asarray(values, object)))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin1")
 
 
 def is_encoded(dataset: h5py.Dataset) -> bool:
@@ -183,7 +168,7 @@ class LazyHDF5:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._datasets: dict[str, h5py.Dataset] = {}
+        self._datasets: dict[str, tuple[h5py.Dataset, References | None]] = {}
         self._process = -1
 
     def __getstate__(self) -> dict[str, Any]:
@@ -195,9 +180,16 @@ class LazyHDF5:
             self._datasets, self._process = {}, os.getpid()
             one_thread_in_workers()
         if name not in self._datasets:
-            file = next((known.file for known in self._datasets.values()), None) or open_hdf5(self.path)
-            self._datasets[name] = require(file, name)
+            file = next((known.file for known, _ in self._datasets.values()), None) or open_hdf5(self.path)
+            dataset = require(file, name)
+            if (problem := claim(dataset, rows=1)) is not None:
+                raise DataError(f"{self.path}: a row of {name} {problem}; the file is damaged")
+            self._datasets[name] = dataset, References.of(dataset)
+        dataset, references = self._datasets[name]
+        where = f"{self.path}: {name}[{row}]"
+        if references is not None and (problem := references.damage(row)) is not None:
+            raise DataError(f"{where} {problem}; the file is damaged")
         try:
-            return np.asarray(self._datasets[name][row])
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(f"{self.path}: {name}[{row}] cannot be read ({error}); it is damaged") from error
+            return np.asarray(dataset[row])
+        except Exception as error:  # h5py raises many kinds for damaged bytes
+            raise DataError(f"{where} cannot be read ({error}); the file is damaged") from error

@@ -17,6 +17,7 @@ from .containers import (
     tiff_layout,
 )
 from .decode import decode
+from .headers import check_claim
 
 LOSSY = {"AVIF": "AVIF", "JPEG": "JPEG", "JPEG2000": "JPEG 2000", "MPO": "JPEG", "WEBP": "WebP"}
 """Pillow's names of formats that change values at the borders of classes; a lossless WebP has only colors."""
@@ -51,6 +52,7 @@ def _numbers(buffer: Array, where: str) -> Array:
         return decode_array(buffer, where)
     if is_portable(buffer):
         return decode_portable(buffer, where)
+    check_claim(buffer, where)
     layout = tiff_layout(buffer)
     if layout is not None and layout.compression in LOSSY_TIFF:
         raise _lossy("a TIFF compressed as JPEG or alike", where)

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..batch import IGNORE, DataError
 from ..encodings import WITHOUT_HOLES, Fit
+from ..io.arrays import decode_array
 from ..io.decode import Array, Size, resize_color
+from ..io.files import read_file
 
 SLACK = 0.02
 """Aspects that differ by no more than this share are one scene at two resolutions."""
@@ -73,13 +75,13 @@ def load_homography(path: Path) -> Array:
     """The 3×3 matrix in a text, .npy or .json file. `DataError` for anything else, or a singular one."""
     try:
         if path.suffix.lower() == ".npy":
-            matrix = np.load(path, allow_pickle=False)
+            matrix = decode_array(read_file(path), str(path))
         elif path.suffix.lower() == ".json":
             matrix = json.loads(path.read_text(encoding="utf-8"))
         else:
             matrix = np.loadtxt(path, delimiter="," if "," in path.read_text(encoding="utf-8") else None)
         matrix = np.asarray(matrix, np.float64)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: no homography, three lines of three numbers ({error})") from error
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < 3:
         raise DataError(f"{path}: a homography is an invertible 3×3 matrix, got {matrix.tolist()}")

@@ -261,6 +261,6 @@ def _lines(path: Path) -> list[dict[str, str]]:
         if path.suffix.lower() == ".csv":
             table = csv.DictReader(text.splitlines(), strict=True)
             return [{k: (v or "").strip() for k, v in row.items() if k is not None} for row in table]
-    except (OSError, ValueError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, csv.Error) as error:
         raise DataError(f"{path}: no readable table ({error})") from error
     raise DataError(f"{path}: a table of pairs is a .csv or .jsonl file")

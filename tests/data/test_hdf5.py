@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crdkit.data import IGNORE, DataError, NYUDepth, PackedImages, PackedPairs
-from crdkit.data.io.hdf5 import texts
+from crdkit.data.io.hdf5_values import texts
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 16, 24, 3), "u1")
 
@@ -294,3 +294,55 @@ def test_damaged_metadata_are_data_errors(path: Path) -> None:
             assert "a.h5" in str(error)
             outcomes.add("refused")
     assert outcomes == {"read", "refused"}
+
+
+def test_what_a_file_cannot_hold_is_not_allocated(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("rgb", (2, 2**20, 2**20), "u1", chunks=(1, 64, 64), compression="gzip")
+    assert "a row of rgb claims 1099511627776 bytes" in message(path)
+    path.unlink()  # which is still open
+    with h5py.File(path, "w") as file:
+        file["rgb"] = PIXELS
+        file.create_dataset("train", (2**40,), "i8", chunks=(64,))
+    with pytest.raises(DataError, match=r"a\.h5: train claims 8796093022208 bytes"):
+        PackedPairs(path, "train")
+    for block in (0, 512):
+        path.unlink()
+        with h5py.File(path, "w", userblock_size=block) as file:
+            write_encoded(file, "rgb", encode(PIXELS))
+            place = file["rgb"].id.get_offset()
+        assert PackedPairs(path)[1]["rgb"].shape == (3, 16, 24)
+        whole = path.read_bytes()
+        for start, value, word in ((16, 2**32 - 1, "length"), (20, 2**31, "heap"), (20, 8, "heap")):
+            damaged = bytearray(whole)
+            damaged[place + start : place + start + 4] = value.to_bytes(4, "little")
+            path.unlink()
+            path.write_bytes(damaged)
+            with pytest.raises(DataError, match=rf"a\.h5: rgb\[1\].*{word}"):
+                PackedPairs(path)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ignore", "none"), ("ignore", [1, 2]), ("names", 5), ("names", [0.5, 1.5])]
+)
+def test_attributes_of_another_type_are_named(path: Path, name: str, value: object) -> None:
+    with h5py.File(path, "w") as file:
+        file["label"] = PIXELS[..., 0] % 5
+        file["label"].attrs[name] = value
+    assert f"the attribute {name} of label is" in message(path)
+
+
+def test_other_attributes_of_another_type(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["depth"] = PIXELS[..., 0]
+        file["depth"].attrs["meters_per_unit"] = "a thousandth"
+    assert "the attribute meters_per_unit of depth is 'a thousandth', expected a number" in message(path)
+    with h5py.File(path, "w") as file:
+        file["train/images"], file["train/labels"] = PIXELS, np.arange(6) % 2
+        file.attrs["classes"] = 2
+    with pytest.raises(DataError, match=r"a\.h5: the attribute classes of the file is"):
+        PackedImages(path)
+    with h5py.File(path, "w") as file:
+        file["train/images"] = h5py.Empty("u1")
+    with pytest.raises(DataError, match=r"a\.h5: train/images"):
+        PackedImages(path)

@@ -1,6 +1,8 @@
 """One file of any kind as an array in its stored type."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from PIL import Image
 
 from crdkit.data import DataError
 from crdkit.data.io.decode import decode
-from crdkit.data.io.files import SUFFIXES, load_array
+from crdkit.data.io.files import SUFFIXES, load_array, read_file
+from crdkit.data.io.stored import decode_label
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (6, 8), "u1")
@@ -204,3 +207,28 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load_array(tmp_path / "gone.png")
     with pytest.raises(DataError, match=r"a\.png.*4"):
         decode(np.zeros(4, "u1"), "a.png")
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg", ".gif", "part"])
+def test_an_image_cannot_claim_more_than_its_bytes_hold(tmp_path: Path, kind: str) -> None:
+    """They would be allocated: 3 GB for these."""
+    path = tmp_path / "a.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), "u1")
+    if kind == ".gif":
+        Image.fromarray(pixels[..., 0]).save(path, "GIF")
+        data = bytearray(path.read_bytes())
+        data[6:10] = struct.pack("<HH", 32000, 32000)
+    else:
+        data = bytearray(cv2.imencode(kind if kind == ".jpg" else ".png", pixels)[1])
+    if kind == ".png":
+        data[16:24] = struct.pack(">II", 32000, 32000)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    elif kind == ".jpg":
+        place = data.index(b"\xff\xc0")
+        data[place + 5 : place + 9] = struct.pack(">HH", 32000, 32000)
+    elif kind == "part":
+        data[33:33] = struct.pack(">I", 2**31 - 1) + b"tEXt"
+    path.write_bytes(data)
+    for read in (load_array, lambda path: decode_label(read_file(path), str(path))):
+        with pytest.raises(DataError, match=r"a\.png.*claim.*damaged"):
+            read(path)

@@ -1,5 +1,6 @@
 """Interrupted anywhere, by anything: the end is that of an undisturbed training, bit for bit."""
 
+import json
 import os
 import random
 import re
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_training import CONFIG, TinyTask, evaluate, launch, run, run_and_save, same
 from torch import Tensor, nn
 
+from crdkit.common import write_json, write_manifest
 from crdkit.engine import Interrupted
 
 STEPS = 18
@@ -105,8 +108,21 @@ def test_workers_read_ahead_but_resume_does_not_notice(tmp_path: Path, undisturb
     assert same(run(tmp_path, config=config), undisturbed)
 
 
-def test_a_second_interrupt_stops_at_once(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
-    """But not the copy of the first one that a launcher sends after it."""
+def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
+    def press_twice() -> None:
+        kill(signal.SIGINT)()
+        kill(signal.SIGINT)()
+
+    task = Stopping({4: press_twice})
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, task=task)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_launcher_s_copy_is_no_second_interrupt(
+    tmp_path: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
 
     def press_twice() -> None:
         kill(signal.SIGINT)()
@@ -130,6 +146,26 @@ def test_a_broken_checkpoint_costs_time_but_no_bit(tmp_path: Path, undisturbed: 
     newest = max((tmp_path / "checkpoints").iterdir())
     (newest / "ranks.safetensors").unlink()  # the random states
     with pytest.warns(UserWarning, match=r"ranks\.safetensors.*checkpoint-\d+"):
+        result = run(tmp_path)
+    assert same(result, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "file", ["state.json", "model.safetensors", "ranks.safetensors", "optimizer.safetensors"]
+)
+def test_wrong_contents_with_right_digests_are_named_and_the_one_before_used(
+    tmp_path: Path, undisturbed: dict[str, Any], file: str
+) -> None:
+    with pytest.raises(Interrupted):
+        run(tmp_path, task=Stopping({9: kill(signal.SIGTERM)}))
+    first, newest = sorted((tmp_path / "checkpoints").iterdir())
+    if file.endswith("json"):
+        state = json.loads((newest / file).read_text())
+        write_json(newest / file, {**state, "history": None, "terms": 5})
+    else:
+        save_file({"x": torch.zeros(1)}, newest / file)
+    write_manifest(newest, {})
+    with pytest.warns(UserWarning, match=rf"{newest.name} cannot be continued.*using {first.name}"):
         result = run(tmp_path)
     assert same(result, undisturbed)
 

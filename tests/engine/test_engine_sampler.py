@@ -11,6 +11,7 @@ from tiny_training import SAMPLES, TinyData
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from crdkit.data import DataError, PairedTensors, read_in_order
 from crdkit.engine import BatchSource, ShardedBatchSampler, WorkerError
 
 
@@ -143,3 +144,45 @@ def test_a_killed_worker_is_an_error_and_no_hang() -> None:
     dying = BatchSource(DyingData(), batch_size=8, epochs=1, seed=3)
     with pytest.raises(WorkerError, match="num_workers=1"):
         list(dying.load(0, 0, num_workers=1))
+
+
+class FailingData(TinyData):
+    """Sample 13 cannot be read: by an error of the data's, or of whoever wrote them."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def __getitem__(self, i: int) -> dict[str, Tensor]:
+        if i == 13:
+            raise self.error
+        return super().__getitem__(i)
+
+
+class FailingBatches(FailingData):
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Tensor]]:
+        return [self[i] for i in indices]
+
+
+@pytest.mark.parametrize("pin", [False, True])
+def test_an_error_in_a_worker_names_the_sample_in_one_line(pin: bool) -> None:
+    for data, words in (
+        (FailingData, "sample 13: OSError: a.raw is gone"),
+        (FailingBatches, "one of the samples ["),
+    ):
+        failing = BatchSource(data(OSError("a.raw is\ngone")), batch_size=8, epochs=1, seed=3)
+        with pytest.raises(WorkerError) as caught:
+            list(failing.load(0, 0, num_workers=1, pin_memory=pin))
+        assert words in str(caught.value) and "a.raw is gone" in str(caught.value)
+        assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+    known = BatchSource(FailingData(DataError("a.npy is empty")), batch_size=8, epochs=1, seed=3)
+    with pytest.raises(DataError, match=r"^a\.npy is empty$"):
+        list(known.load(0, 0, num_workers=1, pin_memory=pin))
+    with pytest.raises(OSError, match="gone") as told:  # in this process it stays what it is
+        list(BatchSource(FailingData(OSError("gone")), batch_size=8, epochs=1, seed=3).load(0, 0))
+    assert told.value.__notes__ == ["sample 13"]
+    for workers in (0, 1):
+        with pytest.raises(DataError if workers else OSError):
+            list(read_in_order(FailingData(OSError("gone")), 4, num_workers=workers))
+    with pytest.raises(DataError, match=r"^sample 13: OSError: gone"):
+        PairedTensors.from_dataset(FailingData(OSError("gone")), num_workers=1)

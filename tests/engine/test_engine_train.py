@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.tracking import GeneralTracker
+from accelerate.tracking import GeneralTracker, TensorBoardTracker
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_training import CONFIG, SAMPLES, TinyData, TinyTask, evaluate, run, same
@@ -26,7 +26,9 @@ from crdkit.engine import (
     ResumeError,
     TaskError,
     TrainConfig,
+    end_training,
     log_pictures,
+    make_accelerator,
     train,
 )
 
@@ -357,6 +359,22 @@ def test_a_failing_tracker_is_a_warning(tmp_path: Path) -> None:
     assert len(tracker.seen) == 2 and "transfer/loss" in tracker.seen[0]
     assert len(result["history"]) == 3
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize("method", ["__init__", "finish"])
+def test_a_tracker_that_does_not_start_or_finish_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(TensorBoardTracker, method, fail)
+    with pytest.warns(UserWarning, match=r"tensorboard did not (start|finish).*ConnectionError"):
+        accelerator = make_accelerator(cpu=True, trackers=["tensorboard"], folder=tmp_path / "run")
+        assert len(accelerator.trackers) == (method == "finish")
+        run(tmp_path / "run", accelerator=accelerator)
+        end_training(accelerator)
+    assert (tmp_path / "run" / "manifest.json").exists() and accelerator.trackers == []
 
 
 class Recorder:
