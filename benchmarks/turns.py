@@ -77,19 +77,13 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def bytes_a_second(device: str) -> float:
-    """At which a large array is read: the fastest of several sums of 512 MiB."""
-    import torch
-
-    array = torch.ones(2**27, device=device)
-    taken = []
-    for _ in range(6):
-        synchronize(device)
-        start = time.perf_counter()
-        array.sum()
-        synchronize(device)
-        taken.append(time.perf_counter() - start)
-    return array.numel() * 4 / min(taken)
+def bytes_a_second(array: Tensor, device: str) -> float:
+    """At which a large array is read, by its sum."""
+    synchronize(device)
+    start = time.perf_counter()
+    array.sum()
+    synchronize(device)
+    return array.nbytes / (time.perf_counter() - start)
 
 
 def flops_a_second(device: str) -> float:

@@ -1,5 +1,6 @@
 """Pictures of the benchmarks: how steps grow, and how near they are to what the machine can do."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def _roofline(axis: Any, results: Mapping[str, Any]) -> None:
     Both directions: B anchors times the rows that they meet, d products and sums for the scores and as many
     for the gradient. Bytes: each drawn row once for every anchor, or each row once for all.
     """
-    bytes_a_second, flops_a_second = results["bytes_a_second"], results["flops_a_second"]
+    bytes_a_second = statistics.median(s["bytes_a_second"] for s in results["settings"])
+    flops_a_second = results["flops_a_second"]
     for method in ("uniform", "uniform bf16", "shared", "all"):
         points = []
         for s in results["settings"]:
