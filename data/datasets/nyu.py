@@ -7,7 +7,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from scipy.io import loadmat
 
 from ...common import plain
 from ..base import PairedDataset, Sizes
@@ -162,6 +161,8 @@ def _label_map(root: Path, classes: int, raw_classes: int) -> tuple[Array, tuple
 
 def _variable(path: Path, name: str) -> Any:
     """One variable of a MATLAB v5 file."""
+    from scipy.io import loadmat  # for these files alone
+
     try:
         content = loadmat(path, variable_names=[name])
     except Exception as error:  # scipy raises many kinds for a file that is none of MATLAB's
