@@ -52,31 +52,26 @@ def main() -> None:
     cases: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        spent = [
-            ended([sys.executable, "-c", "import torch"], dict(os.environ)) for _ in range(given.rounds + 1)
-        ]
-        torch = middle(spent[1:])
         for name, words in (EMBEDDED | (REAL if real else {})).items():
             script, *more = words
             arguments = [*more[:1], *(["--data.root", str(Path(real or "", more[1]))] if more else [])]
-            taken: dict[str, list[Spent]] = {version: [] for version in versions}
+            taken: dict[str, list[Spent]] = {version: [] for version in ("torch", *versions)}
             for _ in range(given.rounds + 1):
+                taken["torch"].append(ended([sys.executable, "-c", "import torch"], dict(os.environ)))
                 for version, (root, own) in versions.items():
                     taken[version].append(first_step(root, script, arguments, folder, own))
             found = {version: middle(times[1:]) for version, times in taken.items()}
             row = {
-                f"{version}_{kind}_s": round(getattr(found[version], kind) - getattr(torch, kind), 2)
+                f"{version}_{kind}_s": round(getattr(found[version], kind) - getattr(found["torch"], kind), 2)
                 for version in versions for kind in Spent._fields
             }  # fmt: skip
+            row |= {f"torch_{kind}_s": round(getattr(found["torch"], kind), 2) for kind in Spent._fields}
             cases.append({"case": name, **row})
             print(cases[-1])
     commits = {"after": commit_of(ROOT)}
     if given.before is not None:
         commits = {"before": commit_of(given.before), **commits}
-    write(
-        given.output, "first_step", around, commits=commits, cases=cases, n=given.rounds,
-        torch={"cpu_s": round(torch.cpu, 2), "wall_s": round(torch.wall, 2)},
-    )  # fmt: skip
+    write(given.output, "first_step", around, commits=commits, cases=cases, n=given.rounds)
 
 
 def first_step(root: Path, script: str, arguments: list[str], folder: Path, own: Mapping[str, str]) -> Spent:

@@ -176,8 +176,9 @@ def first_step(results: Mapping[str, Any]) -> str:
     ]
     headings = [f"{name}, {kind}" for kind in ("CPU s", "s") for name in versions]
     commits = ", ".join(f"{version} {commit[:10]}" for version, commit in results["commits"].items())
-    torch = "Importing torch takes {cpu_s:.1f} s of CPU, {wall_s:.1f} s".format(**results["torch"])
-    return f"{grid(['command', *headings], rows)}\n{torch}. Medians of {results['n']}; commits: {commits}.\n"
+    torch = statistics.median(case["torch_cpu_s"] for case in results["cases"])
+    told = f"Importing torch takes {torch:.1f} s of CPU. Medians of {results['n']} calls in turns"
+    return f"{grid(['command', *headings], rows)}\n{told}; commits: {commits}.\n"
 
 
 BENCHMARKS = {
