@@ -4,6 +4,7 @@ files."""
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from ..common import plain
 from ..data import (
     DataError,
     JoinedPairs,
+    PackedPairs,
     PairedTensors,
     SelectedPairs,
     StoredPairs,
+    decode_once,
 )
 from ..engine import Accelerator, digest, from_main
 from .config import DataConfig
@@ -41,7 +44,7 @@ def keep(
         part, size = parts[name], sizes[name]
         if size <= left:
             left -= size
-            kept[name] = PairedTensors.from_dataset(part, num_workers=num_workers)
+            kept[name] = _in_memory(part, num_workers)
         elif config.cache is not None:
             kept[name] = _stored(part, size, config.cache, accelerator, num_workers, tell)
         else:
@@ -52,6 +55,13 @@ def keep(
             )
             kept[name] = part
     return {name: kept[name] for name in parts}
+
+
+def _in_memory(part: Any, num_workers: int) -> PairedTensors:
+    decode = partial(PairedTensors.from_dataset, part, num_workers=num_workers)
+    if isinstance(part, PackedPairs) and not part.encodings:
+        return decode_once({"pairs": part.decoding()}, decode, file=part.path)
+    return decode()
 
 
 def _stored(

@@ -2,14 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data import DataError, Encoding, NYUDepth, PackedPairs, SyntheticRooms, join, read_rows, select, subset
+from ..data import (
+    DataError,
+    Encoding,
+    NYUDepth,
+    PackedPairs,
+    SyntheticRooms,
+    decode_once,
+    join,
+    read_rows,
+    select,
+    subset,
+)
 from ..engine import Accelerator
 from .config import DataConfig
 from .keeping import content_of, keep
@@ -111,7 +122,10 @@ def _rooms(config: DataConfig, modalities: Sequence[str]) -> Samples:
     # The third set is of seeds that no other configuration's first two have.
     seeds = (2 * config.seed, 2 * config.seed + 1, 2**31 + config.seed)
     parts = {
-        part: SyntheticRooms(count, seed=seed, size=config.size)
+        part: decode_once(
+            {"rooms": count, "seed": seed, "size": config.size},
+            partial(SyntheticRooms, count, seed=seed, size=config.size),
+        )
         for part, count, seed in zip(PARTS, counts, seeds, strict=True)
         if count
     }

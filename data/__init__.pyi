@@ -12,6 +12,7 @@ from .datasets.paired_files import FolderPairs
 from .datasets.stl10 import STL10
 from .datasets.synthetic_rooms.rooms import SyntheticRooms
 from .datasets.tiny_imagenet import TinyImageNet
+from .decoded import decode_once
 from .encodings import Encoding, parse_encodings, with_depth_scale
 from .errors import DataError
 from .holes import readings
@@ -90,6 +91,7 @@ __all__ = [
     "check_label_parts",
     "check_shares",
     "collate",
+    "decode_once",
     "device_of",
     "evenly_spaced",
     "join",

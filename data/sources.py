@@ -1,8 +1,9 @@
 """Labeled images by the name of their source, as a person gives it at the prompt."""
 
 import os
+from pathlib import Path
 
-from ..common import nearest
+from ..common import nearest, plain
 from .datasets.cifar import CIFAR10, CIFAR100
 from .datasets.colored_shapes import ColoredShapes
 from .datasets.digits import Digits
@@ -10,6 +11,7 @@ from .datasets.image_folder import ImageFolder
 from .datasets.packed_images import PackedImages
 from .datasets.stl10 import STL10
 from .datasets.tiny_imagenet import TinyImageNet
+from .decoded import decode_once
 from .in_memory import PairedTensors
 from .labels import Classes
 
@@ -67,5 +69,9 @@ def load_images(
     if source in ("cifar10", "cifar100"):
         cifar = CIFAR10 if source == "cifar10" else CIFAR100
         return cifar(root, split, size=square, classes=classes, download=download)
-    reader = PackedImages if source == "packed" else TinyImageNet
-    return reader(root, split, size=square, classes=classes)
+    if source == "tiny-imagenet":
+        return TinyImageNet(root, split, size=square, classes=classes)
+    return decode_once(
+        {"images": split, "size": size, "classes": plain(classes)},
+        lambda: PackedImages(root, split, size=square, classes=classes), file=Path(root),
+    )  # fmt: skip

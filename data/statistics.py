@@ -114,19 +114,22 @@ class _Moments:
     def add(self, modality: Tensor, mask: Tensor | None) -> None:
         """(B, C, H, W) values, and booleans (B, 1, H, W) if only some pixels count."""
         axes = (0, 2, 3)
-        values = modality.to("cpu", torch.float64)
+        values = modality.to("cpu", torch.float64, copy=True)
         if mask is None:
-            weight = torch.ones_like(values)
+            weight = None
+            count = torch.full((values.shape[1],), values.numel() / values.shape[1], dtype=torch.float64)
         else:
             weight = mask.to("cpu", torch.float64).expand_as(values)
-            values = torch.where(weight > 0, values, 0.0)
+            values.masked_fill_(weight == 0, 0.0)
+            count = weight.sum(axes)
         if self.shift is None:
-            count = weight.sum(axes, keepdim=True).clamp_min(1)
-            self.shift = (values * weight).sum(axes, keepdim=True) / count
-        centered = (values - self.shift) * weight
-        self.count = self.count + weight.sum(axes)
+            self.shift = values.sum(axes, keepdim=True) / count.clamp_min(1).view(1, -1, 1, 1)
+        centered = values.sub_(self.shift)  # in place: such arrays cost more to allocate than to fill
+        if weight is not None:
+            centered.mul_(weight)
+        self.count = self.count + count
         self.total = self.total + centered.sum(axes)
-        self.square = self.square + centered.square().sum(axes)
+        self.square = self.square + centered.square_().sum(axes)
 
     def merge(self, other: "_Moments") -> None:
         """Add what another rank has seen, moved to the shift of this one."""

@@ -171,10 +171,25 @@ def startup(results: Mapping[str, Any]) -> str:
     return f"{table}\nMedians of {results['n']} calls in turns; commits: {commits}.\n"
 
 
+def first_step(results: Mapping[str, Any]) -> str:
+    """Seconds from a command's start to its first training step, beyond importing torch."""
+    versions = [name for name in ("before", "anew", "again") if f"{name}_cpu_s" in results["cases"][0]]
+    rows = [
+        (case["case"], *(f"{case[f'{name}_{kind}_s']:.1f}" for kind in ("cpu", "wall") for name in versions))
+        for case in results["cases"]
+    ]
+    headings = [f"{name}, {kind}" for kind in ("CPU s", "s") for name in versions]
+    commits = ", ".join(f"{version} {commit[:10]}" for version, commit in results["commits"].items())
+    torch = statistics.median(case["torch_cpu_s"] for case in results["cases"])
+    told = f"Importing torch takes {torch:.1f} s of CPU. Medians of {results['n']} calls in turns"
+    return f"{grid(['command', *headings], rows)}\n{told}; commits: {commits}.\n"
+
+
 BENCHMARKS = {
     "contrast": contrast,
     "peers": peers,
     "ensemble": ensemble,
+    "first_step": first_step,
     "loading": loading,
     "memory": memory,
     "pairs": pairs,

@@ -133,7 +133,8 @@ def train(
         rates = [group["lr"] for group in own.param_groups]
         if config.compile:
             task.module.compile()
-        module, stepper = accelerator.prepare(task.module, own)
+        # Said, not asked: accelerate would import the sharded tensors that it looks for, in half a second.
+        module, stepper = accelerator.prepare(task.module, own, device_placement=[True, True])
         stack.callback(_release, accelerator, module, stepper)
 
         state = TrainState(

@@ -4,36 +4,49 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .checkpoints import split_entry
 from .feature_extractor import FeatureExtractor
 from .surgery import Ends, find_ends
+from .torchvision_import import torchvision_models
 from .weights import is_file_name, read_weights
 
 # Their training forward returns a tuple with auxiliary logits, which is no classifier's output.
 _AUXILIARY = ("googlenet", "inception_v3")
 
 
+def _convolved(layer: Any, x: Tensor) -> Tensor:
+    image, kernel = torch.zeros(1, 1, *x.shape[2:]), torch.zeros(1, 1, *layer.kernel_size)
+    one = functional.conv2d(image, kernel, None, layer.stride, layer.padding, layer.dilation)
+    return x.new_zeros(len(x), layer.out_channels, *one.shape[2:])
+
+
+_SHAPES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+    nn.Conv2d: _convolved,
+    nn.Linear: lambda layer, x: x.new_zeros(*x.shape[:-1], layer.out_features),
+}
+"""A layer and its input to zeros of its output's shape: where most of the arithmetic is."""
+
+
 def names() -> list[str]:
     """Every classifier that torchvision knows."""
-    from torchvision import models
-
-    return models.list_models(module=models)
+    models = torchvision_models()
+    return list(models.list_models(module=models))
 
 
 def build(name: str, num_classes: int | None, in_channels: int) -> tuple[FeatureExtractor, Ends]:
     """A network with random weights, tapped at the last layer of each resolution."""
-    from torchvision.models import get_model
-
     if name in _AUXILIARY:
         raise ValueError(f"{name} returns auxiliary logits in training and is no classifier here")
-    network = get_model(name, weights=None, num_classes=num_classes or 1)
+    network = torchvision_models().get_model(name, weights=None, num_classes=num_classes or 1)
     ends = find_ends(network)
     _set_in_channels(network, ends.stems[0], in_channels)
     stages = _stages(name, network, in_channels)
@@ -45,9 +58,7 @@ def build(name: str, num_classes: int | None, in_channels: int) -> tuple[Feature
 
 def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
     """The named tensors that `weights` of `create` stands for, and their origin for messages."""
-    from torchvision.models import get_model_weights
-
-    sets = get_model_weights(name)
+    sets = torchvision_models().get_model_weights(name)
     wanted = "IMAGENET1K_V1" if weights == "imagenet" else os.fspath(weights)
     if wanted in sets.__members__:
         state, source = _download(sets[wanted]), f"torchvision's {name} {wanted}"
@@ -64,9 +75,7 @@ def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, 
 
 def describe(name: str, weights: str) -> Any:
     """torchvision's entry of published weights, by their name or their file's; None for other files."""
-    from torchvision.models import get_model_weights
-
-    sets = get_model_weights(name)
+    sets = torchvision_models().get_model_weights(name)
     wanted = "IMAGENET1K_V1" if weights == "imagenet" else weights
     if wanted in sets.__members__:
         return sets[wanted]
@@ -116,7 +125,8 @@ def _set_in_channels(network: nn.Module, stem: str, in_channels: int) -> None:
 
 
 def _stages(name: str, network: nn.Module, in_channels: int) -> list[str]:
-    """The last layer at each resolution, found by a forward on the meta device (shapes, no arithmetic)."""
+    """The last layer at each resolution, found by a forward with little arithmetic: without any, on the
+    meta device, torch imports its compiler, which takes two seconds."""
     trail: list[tuple[str, tuple[int, ...]]] = []
 
     def note(layer: str) -> Any:
@@ -127,15 +137,18 @@ def _stages(name: str, network: nn.Module, in_channels: int) -> list[str]:
         return hook
 
     handles = [part.register_forward_hook(note(layer)) for layer, part in _trunk(network)]
-    shapes = {key: t.to("meta") for key, t in (*network.named_parameters(), *network.named_buffers())}
     training = network.training
     network.eval()
+    replaced = [part for part in network.modules() if type(part) in _SHAPES]
+    for part in replaced:
+        part.__dict__["forward"] = partial(_SHAPES[type(part)], part)
     try:
         with torch.no_grad():
-            x = torch.empty(1, in_channels, 224, 224, device="meta")
-            torch.func.functional_call(network, shapes, (x,))
+            network(torch.zeros(1, in_channels, 224, 224))
     finally:
         network.train(training)
+        for part in replaced:
+            del part.__dict__["forward"]
         for handle in handles:
             handle.remove()
 

@@ -12,6 +12,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same figures on every processor.
 os.environ.setdefault("CRDKIT_PRECISION", "no")
+# Nothing that a test decodes is kept in the user's cache folder.
+os.environ.setdefault("CRDKIT_DECODED", "0")
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 

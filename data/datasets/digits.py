@@ -1,10 +1,14 @@
 """A small real data set that comes with scikit-learn: nothing to download."""
 
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from ..in_memory import PairedTensors
-from ..io.decode import Size, check_size, stack_color
+from ..io.decode import Array, Size, check_size, stack_color
 from ..labels import Classes, check_labels, select_classes
 
 TEST_SHARE = 0.2
@@ -32,17 +36,29 @@ class Digits(PairedTensors):
     ) -> None:
         if split not in ("train", "test"):
             raise ValueError(f"the digits have the splits train and test, got {split!r}")
-        from sklearn.datasets import load_digits  # costs a second, and most runs have no use for it
-
-        stored = load_digits()
-        labels = check_labels(stored.target, len(stored.images), 10, "digits")
+        stored = _read()
+        labels = check_labels(stored[:, -1].astype(np.int64), len(stored), 10, "digits")
         rows, digits = _split_rows(labels, seed)[split], [str(digit) for digit in range(10)]
         kept, kept_labels, names = select_classes(classes, labels[rows], digits, "the digits")
-        gray = np.rint(stored.images[rows[kept]] * (255 / 16)).astype(np.uint8)
+        gray = np.rint(stored[rows[kept], :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
         color = ((f"digit {row}", image[..., None].repeat(3, axis=2)) for row, image in enumerate(gray))
         images = stack_color(color, len(gray), check_size(size) or (32, 32))
         super().__init__(rgb=torch.from_numpy(images), label=torch.from_numpy(kept_labels))
         self.class_names, self.num_classes = names, len(names)
+
+
+@cache
+def _read() -> Array:
+    """(1797, 65): 64 pixels and the label of each image, from the file that `sklearn.datasets.load_digits`
+    reads; by itself, if the file is elsewhere, as importing scikit-learn takes a second."""
+    package = find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        if (path := Path(folder, "datasets", "data", "digits.csv.gz")).is_file():
+            return np.loadtxt(path, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    stored = load_digits()
+    return np.column_stack([stored.data, stored.target])
 
 
 def _split_rows(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:

@@ -113,6 +113,15 @@ class PackedPairs(PairedDataset):
         read = {"size": plain(self.size), "modalities": self.modalities, "classes": self.num_classes}
         return {"bytes": self._source.path.stat().st_size, "rows": rows, **read}
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._source.path
+
+    def decoding(self) -> dict[str, Any]:
+        """All that the samples depend on, beside the file's contents, if there are no encodings."""
+        return {**self.fingerprint(), "depth_scale": float(self._depth_scale)}
+
     def _read_labels(self, file: h5py.File, stored: h5py.Dataset, classes: int | None) -> None:
         """Compose the stored ignore value and the map to 13 classes into one table of 256 entries."""
         names_of: h5py.Dataset = stored
