@@ -1,6 +1,6 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
 from .files import atomically, flush, require_space, sha256, write_json, write_text
-from .machine import cache_folder, processor
+from .machine import ask_large_pages, cache_folder, processor
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 
@@ -11,6 +11,7 @@ __all__ = [
     "ManifestError",
     "OutputError",
     "ResumeError",
+    "ask_large_pages",
     "atomically",
     "cache_folder",
     "differences",

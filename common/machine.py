@@ -1,8 +1,12 @@
-"""What is kept for this user on this machine, beside any run."""
+"""What is kept for this user on this machine, beside any run; and what its memory is asked for."""
 
+import ctypes
 import os
 import platform
+import sys
 from pathlib import Path
+
+_LARGE, _MADV_HUGEPAGE = 2**21, 14
 
 
 def cache_folder() -> Path:
@@ -31,3 +35,18 @@ def processor() -> str:
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
     return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+
+
+def ask_large_pages(place: int, size: int) -> None:
+    """Ask Linux for pages of 2 MiB behind memory that nobody has touched yet; nothing happens elsewhere.
+
+    With small ones, rows drawn from some hundred MB miss the processor's table of pages each time.
+
+    Args:
+        place: address of the first byte.
+        size: bytes.
+    """
+    first = -(-place // _LARGE) * _LARGE
+    length = (place + size - first) // _LARGE * _LARGE
+    if length > 0 and sys.platform == "linux":
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_HUGEPAGE)

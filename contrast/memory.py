@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..common import ask_large_pages
 from .checks import check_choice, check_momentum, check_positive
 from .heads import normalize
 
@@ -36,8 +37,10 @@ class MemoryBank(nn.Module):
         check_choice("dtype", dtype, MEMORY_DTYPES)
         self.momentum = momentum
         bound = 1 / math.sqrt(embed_dim / 3)
-        rows = torch.empty(num_samples, embed_dim, dtype=getattr(torch, dtype)).uniform_(-bound, bound)
-        self.register_buffer("rows", rows)
+        rows = torch.empty(num_samples, embed_dim, dtype=getattr(torch, dtype))
+        if rows.device.type == "cpu":
+            ask_large_pages(rows.data_ptr(), rows.nbytes)
+        self.register_buffer("rows", rows.uniform_(-bound, bound))
 
     @torch.no_grad()
     def update(self, index: Tensor, z: Tensor) -> None:
