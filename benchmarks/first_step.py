@@ -89,22 +89,24 @@ def first_step(root: Path, script: str, arguments: list[str], folder: Path, own:
 def ended(line: list[str], surrounding: dict[str, str], output: Path | None = None) -> Spent:
     """What a process takes until its end, or until a training below `output` has logged a step.
 
-    Bytecode is kept, as it is for whoever installs the package."""
+    Bytecode is kept, as it is for whoever installs the package.
+    """
     surrounding.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     process = subprocess.Popen(line, env=surrounding, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    killed = False
-    while True:
-        done, _, usage = os.wait4(process.pid, os.WNOHANG)
-        if done:
-            break
-        if output and not killed and any(path.stat().st_size for path in output.glob(METRICS)):
-            process.kill()
-            killed = True
-        time.sleep(0.01)
-    if output and not killed:
+    logged = False
+    try:
+        while not (done := os.wait4(process.pid, os.WNOHANG))[0]:
+            if output and not logged and any(path.stat().st_size for path in output.glob(METRICS)):
+                process.kill()
+                logged = True
+            time.sleep(0.01)
+    except BaseException:
+        process.kill()
+        raise
+    if output and not logged:
         raise SystemExit(f"{' '.join(line)} ended before its first step")
-    return Spent(usage.ru_utime + usage.ru_stime, time.perf_counter() - start)
+    return Spent(done[2].ru_utime + done[2].ru_stime, time.perf_counter() - start)
 
 
 def middle(times: list[Spent]) -> Spent:
