@@ -4,7 +4,7 @@
 
 CHECKOUT is another checkout, such as a `git worktree` of an earlier commit. `again` finds the data decoded by
 an earlier command, `anew` decodes them; all take turns. Times are medians, in seconds: of the CPU's time in
-the process and of the clock's, the first step included, less those of `python -c "import torch"`. Presets on
+the process and of the clock's, the first step included, less those of importing torch. Presets on
 real data are left out without CRDKIT_DATA, the folder of nyuv2.h5 and tiny32_base.h5.
 """
 
@@ -28,6 +28,10 @@ REAL = {
     "compress tiny32-small": ["compress", "tiny32-small", "tiny32_base.h5"],
     "crossmodal nyu-small": ["crossmodal", "nyu-small", "nyuv2.h5"],
 }
+
+METRICS = "teachers/*/metrics.jsonl"
+# Without the end of the interpreter, which the commands do not come to either.
+BARE = [sys.executable, "-c", "import os, torch; os._exit(0)"]
 
 
 class Spent(NamedTuple):
@@ -57,7 +61,7 @@ def main() -> None:
             arguments = [*more[:1], *(["--data.root", str(Path(real or "", more[1]))] if more else [])]
             taken: dict[str, list[Spent]] = {version: [] for version in ("torch", *versions)}
             for _ in range(given.rounds + 1):
-                taken["torch"].append(ended([sys.executable, "-c", "import torch"], dict(os.environ)))
+                taken["torch"].append(ended(BARE, dict(os.environ)))
                 for version, (root, own) in versions.items():
                     taken[version].append(first_step(root, script, arguments, folder, own))
             found = {version: middle(times[1:]) for version, times in taken.items()}
@@ -85,22 +89,24 @@ def first_step(root: Path, script: str, arguments: list[str], folder: Path, own:
 def ended(line: list[str], surrounding: dict[str, str], output: Path | None = None) -> Spent:
     """What a process takes until its end, or until a training below `output` has logged a step.
 
-    Bytecode is kept, as it is for whoever installs the package."""
+    Bytecode is kept, as it is for whoever installs the package.
+    """
     surrounding.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     process = subprocess.Popen(line, env=surrounding, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    killed = False
-    while True:
-        done, _, usage = os.wait4(process.pid, os.WNOHANG)
-        if done:
-            break
-        if output and not killed and any(path.stat().st_size for path in output.rglob("metrics.jsonl")):
-            process.kill()
-            killed = True
-        time.sleep(0.01)
-    if output and not killed:
+    logged = False
+    try:
+        while not (done := os.wait4(process.pid, os.WNOHANG))[0]:
+            if output and not logged and any(path.stat().st_size for path in output.glob(METRICS)):
+                process.kill()
+                logged = True
+            time.sleep(0.01)
+    except BaseException:
+        process.kill()
+        raise
+    if output and not logged:
         raise SystemExit(f"{' '.join(line)} ended before its first step")
-    return Spent(usage.ru_utime + usage.ru_stime, time.perf_counter() - start)
+    return Spent(done[2].ru_utime + done[2].ru_stime, time.perf_counter() - start)
 
 
 def middle(times: list[Spent]) -> Spent:
