@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import native
+from . import gpu, native
 from .objectives import Noise, Rule
 
 #: The score of a pair that is no negative. Finite, so that an anchor whose pairs are all masked has a loss
@@ -173,6 +173,8 @@ def _noise(
     if columns is not None:
         if native.fits(z, noise) and native.kernel() is not None:
             return native.gathered(rule, z, noise, columns)
+        if gpu.fits(z, noise):
+            return gpu.gathered(rule, z, noise, columns)
         in_torch = _by_product if prefers_product(len(noise), columns.shape[1]) else _gathered
         return in_torch(rule, z, noise, columns)
     if rule.objective == "nce" and native.fits(z, noise) and native.kernel() is not None:

@@ -33,8 +33,8 @@ ONLY_IN = {
     "timm": {"models"},
     "matplotlib": {"experiments"},
 }
-BARE = {"contrast": {"torch"}, "common": set()}
-"""Rooms that know nothing beside the standard library and these."""
+BARE = {"contrast": {"torch", "triton"}, "common": set()}
+"""Rooms that know nothing beside the standard library and these; Triton comes with torch for GPUs."""
 SCRIPT_FOLDERS = ("experiments", "benchmarks", "docs")
 
 
