@@ -195,6 +195,23 @@ def test_without_it_pytorch_computes(broken: str, monkeypatch: pytest.MonkeyPatc
 
 
 @needs_compiler
+def test_without_openmp_it_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    z, _, noise, columns = drawn(500, 300, 32, torch.float32)
+
+    def found() -> list[Tensor]:
+        one = native.gathered(RULES["nce"], z, noise, columns)
+        other = native.multiplied(RULES["nce"], z, noise, torch.arange(5), None)
+        return [one.total, one.pull, other.total, other.pull]
+
+    before = found()
+    native.kernel.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "THREADED", (("-fno-such-option",), ()))
+    assert native.kernel() is not None
+    assert all(map(torch.equal, found(), before))
+
+
+@needs_compiler
 def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert native.kernel() is not None
