@@ -338,9 +338,9 @@ def test_the_plan_counts_what_a_run_takes_and_leaves_nothing(
         name, *rest = line.rsplit(maxsplit=5)
         if len(rest) == 5:
             found[name.strip()] = rest[:2]
-    # 16 samples are a batch: 14, 10 and 3 epochs of one step, and two seeds.
-    assert found["teacher resnet18-0"] == ["1", "14"]
-    assert found["kd transfer"] == ["2", "10"]
+    # 16 samples are a batch: 10, 8 and 3 epochs of one step, and two seeds.
+    assert found["teacher resnet18-0"] == ["1", "10"]
+    assert found["kd transfer"] == ["2", "8"]
     assert found["each student's segment"] == ["4", "3"]
     assert [line.split()[0] for line in lines[-3:]] == ["in", "memory", "disk"]
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,7 @@
 """Compiled teachers: the network's own outputs, chosen once for a run where they pay, and never in fp32."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from crdkit.experiments import compress
@@ -94,6 +95,15 @@ def test_a_compiler_that_fails_costs_a_line(
     assert run.told == ["the teachers are not compiled (RuntimeError: no compiler): they run as they are"]
 
 
+@pytest.fixture
+def any_precision() -> Iterator[None]:
+    """Accelerate keeps the first precision of a process: this test has its own, and leaves none."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("any_precision")
 def test_a_run_that_goes_on_stays_with_its_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     real = TeacherTargets.__init__
