@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..common import nearest
+from ..common import is_empty, nearest, require_free
 
 TRACKERS = {
     "tensorboard": ("tensorboard", "tensorboardX"),
@@ -77,6 +77,7 @@ def check_folder(output: Path | None, resume: bool) -> None:
         FileExistsError: a run is in it already, and not to be resumed.
         FileNotFoundError: there is nothing to resume.
         ValueError: nothing is named to resume.
+        OutputError: another process writes in it.
     """
     if output is None:
         if resume:
@@ -84,13 +85,14 @@ def check_folder(output: Path | None, resume: bool) -> None:
         return
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"--output {output} is a file")
+    require_free(output)
     if resume and not any((output / name).exists() for name in MARKS):
         what = "holds no run" if output.exists() else "does not exist"
         raise FileNotFoundError(
             f"--resume: {output} {what}, so there is nothing to continue{_beside(output)}; without --resume "
             "a run begins there"
         )
-    if not resume and output.exists() and any(output.iterdir()):
+    if not resume and output.exists() and not is_empty(output):
         raise FileExistsError(f"{output} holds a run already: go on with --resume, or name another --output")
 
 
