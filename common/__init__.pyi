@@ -1,7 +1,14 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
-from .files import atomically, flush, require_space, sha256, write_json, write_text
+from .files import atomically, flush, require_space, sha256, to_json, write_json, write_text
 from .lock import LOCK, hold, is_empty, require_free
-from .machine import cache_folder, processor
+from .machine import (
+    available_cores,
+    cache_folder,
+    free_memory,
+    processor,
+    require_memory,
+    require_workers,
+)
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 
@@ -14,9 +21,11 @@ __all__ = [
     "OutputError",
     "ResumeError",
     "atomically",
+    "available_cores",
     "cache_folder",
     "differences",
     "flush",
+    "free_memory",
     "hold",
     "is_empty",
     "nearest",
@@ -24,8 +33,11 @@ __all__ = [
     "processor",
     "read_manifest",
     "require_free",
+    "require_memory",
     "require_space",
+    "require_workers",
     "sha256",
+    "to_json",
     "write_json",
     "write_manifest",
     "write_text",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..common import is_empty, nearest, require_free
+from ..common import is_empty, nearest, require_free, require_workers
 
 TRACKERS = {
     "tensorboard": ("tensorboard", "tensorboardX"),
@@ -34,7 +35,7 @@ def check_config(config: Any) -> None:
 
     Raises:
         ValueError: a method, setting, network, normalization or tracker that nobody knows, a root that is
-            not given.
+            not given, more workers than the cores could keep busy.
         OSError, DataError: files or folders that are not there, a run folder that is taken, or that holds
             nothing to resume.
     """
@@ -45,6 +46,7 @@ def check_config(config: Any) -> None:
     for name in _networks(config):
         check_network(name)
     _check_trackers(getattr(config, "trackers", ()))
+    _check_workers(config)
     _check_data(getattr(config, "data", None))
     for number, weights in enumerate(getattr(getattr(config, "teacher", None), "weights", ())):
         _check_weights(number, weights)
@@ -111,6 +113,17 @@ def _check_trackers(names: tuple[str, ...]) -> None:
             raise ValueError(
                 f"--trackers {name}: {packages[0]} is not installed: python -m pip install {packages[0]}"
             )
+
+
+def _check_workers(config: Any, flag: str = "-") -> None:
+    for part in fields(config) if is_dataclass(config) else ():
+        value, name = getattr(config, part.name), f"{flag}{'.' if flag != '-' else '-'}{part.name}"
+        if part.name == "num_workers":
+            try:
+                require_workers(value)
+            except ValueError as error:
+                raise ValueError(f"{name.replace('_', '-')}: {error}") from None
+        _check_workers(value, name)
 
 
 def _check_data(data: Any) -> None:

@@ -148,7 +148,8 @@ def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
     """The arguments, if their flags are of the configuration.
 
     Raises:
-        ValueError: a flag that is not; the nearest are suggested.
+        ValueError: a flag that is not; the nearest are suggested. Or one that is given twice: the first of
+            them would be passed over.
     """
     from .help import walk
 
@@ -158,12 +159,16 @@ def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
         if kind is bool:
             part, dot, last = flag.rpartition(".")
             known[f"{part}{dot}no-{last}"] = f"--{part}{dot}no-{last}"
+    given = set[str]()
     shown = known | {name: f"--{name}" for name in WORDS}
     for word in arguments:
         if word.startswith("--") and word[2:3].isalpha():
             flag = word[2:].partition("=")[0].replace("_", "-")
             if flag not in known:
                 raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
+            if known[flag] in given:
+                raise ValueError(f"--{flag} is given twice: give it once, several values with blanks between")
+            given.add(known[flag])
     return list(arguments)
 
 

@@ -23,6 +23,7 @@ from ..engine import (
     weighted_sum,
 )
 from ..models import Outputs, from_parts, take_parts
+from .fit import check_fit
 from .spec import reads_of
 from .targets import Targets, Teacher
 from .task import PretrainTask, TransferTask
@@ -50,9 +51,10 @@ def check_pipeline(pipeline: Pipeline) -> None:
     """Build what every method needs and take one step of it on networks that are thrown away.
 
     Raises:
-        ValueError: a method that cannot run on these networks, weights that do not fit, a last batch of one
-            sample under batch normalization.
+        ValueError: one sample to train on, a method that cannot run on these networks, weights that do not
+            fit, a last batch of one sample under batch normalization, more memory than is free.
     """
+    check_fit(pipeline)
     with seeded(0):
         for each in rehearsals(pipeline):
             dry_step(each.task, each.dataset, each.train.batch_size, pipeline.accelerator, what=each.what)

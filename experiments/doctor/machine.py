@@ -33,9 +33,8 @@ def examine_processor(found: Findings, device: torch.device, precision: str) -> 
     import psutil
     import torch
 
+    from crdkit.common import available_cores
     from crdkit.engine import milliseconds
-
-    from ..invocation import available_cores
 
     busy = psutil.cpu_percent(interval=0.2)
     if device.type == "cuda":
