@@ -52,8 +52,8 @@ def load_adapted(
             state[f"{stem}.weight"] = mean.expand(-1, new.shape[1], -1, -1)
 
     old, new = state.get(f"{ends.head}.weight"), own.get(f"{ends.head}.weight")
-    differ = new is not None and (old is None or old.shape[0] != new.shape[0])
-    if differ and not new_head and any(name in own for name in state):  # of another network: told below
+    is_kin = any(name in own for name in state)  # weights of another network are told below
+    if is_kin and not new_head and new is not None and (old is None or old.shape[0] != new.shape[0]):
         found = "no classifier" if old is None else f"{old.shape[0]} classes"
         raise ValueError(
             f"{source} has {found}, {new.shape[0]} classes are needed; --teacher.replace-classifier, or "
