@@ -66,7 +66,7 @@ def to_json(value: Any, place: object, *, indent: int | None = None) -> str:
     except ValueError:
         found: list[str] = []
         text = json.dumps(_finite(value, "", found), indent=indent, allow_nan=False)
-        warnings.warn(f"{place}: null for what is NaN or infinite: {', '.join(found[:8])}", stacklevel=3)
+        warnings.warn(f"{Path(str(place)).name}: null for what is NaN or infinite: {', '.join(found[:8])}", stacklevel=3)
         return text
 
 

@@ -53,7 +53,7 @@ ERRORS = [
     (["compress", "--method", "crd", "--method", "kd"], 2, "--method is given twice"),
     (["compress", "--method", "crd", "crd"], 2, "method 'crd' stands twice"),
     (["compress", "--seed", "0", "1", "0"], 2, "seed 0 stands twice"),
-    (["compress", "--seed", str(2**64)], 2, "seed must be within 64 bits, got 18446744073709551616"),
+    (["compress", "--seed", str(2**64)], 2, "seed must be within 64 bits"),
     (["ensemble", "--subset-seed", str(2**70)], 2, "subset_seed must be within 64 bits"),
     (["compress", "--transfer.train.num-workers", "100000"], 2, "train.num-workers: num_workers=100000 are"),
     (["compress", "--teacher.replace-classifier"], 2, "replace_classifier needs teacher.weights"),

@@ -117,14 +117,6 @@ def test_a_flipped_digit_is_no_figure_of_a_report(tmp_path: Path) -> None:
     assert read_results(tmp_path)["task"] == "t"
 
 
-def test_a_figure_that_is_not_finite_is_null_and_a_warning(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"results\.json: null for"):
-        path = write_results(
-            tmp_path, task="t", preset="p", runs=[run("crd", 0, math.nan)], environment=ENVIRONMENT
-        )
-    assert "NaN" not in path.read_text()
-
-
 def test_failed_write_keeps_the_previous_results(tmp_path: Path) -> None:
     path = write_results(tmp_path, task="t", preset="p", runs=RUNS, environment=ENVIRONMENT)
     before = path.read_bytes()
