@@ -1,5 +1,5 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
-from .files import atomically, flush, require_space, sha256, to_json, write_json, write_text
+from .files import atomically, flush, free_disk, require_space, sha256, to_json, write_json, write_text
 from .lock import LOCK, hold, is_empty, require_free
 from .machine import (
     available_cores,
@@ -25,6 +25,7 @@ __all__ = [
     "cache_folder",
     "differences",
     "flush",
+    "free_disk",
     "free_memory",
     "hold",
     "is_empty",

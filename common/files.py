@@ -66,7 +66,9 @@ def to_json(value: Any, place: object, *, indent: int | None = None) -> str:
     except ValueError:
         found: list[str] = []
         text = json.dumps(_finite(value, "", found), indent=indent, allow_nan=False)
-        warnings.warn(f"{Path(str(place)).name}: null for what is NaN or infinite: {', '.join(found[:8])}", stacklevel=3)
+        warnings.warn(
+            f"{Path(str(place)).name}: null for what is NaN or infinite: {', '.join(found[:8])}", stacklevel=3
+        )
         return text
 
 
@@ -85,11 +87,17 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where a folder is or would be."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
 def require_space(folder: Path, size: int, remedy: str) -> None:
-    """Raise `OutputError` with a remedy if the disk of `folder`, which is made, has fewer than `size` bytes
-    free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    """Raise `OutputError` with a remedy if the disk where `folder` is, or would be, has not `size` bytes."""
+    free = free_disk(folder)
     if free < size:
         raise OutputError(
             f"{size / 2**20:.0f} MiB are needed and {folder} has {free / 2**20:.0f} free: {remedy}"

@@ -22,11 +22,14 @@ _held: set[tuple[int, Path]] = set()
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep a folder, which is made if it is missing, for this process; if it is left empty, it goes again.
+def hold(folder: Path, *, fresh: bool = False) -> Iterator[None]:
+    """Keep a folder for this process. If it is missing it is made, and goes again if it is left empty.
 
     The lock is one of `fcntl`: no child inherits it, and where hosts share a disk it holds among them, too.
     If that disk has no locks, or the holder before was on another host, a warning says so.
+
+    Args:
+        fresh: whether it must be missing.
 
     Raises:
         OutputError: another process holds it, which is named; or it cannot be written.
@@ -34,8 +37,9 @@ def hold(folder: Path) -> Iterator[None]:
     own = (os.getpid(), folder.absolute())
     if own in _held:
         raise OutputError(f"{folder} is in use by this process: name another folder")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=not fresh)
         file = _lock(folder)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
@@ -48,7 +52,8 @@ def hold(folder: Path) -> Iterator[None]:
             (folder / LOCK).unlink()
         file.close()
         with contextlib.suppress(OSError):
-            folder.rmdir()
+            for place in made:
+                place.rmdir()
 
 
 def require_free(folder: Path) -> None:

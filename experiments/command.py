@@ -259,11 +259,9 @@ def run_folder(output: Path | None, name: str, *, cpu: bool) -> Iterator[Path]:
         made, trouble = output, ""
         if state.is_main_process:
             try:
-                if made is None:
-                    made = dated(name)
-                    made.mkdir(parents=True)
-                stack.enter_context(hold(made))
-            except (OSError, OutputError) as error:
+                made = dated(name) if output is None else output
+                stack.enter_context(hold(made, fresh=output is None))
+            except OutputError as error:
                 trouble = str(error)
         shared, trouble = from_main(state, [str(made), trouble])
         if trouble:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from ..common import free_memory, require_memory, require_space
 from ..distillers import known_methods, parse_method, settings_of
+from ..engine import Task, TrainConfig
+from .task import TransferTask
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
+CHECKPOINTS = 3
+"""Of a training that runs: two are kept while the third is written."""
 PUBLISHED = 16384
 """Negatives of `crd`; of fewer samples it takes them from the batch unless a setting says otherwise."""
 
@@ -29,6 +36,40 @@ def check_fit(pipeline: Pipeline) -> None:
         for name in parse_method(method):
             _check_method(pipeline, name, samples)
     _check_cache(pipeline, samples)
+
+
+def require_disk(pipeline: Pipeline, size: int) -> None:
+    """Raise `OutputError` if all stages together need more disk than is free, or taken by them already."""
+    folder = pipeline.stages.folder
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    remedy = "all stages of the run together take that; --keep none, another --output or smaller networks"
+    require_space(folder, max(0, size - there), remedy)
+
+
+def disk_of(task: Task, train: TrainConfig, keep: str) -> tuple[int, int]:
+    """Bytes that a training leaves, and those of its checkpoints while it runs."""
+    whole = kept = bytes_of(task.module.state_dict())
+    if isinstance(task, TransferTask):  # the student has a file of its own, and the heads may stay
+        student = bytes_of(task.student.state_dict())
+        kept = student if keep != "all" else kept + student
+    memory = 0 if task.memory is None else bytes_of(task.memory.state_dict())
+    slots = 2 if train.optimizer == "adamw" else int(train.momentum > 0)
+    return kept, CHECKPOINTS * (whole * (1 + slots) + memory)
+
+
+def bytes_of(state: Mapping[str, Tensor]) -> int:
+    """Of all tensors together."""
+    return sum(value.numel() * value.element_size() for value in state.values())
+
+
+def alike(pipeline: Pipeline, what: str) -> int:
+    """How many teachers are trained that are of one kind with the one that a rehearsal names."""
+    config = pipeline.config.teacher
+    trained = [n for n in range(len(config)) if pipeline.trains_teacher(n)]
+    kinds = {n: (config.architecture_of(n), config.modality_of(n)) for n in trained}
+    return next(
+        (list(kinds.values()).count(kind) for n, kind in kinds.items() if what == f"teacher {kind[0]}-{n}"), 1
+    )
 
 
 def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:

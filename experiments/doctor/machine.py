@@ -6,7 +6,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ..plan import MIB, free_disk, free_memory, name_of
+from ...common import free_disk
+from ..plan import MIB, free_memory, name_of
 from .finding import Findings
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def test_every_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.M
     with ExitStack() as stack:
         folders = {stack.enter_context(run_folder(None, "crossmodal-nyu", cpu=True)) for _ in range(3)}
         assert len(folders) == 3 and all(folder.parent == Path("runs") for folder in folders)
-    assert not list(Path("runs").iterdir())
+    assert not list(tmp_path.iterdir())
     with (
         patch("crdkit.experiments.command.dated", return_value=Path("runs/same")),
         run_folder(None, "x", cpu=True),

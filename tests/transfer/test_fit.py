@@ -11,7 +11,7 @@ from crdkit.common import OutputError
 from crdkit.compression import CompressionConfig
 from crdkit.distillers import parse_settings
 from crdkit.transfer import TransferConfig
-from crdkit.transfer.fit import check_fit
+from crdkit.transfer.fit import check_fit, require_disk
 
 
 def pipeline(samples: int, *settings: str, method: str = "crd", folder: Any = None, **more: Any) -> Any:
@@ -55,3 +55,15 @@ def test_what_fits_is_let_pass(tmp_path: Path) -> None:
     check_fit(pipeline(10**4, folder=tmp_path, cached_augmentations=2))
     check_fit(pipeline(1000, method="none"))
     check_fit(pipeline(1000, "crd.num_negatives=5000", method="crd+kd"))
+
+
+def test_the_disk_of_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**21))
+    run: Any = SimpleNamespace(stages=SimpleNamespace(folder=tmp_path / "run"))
+    require_disk(run, 2**21)
+    with pytest.raises(OutputError, match=r"3 MiB are needed and .*run has 2 free: all stages.*--keep none"):
+        require_disk(run, 3 * 2**20)
+    assert not (tmp_path / "run").exists()
+    run.stages.folder.mkdir()
+    (tmp_path / "run" / "model").write_bytes(bytes(2**20))  # there already, on --resume
+    require_disk(run, 3 * 2**20)
