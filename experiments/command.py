@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from crdkit.common import CrdkitError, OutputError, hold, is_empty, nearest, plain, write_text
 
@@ -148,14 +148,16 @@ def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
     """The arguments, if their flags are of the configuration.
 
     Raises:
-        ValueError: a flag that is not; the nearest are suggested. Or one that is given twice: the first of
-            them would be passed over.
+        ValueError: a flag that is not; the nearest are suggested. Or one of a list that stands twice:
+            the values of the first would be passed over.
     """
     from .help import walk
 
-    known = {}
+    known, lists = {}, set[str]()
     for flag, (kind, _, _) in walk(config):
         known[flag] = f"--{flag}"
+        if get_origin(kind) is tuple and Ellipsis in get_args(kind):
+            lists.add(flag)
         if kind is bool:
             part, dot, last = flag.rpartition(".")
             known[f"{part}{dot}no-{last}"] = f"--{part}{dot}no-{last}"
@@ -166,9 +168,9 @@ def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
             flag = word[2:].partition("=")[0].replace("_", "-")
             if flag not in known:
                 raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
-            if known[flag] in given:
+            if flag in lists & given:
                 raise ValueError(f"--{flag} is given twice: give it once, several values with blanks between")
-            given.add(known[flag])
+            given.add(flag)
     return list(arguments)
 
 

@@ -51,6 +51,7 @@ ERRORS = [
         "unknown tracker 'tensorbord': did you mean tensorboard?",
     ),
     (["compress", "--method", "crd", "--method", "kd"], 2, "--method is given twice"),
+    (["compress", "--seed", "1", "--seed", "1"], 2, "--seed is given twice"),
     (["compress", "--method", "crd", "crd"], 2, "method 'crd' stands twice"),
     (["compress", "--seed", "0", "1", "0"], 2, "seed 0 stands twice"),
     (["compress", "--seed", str(2**64)], 2, "seed must be within 64 bits"),
@@ -233,7 +234,7 @@ def test_the_console_the_launcher_and_ranks_run_the_same_code(tmp_path: Path) ->
     )
     assert {"report": "one/report.md", "figures": "one/results.json"}.items() <= left.items()
 
-    wrong = start([*launched, "--method", "crdd"], tmp_path)
+    wrong = start([*launched[: launched.index("--method")], "--method", "crdd"], tmp_path)
     assert wrong.returncode == 1 and "CalledProcessError" in wrong.stderr
     said = wrong.stderr.partition("Traceback")[0].strip().splitlines()
     assert said[-1].startswith("crdkit crossmodal: unknown method 'crdd'")
