@@ -1,10 +1,20 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
-from .files import atomically, flush, require_space, sha256, write_json, write_text
-from .machine import ask_large_pages, cache_folder, processor
+from .files import atomically, flush, free_disk, require_space, sha256, to_json, write_json, write_text
+from .lock import LOCK, hold, is_empty, require_free
+from .machine import (
+    ask_large_pages,
+    available_cores,
+    cache_folder,
+    free_memory,
+    processor,
+    require_memory,
+    require_workers,
+)
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 
 __all__ = [
+    "LOCK",
     "MANIFEST",
     "CrdkitError",
     "Manifest",
@@ -13,15 +23,24 @@ __all__ = [
     "ResumeError",
     "ask_large_pages",
     "atomically",
+    "available_cores",
     "cache_folder",
     "differences",
     "flush",
+    "free_disk",
+    "free_memory",
+    "hold",
+    "is_empty",
     "nearest",
     "plain",
     "processor",
     "read_manifest",
+    "require_free",
+    "require_memory",
     "require_space",
+    "require_workers",
     "sha256",
+    "to_json",
     "write_json",
     "write_manifest",
     "write_text",

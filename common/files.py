@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +40,10 @@ def atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
             flush(made)
             os.replace(made, path)
         flush(path.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a full disk does not say of which file
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -49,8 +55,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    """Write JSON, whole or not at all; see `to_json`."""
+    write_text(path, to_json(value, path, indent=1) + "\n")
+
+
+def to_json(value: Any, place: object, *, indent: int | None = None) -> str:
+    """JSON text, with null for NaN and infinity, which JSON has not; a warning names `place`, its file."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        found: list[str] = []
+        text = json.dumps(_finite(value, "", found), indent=indent, allow_nan=False)
+        warnings.warn(
+            f"{Path(str(place)).name}: null for what is NaN or infinite: {', '.join(found[:8])}", stacklevel=3
+        )
+        return text
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -68,12 +87,30 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where a folder is or would be."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
 def require_space(folder: Path, size: int, remedy: str) -> None:
-    """Raise `OutputError` with a remedy if the disk of `folder`, which is made, has fewer than `size` bytes
-    free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    """Raise `OutputError` with a remedy if the disk where `folder` is, or would be, has not `size` bytes."""
+    free = free_disk(folder)
     if free < size:
         raise OutputError(
             f"{size / 2**20:.0f} MiB are needed and {folder} has {free / 2**20:.0f} free: {remedy}"
         )
+
+
+def _finite(value: Any, name: str, found: list[str]) -> Any:
+    """The value with None for numbers that are not finite, whose names are added to `found`."""
+    if isinstance(value, dict):
+        return {key: _finite(item, f"{name}.{key}".lstrip("."), found) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item, f"{name}[{place}]", found) for place, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        found.append(f"{name} {value}")
+        return None
+    return value

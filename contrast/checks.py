@@ -1,7 +1,11 @@
 """Checks of arguments, with the value in the message."""
 
+import math
+
 import torch
 from torch import Tensor
+
+from ..common import require_memory
 
 
 def check_positive(**values: float) -> None:
@@ -21,6 +25,24 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise a ValueError that lists the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_room(what: str, *shape: int, dtype: torch.dtype, device: object = None, remedy: str) -> None:
+    """Raise a ValueError with the figures for a tensor that is larger than the memory that is free.
+
+    Args:
+        what: it is, for the message, which has the shape, too.
+        device: a `torch.device` or its name; None for the CPU.
+        remedy: what to lower.
+    """
+    where, free = torch.device(str(device or "cpu")), None
+    size = math.prod(shape) * dtype.itemsize
+    if where.type == "cuda" and size > 2**30:  # in most steps the question would take longer than the draw
+        free = torch.cuda.mem_get_info(where)[0] + torch.cuda.memory_reserved(where)
+    elif where.type not in ("cpu", "cuda"):
+        return
+    if where.type == "cpu" or free is not None:
+        require_memory(size, f"{what}, {' × '.join(map(str, shape))},", remedy, free=free)
 
 
 def check_rows(name: str, rows: Tensor, num_samples: int | None) -> None:

@@ -8,12 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checks import check_choice, check_finite, check_momentum, check_pair, check_positive, check_rows
+from .checks import (
+    check_choice,
+    check_finite,
+    check_momentum,
+    check_pair,
+    check_positive,
+    check_room,
+    check_rows,
+)
 from .critic import Critic
 from .distributed import gather, gather_with_gradient, rows_of_ranks, world_size
 from .memory import MEMORY_DTYPES, MemoryBank
 from .monitor import Monitor, compare, count_negatives
-from .negatives import PUBLISHED_NEGATIVES, OtherClass, Owners, draw_shared, draw_uniform
+from .negatives import FEWER, PUBLISHED_NEGATIVES, OtherClass, Owners, draw_shared, draw_uniform
 
 NEGATIVES = (
     "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
@@ -102,6 +110,8 @@ class InstanceContrast(nn.Module):
         self.num_samples = num_samples
         self.num_negatives = num_negatives
         self.negatives = negatives
+        self.embed_dim = embed_dim
+        self.check_room(1)
         self.critic_student = Critic(num_samples, temperature=temperature, objective=objective)
         self.critic_teacher = Critic(num_samples, temperature=temperature, objective=objective)
         self.owns_bank_student = True
@@ -126,6 +136,17 @@ class InstanceContrast(nn.Module):
         if (self.bank_student is None) != (other.bank_student is None):
             raise ValueError("one of the contrasts has a bank, the other takes its negatives from the batch")
         self.bank_student, self.owns_bank_student = other.bank_student, False
+
+    def check_room(self, batch_size: int, device: object = None) -> None:
+        """Raise a ValueError with the figures if a batch's negatives are more than what is free."""
+        shape: tuple[int, ...]
+        if self.negatives.startswith("shared"):  # their rows, of both banks
+            shape, dtype = (2, self.num_negatives, self.embed_dim), torch.float32
+        elif self.negatives not in ("all", "batch"):
+            shape, dtype = (batch_size, self.num_negatives), torch.int64
+        else:
+            return
+        check_room("negatives", *shape, dtype=dtype, device=device, remedy=FEWER)
 
     def forward(
         self,

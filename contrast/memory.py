@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common import ask_large_pages
-from .checks import check_choice, check_momentum, check_positive
+from .checks import check_choice, check_momentum, check_positive, check_room
 from .heads import normalize
 
 MEMORY_DTYPES = ("float32", "bfloat16")
@@ -36,6 +36,10 @@ class MemoryBank(nn.Module):
         check_momentum(momentum)
         check_choice("dtype", dtype, MEMORY_DTYPES)
         self.momentum = momentum
+        check_room(
+            "a memory bank", num_samples, embed_dim, dtype=getattr(torch, dtype),
+            remedy="lower num_samples or embed_dim, or take bfloat16 rows, or negatives='batch'",
+        )  # fmt: skip
         bound = 1 / math.sqrt(embed_dim / 3)
         rows = torch.empty(num_samples, embed_dim, dtype=getattr(torch, dtype))
         if rows.device.type == "cpu":
@@ -82,6 +86,8 @@ class FeatureQueue(nn.Module):
     def __init__(self, length: int, embed_dim: int) -> None:
         super().__init__()
         check_positive(length=length, embed_dim=embed_dim)
+        remedy = "lower the queue's length or embed_dim"
+        check_room("a queue", length, embed_dim, dtype=torch.float32, remedy=remedy)
         self.register_buffer("rows", torch.zeros(length, embed_dim))
         self.register_buffer("owner", torch.full((length,), -1, dtype=torch.int64))
         self.register_buffer("head", torch.zeros((), dtype=torch.int64))

@@ -1,9 +1,12 @@
-"""Which rows of the bank a sample is contrasted with. Draws are with replacement, so K may exceed M."""
+"""Which rows of the bank a sample is contrasted with. Draws are with replacement, so K may exceed M:
+rows then come up several times, K/M each on average, and the loss keeps its K/M."""
 
 import torch
 from torch import Tensor, nn
 
-from .checks import check_rows
+from .checks import check_room, check_rows
+
+FEWER = "lower num_negatives or the batch, or take negatives='shared' or 'all'"
 
 
 def draw_uniform(index: Tensor, num_negatives: int, num_samples: int) -> Tensor:
@@ -18,12 +21,16 @@ def draw_uniform(index: Tensor, num_negatives: int, num_samples: int) -> Tensor:
         num_samples: M, at least 2.
     """
     size = (len(index), num_negatives)
+    check_room("negatives", *size, dtype=torch.int64, device=index.device, remedy=FEWER)
     drawn = torch.randint(num_samples - 1, size, device=index.device)
     return drawn.add_(drawn >= index.unsqueeze(1))
 
 
 def draw_shared(num_negatives: int, num_samples: int, *, device: torch.device | str | None = None) -> Tensor:
     """One draw for the whole batch, uniform over all rows, (K,). A sample that meets its own row masks it."""
+    check_room(
+        "shared negatives", num_negatives, dtype=torch.int64, device=device, remedy="lower num_negatives"
+    )
     return torch.randint(num_samples, (num_negatives,), device=device)
 
 
@@ -105,6 +112,7 @@ class OtherClass(nn.Module):
         start = torch.searchsorted(self.sorted_labels, own).unsqueeze(1)
         stop = torch.searchsorted(self.sorted_labels, own, right=True).unsqueeze(1)
         size = (len(index), num_negatives)
+        check_room("negatives", *size, dtype=torch.int64, device=index.device, remedy=FEWER)
         # 62 random bits modulo M − n_c: the bias is below M / 2^62.
         drawn = torch.randint(2**62, size, device=index.device).remainder_(len(self.order) - (stop - start))
         drawn.add_((drawn >= start) * (stop - start))

@@ -127,6 +127,8 @@ class SegmentersConfig(TeachersConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.replace_classifier:
+            raise ValueError("teacher.replace_classifier: a teacher that learns to segment has no classifier")
         if not self.labels and any(self.weights_of(number) is None for number in range(len(self))):
             raise ValueError("a teacher without labels needs weights: --teacher.weights imagenet or a file")
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..common import require_memory
 from .batch import IGNORE, Batch, BatchDataset, DataError
 from .reading import InWorker, received, upload
 
@@ -59,6 +60,10 @@ class PairedTensors(BatchDataset):
                     continue
                 stored = to_store(name, value)
                 if row == 0:
+                    what = f"{name} of {len(dataset)} samples, {tuple(stored.shape)} each,"
+                    require_memory(
+                        len(dataset) * stored.nbytes, what, "lower its size, or take fewer samples"
+                    )
                     modalities[name] = torch.empty((len(dataset), *stored.shape), dtype=stored.dtype)
                 if name not in modalities or modalities[name].shape[1:] != stored.shape:
                     raise DataError(

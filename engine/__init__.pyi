@@ -1,5 +1,5 @@
 from .checkpoint import Checkpoint, CheckpointStore
-from .config import LaunchConfig, RunConfig, TrainConfig
+from .config import LaunchConfig, RunConfig, TrainConfig, check_seeds
 from .course import Course, in_words
 from .errors import (
     CheckpointError,
@@ -54,6 +54,7 @@ __all__ = [
     "TrainConfig",
     "WorkerError",
     "augment_in_fp32",
+    "check_seeds",
     "check_task",
     "derive_seed",
     "digest",

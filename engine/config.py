@@ -98,6 +98,13 @@ OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
 
 
+def check_seeds(name: str, *seeds: int) -> None:
+    """Raise `ValueError` for one that torch's generators do not take."""
+    for seed in seeds:
+        if not -(2**63) <= seed < 2**63:
+            raise ValueError(f"{name} must be within 64 bits, got {seed}")
+
+
 @dataclass(frozen=True)
 class LaunchConfig:
     """Where a command writes and what it runs on."""

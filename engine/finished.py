@@ -1,6 +1,7 @@
 """A training's folder: which training it belongs to, and its results when it is finished."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,12 +99,22 @@ def read_finished(folder: Path, task: Task, fingerprint: dict[str, Any]) -> list
             task.module.load_state_dict(read_tensors(folder / MODEL))
         else:
             task.restore(folder, json.loads((folder / KEPT).read_bytes()) if KEPT in manifest.files else {})
-        history: list[dict[str, Any]] = json.loads((folder / HISTORY).read_bytes())
+        history: list[dict[str, Any]] = with_nan(json.loads((folder / HISTORY).read_bytes()))
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # of a kill before they were deleted
         return history
     except (ManifestError, *WRITE_ERRORS, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"cannot read the finished training in {folder}: {error}. Delete it to train again"
         ) from error
+
+
+def with_nan(value: Any) -> Any:
+    """JSON values with NaN where `write_json` wrote null."""
+    if isinstance(value, dict):
+        return {name: with_nan(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [with_nan(item) for item in value]
+    return math.nan if value is None else value
 
 
 def drop_weights(folder: Path, kept: Mapping[str, Any] | None = None) -> None:

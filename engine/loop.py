@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from ..common import hold
 from .config import TrainConfig
 from .course import Course
 from .errors import Interrupted, NotKeptError, WorkerError
@@ -125,6 +126,7 @@ def train(
             dropped = True
         if peers.is_main:
             prepare_folder(folder, required_space(task, config, folder / CHECKPOINTS))
+            stack.enter_context(hold(folder))
         if task.memory is not None:
             task.memory.to(device)
             peers.share_state(task.memory)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..common import require_workers
 from ..data import Batch, InWorker, device_of, read_rows, received
 from .errors import WorkerError
 from .rng import derive_seed, isolated_rng, seed_host
@@ -133,6 +134,7 @@ class BatchSource:
         """
         if device_of(self.fetcher.dataset).type != "cpu":
             num_workers, pin_memory = 0, False
+        require_workers(num_workers)
         loader: DataLoader[Any] = DataLoader(
             InWorker(self.fetcher),
             batch_size=None,

@@ -16,7 +16,7 @@ from .config import TrainConfig
 from .course import Course
 from .errors import CheckpointError, ResumeError
 from .evaluate import Evaluate
-from .finished import HISTORY, MODEL, drop_weights
+from .finished import HISTORY, MODEL, drop_weights, with_nan
 from .launch import from_main
 from .loop import train
 from .optimization import OptimizerFactory, Schedule
@@ -182,7 +182,7 @@ def _kept(folder: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None
         manifest = read_manifest(folder)
         if differences(manifest.fingerprint, fingerprint):
             return None
-        values: dict[str, Any] = json.loads((folder / VALUES).read_bytes())
+        values: dict[str, Any] = with_nan(json.loads((folder / VALUES).read_bytes()))
         return values
     except (ManifestError, OSError, ValueError) as error:
         raise CheckpointError(f"cannot read what is kept in {folder}: {error}; delete the folder") from error

@@ -13,7 +13,7 @@ from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimi
 from .config import TrainConfig
 from .errors import CheckpointError, CrdkitError, NonFiniteError, ResumeError, TaskError
 from .files import tensors_of
-from .finished import require_same, write_finished
+from .finished import require_same, with_nan, write_finished
 from .guards import FiniteGuard, nonfinite_samples
 from .peers import Peers
 from .rng import restore_rng, rng_state
@@ -179,7 +179,7 @@ class TrainState:
         restore_optimizer(self._optimizer, saved.tensors["optimizer"], state["optimizer"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
-        self.epoch, self.batch, self.history = state["epoch"], state["batch"], state["history"]
+        self.epoch, self.batch, self.history = state["epoch"], state["batch"], with_nan(state["history"])
         prefix = f"{self._peers.rank}."
         own = {k.removeprefix(prefix): x for k, x in saved.tensors["ranks"].items() if k.startswith(prefix)}
         if state["terms"] is not None:

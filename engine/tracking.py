@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from ..common import write_text
+from ..common import to_json, write_text
 from .course import Course, in_words
 from .errors import OutputError
 
@@ -165,7 +165,7 @@ class Reporter:
 
     def _write(self, row: dict[str, Any]) -> None:
         try:
-            self.file.write(json.dumps(row) + "\n")
+            self.file.write(to_json(row, self.file.name) + "\n")
             self.file.flush()
         except OSError as error:
             raise OutputError(f"cannot write to {self.file.name}: {error.strerror}") from error

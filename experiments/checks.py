@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..common import nearest
+from ..common import is_empty, nearest, require_free, require_workers
 
 TRACKERS = {
     "tensorboard": ("tensorboard", "tensorboardX"),
@@ -34,7 +35,7 @@ def check_config(config: Any) -> None:
 
     Raises:
         ValueError: a method, setting, network, normalization or tracker that nobody knows, a root that is
-            not given.
+            not given, more workers than the cores could keep busy.
         OSError, DataError: files or folders that are not there, a run folder that is taken, or that holds
             nothing to resume.
     """
@@ -45,6 +46,7 @@ def check_config(config: Any) -> None:
     for name in _networks(config):
         check_network(name)
     _check_trackers(getattr(config, "trackers", ()))
+    _check_workers(config)
     _check_data(getattr(config, "data", None))
     for number, weights in enumerate(getattr(getattr(config, "teacher", None), "weights", ())):
         _check_weights(number, weights)
@@ -77,6 +79,7 @@ def check_folder(output: Path | None, resume: bool) -> None:
         FileExistsError: a run is in it already, and not to be resumed.
         FileNotFoundError: there is nothing to resume.
         ValueError: nothing is named to resume.
+        OutputError: another process writes in it.
     """
     if output is None:
         if resume:
@@ -84,13 +87,14 @@ def check_folder(output: Path | None, resume: bool) -> None:
         return
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"--output {output} is a file")
+    require_free(output)
     if resume and not any((output / name).exists() for name in MARKS):
         what = "holds no run" if output.exists() else "does not exist"
         raise FileNotFoundError(
             f"--resume: {output} {what}, so there is nothing to continue{_beside(output)}; without --resume "
             "a run begins there"
         )
-    if not resume and output.exists() and any(output.iterdir()):
+    if not resume and output.exists() and not is_empty(output):
         raise FileExistsError(f"{output} holds a run already: go on with --resume, or name another --output")
 
 
@@ -109,6 +113,17 @@ def _check_trackers(names: tuple[str, ...]) -> None:
             raise ValueError(
                 f"--trackers {name}: {packages[0]} is not installed: python -m pip install {packages[0]}"
             )
+
+
+def _check_workers(config: Any, flag: str = "-") -> None:
+    for part in fields(config) if is_dataclass(config) else ():
+        value, name = getattr(config, part.name), f"{flag}{'.' if flag != '-' else '-'}{part.name}"
+        if part.name == "num_workers":
+            try:
+                require_workers(value)
+            except ValueError as error:
+                raise ValueError(f"{name.replace('_', '-')}: {error}") from None
+        _check_workers(value, name)
 
 
 def _check_data(data: Any) -> None:

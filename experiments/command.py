@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
-from crdkit.common import CrdkitError, nearest, plain, write_text
+from crdkit.common import CrdkitError, OutputError, hold, is_empty, nearest, plain, write_text
 
-from .checks import check_config, check_folder
+from .checks import check_config
 from .invocation import command_line, is_main_rank, start_ranks, use_cores, without
 from .options import WORDS, Options, epochs_of_methods, read_options, with_epochs
 
@@ -148,22 +148,29 @@ def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
     """The arguments, if their flags are of the configuration.
 
     Raises:
-        ValueError: a flag that is not; the nearest are suggested.
+        ValueError: a flag that is not; the nearest are suggested. Or one of a list that stands twice:
+            the values of the first would be passed over.
     """
     from .help import walk
 
-    known = {}
+    known, lists = {}, set[str]()
     for flag, (kind, _, _) in walk(config):
         known[flag] = f"--{flag}"
+        if get_origin(kind) is tuple and Ellipsis in get_args(kind):
+            lists.add(flag)
         if kind is bool:
             part, dot, last = flag.rpartition(".")
             known[f"{part}{dot}no-{last}"] = f"--{part}{dot}no-{last}"
+    given = set[str]()
     shown = known | {name: f"--{name}" for name in WORDS}
     for word in arguments:
         if word.startswith("--") and word[2:3].isalpha():
             flag = word[2:].partition("=")[0].replace("_", "-")
             if flag not in known:
                 raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
+            if flag in lists & given:
+                raise ValueError(f"--{flag} is given twice: give it once, several values with blanks between")
+            given.add(flag)
     return list(arguments)
 
 
@@ -199,7 +206,7 @@ def errors_as_messages(name: str) -> Iterator[None]:
 
 @contextmanager
 def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[str, Any]]]:
-    """The run folder of a configuration, its accelerator, and what the run was made with.
+    """The run folder of a configuration, held for this run, its accelerator, and what the run was made with.
 
     An interruption prints the command line that continues the run, last.
 
@@ -209,6 +216,7 @@ def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[st
 
     Raises:
         FileExistsError, ValueError: as `check_config` does, before there is a folder.
+        OutputError: another process writes in the folder, or nobody can.
     """
     check_config(config)
 
@@ -216,39 +224,56 @@ def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[st
 
     from .provenance import environment
 
-    folder = run_folder(config.output, config.resume, name, share=lambda own: _from_main(config.cpu, own))
-    line = command_line(folder)
-    use_cores()
-    surroundings = environment()
-    accelerator = make_accelerator(
-        precision=precision_of(config), cpu=config.cpu, trackers=config.trackers, folder=folder
-    )
-    try:
-        yield folder, accelerator, surroundings
-    except (Interrupted, KeyboardInterrupt) as stop:
-        if accelerator.is_main_process:
-            print(f"continue with: {line}" if folder.exists() else "nothing was done yet", file=sys.stderr)
-        if isinstance(stop, KeyboardInterrupt):
-            raise SystemExit(130) from None
-        raise
-    finally:
-        end_training(accelerator)
+    with run_folder(config.output, name, cpu=config.cpu) as folder:
+        line = command_line(folder)
+        use_cores()
+        surroundings = environment()
+        accelerator = make_accelerator(
+            precision=precision_of(config), cpu=config.cpu, trackers=config.trackers, folder=folder
+        )
+        try:
+            yield folder, accelerator, surroundings
+        except (Interrupted, KeyboardInterrupt) as stop:
+            if accelerator.is_main_process:
+                nothing = is_empty(folder)
+                print("nothing was done yet" if nothing else f"continue with: {line}", file=sys.stderr)
+            if isinstance(stop, KeyboardInterrupt):
+                raise SystemExit(130) from None
+            raise
+        finally:
+            end_training(accelerator)
 
 
-def run_folder(output: Path | None, resume: bool, name: str, *, share: Callable[[str], str]) -> Path:
-    """The run's folder: `output`, or one of its own under runs/, by date and a few random digits.
-
-    Args:
-        name: of the run, before the date.
-        share: gives every process the main one's string, so that all have one folder.
+@contextmanager
+def run_folder(output: Path | None, name: str, *, cpu: bool) -> Iterator[Path]:
+    """The run's folder, the same on all ranks, of which the main one holds it; dated for none.
 
     Raises:
-        FileExistsError, FileNotFoundError, ValueError: as `check_folder` does.
+        OutputError: another process writes in it, or nobody can.
     """
-    check_folder(output, resume)
-    if output is None:
-        return Path("runs") / share(f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
-    return output
+    # Before the accelerator is made, as its trackers want to know the folder.
+    from accelerate import PartialState
+
+    from crdkit.engine import from_main
+
+    state: Any = PartialState(cpu=cpu)
+    with ExitStack() as stack:
+        made, trouble = output, ""
+        if state.is_main_process:
+            try:
+                made = dated(name) if output is None else output
+                stack.enter_context(hold(made, fresh=output is None))
+            except OutputError as error:
+                trouble = str(error)
+        shared, trouble = from_main(state, [str(made), trouble])
+        if trouble:
+            raise OutputError(trouble)
+        yield Path(shared)
+
+
+def dated(name: str) -> Path:
+    """A path of its own under runs/: a run's name, the date and a few random digits."""
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 def precision_of(config: Any) -> Any:
@@ -262,16 +287,6 @@ def precision_of(config: Any) -> Any:
             return config.precision
         return "no" if before is None else before  # None: of a release that computed in fp32
     return config.precision
-
-
-def _from_main(cpu: bool, value: str) -> str:
-    # Before the accelerator is made, as its trackers want to know the folder.
-    from accelerate import PartialState
-
-    from crdkit.engine import from_main
-
-    state: Any = PartialState(cpu=cpu)
-    return from_main(state, value)
 
 
 def write_config(config: Any, folder: Path) -> None:

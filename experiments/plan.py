@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..common import free_disk
 
 if TYPE_CHECKING:
     import torch
@@ -72,14 +73,6 @@ def free_memory(device: torch.device) -> int:
     import torch
 
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-
-
-def free_disk(folder: Path) -> int:
-    """Bytes that are free where a folder is or would be."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
 
 
 def _gib(size: int) -> str:

@@ -196,5 +196,4 @@ def trial(config: Any, name: str) -> Iterator[tuple[Any, Path, Accelerator]]:
     with TemporaryDirectory() as folder:
         tried = replace(config, output=Path(folder) / "trial", resume=False, trackers=())
         with session(tried, name) as (place, accelerator, _):
-            place.mkdir()
             yield tried, place, accelerator

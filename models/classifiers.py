@@ -38,7 +38,7 @@ def create(
     num_classes: int | Literal["published"] | None = "published",
     in_channels: int = 3,
     weights: str | os.PathLike[str] | None = None,
-    new_head: bool = True,
+    new_head: bool | None = None,
     layers: Sequence[int | str] | None = None,
     bare: bool = False,
 ) -> nn.Module:
@@ -57,8 +57,8 @@ def create(
             "torchvision/" before it if a CIFAR network has the same; or "timm/" and a name of
             `timm.list_models` (extra `timm`).
         num_classes: width of the logits; "published" is 100 for CIFAR networks, 1000 for torchvision's and
-            timm's own for timm's. Given weights of another number of classes, or of none, the last layer is
-            drawn anew and the rest kept. None builds an encoder: no classifier, logits None. Take that under
+            timm's own for timm's. Weights of another number of classes, or of none: see `new_head`. None
+            builds an encoder: no classifier, logits None. Take that under
             a decoder, as DDP stops at parameters that no loss reaches.
         in_channels: channels of the input. Where it differs from the weights', the first convolution is
             adapted: each input channel gets the sum of the old kernels over their channels, divided by
@@ -67,7 +67,8 @@ def create(
             weights, see `read_weights`; or of torchvision's and timm's, "imagenet" for the first published
             set, or a set's own name such as "IMAGENET1K_V2" and "a1_in1k" (downloaded once, into the
             library's cache). How their input is normalized: `find_preprocessing`.
-        new_head: whether weights of other classes are taken, their last layer drawn anew, or refused.
+        new_head: whether weights of other classes, or of none, are taken, their last layer drawn anew, to be
+            trained, or refused. If absent those of a file are refused, and a published set is taken.
         layers: which maps it gives, see `ChosenLayers`; its own if absent.
         bare: take the weights of a file that tells how its input is normalized, too: the caller normalizes,
             by `saved_preprocessing`. Without it such a file is refused, as the network alone gives other
@@ -95,7 +96,8 @@ def create(
         with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
             network, ends = _build(library, found, num_classes, in_channels)
         inner = network.network if isinstance(network, Wrapper) else network
-        load_adapted(inner, state, ends, source=source, new_head=new_head)
+        draws = not is_file_name(weights) if new_head is None else new_head
+        load_adapted(inner, state, ends, source=source, new_head=draws)
     return network if layers is None else ChosenLayers(network, layers)
 
 

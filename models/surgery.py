@@ -52,9 +52,13 @@ def load_adapted(
             state[f"{stem}.weight"] = mean.expand(-1, new.shape[1], -1, -1)
 
     old, new = state.get(f"{ends.head}.weight"), own.get(f"{ends.head}.weight")
-    if not new_head and new is not None and (old is None or old.shape[0] != new.shape[0]):
+    is_kin = any(name in own for name in state)  # weights of another network are told below
+    if is_kin and not new_head and new is not None and (old is None or old.shape[0] != new.shape[0]):
         found = "no classifier" if old is None else f"{old.shape[0]} classes"
-        raise ValueError(f"{source} has {found}, {new.shape[0]} classes are needed")
+        raise ValueError(
+            f"{source} has {found}, {new.shape[0]} classes are needed; --teacher.replace-classifier, or "
+            "new_head=True in Python, draws a last layer anew, which has to be trained"
+        )
     if new is None:
         state = _without(state, ends.classifier)
     elif not any(name.startswith(f"{ends.classifier}.") and name in own for name in state):

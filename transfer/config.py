@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..engine import RunConfig, TrainConfig
+from ..engine import RunConfig, TrainConfig, check_seeds
 
 SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 """Students that the published benchmark trains at a fifth of the others' learning rate."""
@@ -27,6 +27,9 @@ class TeachersConfig:
     weights: tuple[str, ...] = ()
     """For each teacher a file with its weights (a published .pth, too; `FILE#model_ema` for one entry of it),
     torchvision's or timm's `imagenet`, or `none` to train it here; all are trained here if absent."""
+    replace_classifier: bool = False
+    """Weights may be of other classes than the data, or of none: each teacher gets a new last layer if they
+    are, and is trained here from there on. Off: such weights are refused."""
     normalization: tuple[str, ...] = ("own",)
     """For each teacher the mean and deviation that its input is normalized with: `own` (those of its weights
     if the file, torchvision or timm says them, else `data`), `data` (measured on the training split),
@@ -51,6 +54,9 @@ class TeachersConfig:
             raise ValueError("teacher.modality, .architecture, .normalization and .layers need a name each")
         if self.number is not None and self.number < 1:
             raise ValueError(f"teacher.number must be at least 1, got {self.number}")
+        if self.replace_classifier and all(self.weights_of(n) is None for n in range(len(self))):
+            raise ValueError("teacher.replace_classifier needs teacher.weights, whose last layer is replaced")
+        check_seeds("teacher.seed", self.seed)
         if self.differ_by == "snapshots" and len({*self.architecture}) * len({*self.modality}) > 1:
             raise ValueError(f"snapshots are of one architecture, got {', '.join(self.architecture)}")
 
@@ -144,6 +150,7 @@ class PipelineConfig(RunConfig):
                 raise ValueError(f"name at least one {name}")
             if twice := [value for value in given if given.count(value) > 1]:
                 raise ValueError(f"{name} {twice[0]!r} stands twice")
+        check_seeds("seed", *self.seed)
         if self.student_lr is not None and not self.student_lr > 0:
             raise ValueError(f"student_lr must be positive, got {self.student_lr}")
         if self.task_weight is not None and not self.task_weight >= 0:

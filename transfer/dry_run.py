@@ -23,6 +23,7 @@ from ..engine import (
     weighted_sum,
 )
 from ..models import Outputs, from_parts, take_parts
+from .fit import alike, check_fit, disk_of, require_disk
 from .spec import reads_of
 from .targets import Targets, Teacher
 from .task import PretrainTask, TransferTask
@@ -50,12 +51,20 @@ def check_pipeline(pipeline: Pipeline) -> None:
     """Build what every method needs and take one step of it on networks that are thrown away.
 
     Raises:
-        ValueError: a method that cannot run on these networks, weights that do not fit, a last batch of one
-            sample under batch normalization.
+        ValueError: one sample to train on, a method that cannot run on these networks, weights that do not
+            fit, a last batch of one sample under batch normalization, more memory than is free.
+        OutputError: more disk than is free, for all stages together.
     """
+    check_fit(pipeline)
+    methods, left, largest = [method for method, _ in pipeline.transfers()], dict[str, int](), 0
     with seeded(0):
         for each in rehearsals(pipeline):
             dry_step(each.task, each.dataset, each.train.batch_size, pipeline.accelerator, what=each.what)
+            kept, checkpoints = disk_of(each.task, each.train, pipeline.config.keep)
+            number = alike(pipeline, each.what) if each.stage == "teachers" else methods.count(each.what)
+            left[f"{each.what} {each.stage}"] = number * kept
+            largest = max(largest, checkpoints)
+    require_disk(pipeline, largest + sum(left.values()))
 
 
 def rehearsals(pipeline: Pipeline) -> Iterator[Rehearsal]:

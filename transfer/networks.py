@@ -50,7 +50,7 @@ def make_network(
     *,
     num_classes: int | None,
     weights: str | None = None,
-    new_head: bool = True,
+    new_head: bool | None = None,
     normalization: str = "own",
     layers: Sequence[int | str] | None = None,
 ) -> Normalized:

@@ -83,8 +83,8 @@ class Pipeline(ABC):
         )  # fmt: skip
 
     def trains_teacher(self, number: int) -> bool:
-        """Whether teacher `number` is trained here."""
-        return self.config.teacher.weights_of(number) is None
+        """Whether teacher `number` is trained here, from drawn weights on or with a new last layer."""
+        return self.config.teacher.weights_of(number) is None or self.config.teacher.replace_classifier
 
     def require_fitting(self, teachers: Sequence[Teacher]) -> None:  # noqa: B027 - a pipeline may demand nothing
         """Raise `ValueError`, naming the teacher, for one that cannot teach here."""

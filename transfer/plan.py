@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +18,7 @@ from ..distillers import known_methods, parse_method, settings_of
 from ..engine import Accelerator, Task, TrainConfig, seeded, weighted_sum
 from ..models import take_parts
 from .dry_run import Rehearsal, dry_step, rehearsals
+from .fit import alike, bytes_of, disk_of
 from .task import PretrainTask, TransferTask
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 TIMED = 3
 """Steps that are timed; the fastest counts."""
-CHECKPOINTS = 3
-"""Of a training that runs: two are kept while the third is written."""
 
 
 class Judging(NamedTuple):
@@ -128,7 +127,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
             if each.stage == "teachers":
                 if any(planned.name == each.what for planned in plan.trainings):
                     continue  # the second of a kind, for methods that know one teacher alone
-                number = _alike(pipeline, each.what)
+                number = alike(pipeline, each.what)
             elif pipeline.config.transfer.cached_augmentations:
                 seconds -= _count_cache(plan, parts, pipeline, each, batch)
             kind = f" {each.stage}" if each.stage != "teachers" else ""
@@ -147,16 +146,6 @@ def make_plan(pipeline: Pipeline) -> Plan:
         else psutil.Process().memory_info().rss
     )
     return plan
-
-
-def _alike(pipeline: Pipeline, what: str) -> int:
-    """How many teachers are trained that are of one kind with the one that a rehearsal names."""
-    config = pipeline.config.teacher
-    trained = [n for n in range(len(config)) if pipeline.trains_teacher(n)]
-    kinds = {n: (config.architecture_of(n), config.modality_of(n)) for n in trained}
-    return next(
-        (list(kinds.values()).count(kind) for n, kind in kinds.items() if what == f"teacher {kind[0]}-{n}"), 1
-    )
 
 
 def _batch(each: Rehearsal, device: torch.device) -> dict[str, Tensor]:
@@ -212,17 +201,9 @@ def _named(outputs: Any) -> frozenset[str]:
 def _add(plan: Plan, each: Rehearsal, number: int, seconds: float, kind: str, keep: str) -> None:
     steps, task = steps_of(len(each.dataset), each.train), each.task
     trained = [p for p in task.module.parameters() if p.requires_grad]
-    whole = kept = _bytes(task.module.state_dict())
-    if isinstance(task, TransferTask):  # the student has a file of its own, and the heads may stay
-        student = _bytes(task.student.state_dict())
-        kept = student if keep != "all" else kept + student
-    memory = 0 if task.memory is None else _bytes(task.memory.state_dict())
-    slots = 2 if each.train.optimizer == "adamw" else int(each.train.momentum > 0)
-    plan.checkpoint_bytes = max(plan.checkpoint_bytes, CHECKPOINTS * (whole * (1 + slots) + memory))
+    memory = 0 if task.memory is None else bytes_of(task.memory.state_dict())
+    kept, checkpoints = disk_of(task, each.train, keep)
+    plan.checkpoint_bytes = max(plan.checkpoint_bytes, checkpoints)
     parameters = sum(parameter.numel() for parameter in trained)
     seconds *= number * steps * each.train.accumulate
     plan.trainings.append(Planned(each.what + kind, number, steps, parameters, seconds, kept, memory))
-
-
-def _bytes(state: Mapping[str, Tensor]) -> int:
-    return sum(value.numel() * value.element_size() for value in state.values())

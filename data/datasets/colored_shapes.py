@@ -7,7 +7,7 @@ import torch
 
 from ..batch import DataError
 from ..in_memory import PairedTensors
-from ..io.decode import Array, Size
+from ..io.decode import Array, Size, require_pixels
 from ..labels import Classes, select_classes
 
 SHAPES: Mapping[str, Callable[[Array, Array], Array]] = {
@@ -45,6 +45,7 @@ class ColoredShapes(PairedTensors):
         if split not in SPLITS:
             raise ValueError(f"shapes have the splits {', '.join(SPLITS)}, not {split!r}")
         count, seed = SPLITS[split]
+        require_pixels(count, size or (32, 32))
         rng = np.random.default_rng(seed)
         label = np.arange(count) % len(SHAPES)
         images = np.stack([_draw(list(SHAPES.values())[kind], size or (32, 32), rng) for kind in label])

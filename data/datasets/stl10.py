@@ -11,7 +11,7 @@ from torch import Tensor
 from ..batch import Batch, BatchDataset, DataError
 from ..in_memory import PairedTensors
 from ..io.archives import check_no_page, fetch, unpack_tar
-from ..io.decode import Array, Size, check_size, one_thread_in_workers, stack_color
+from ..io.decode import Array, Size, check_size, one_thread_in_workers, require_pixels, stack_color
 from ..labels import Classes, names_in_lines, select_classes
 
 URL = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
@@ -120,7 +120,9 @@ class STL10(BatchDataset):
     def in_memory(self) -> PairedTensors:
         """All images as uint8 in memory, 27,648 bytes each at the stored size, to be moved to a device."""
         blocks = (np.arange(row, min(row + BLOCK, len(self))) for row in range(0, len(self), BLOCK))
-        rgb = torch.empty((len(self), 3, *(self.size or (SIDE, SIDE))), dtype=torch.uint8)
+        size = self.size or (SIDE, SIDE)
+        require_pixels(len(self), size)
+        rgb = torch.empty((len(self), 3, *size), dtype=torch.uint8)
         for block in blocks:
             rgb[block[0] : block[-1] + 1] = torch.from_numpy(self._read(block))
         result = PairedTensors(rgb=rgb, **({} if self._labels is None else {"label": self._labels}))

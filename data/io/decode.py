@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from ...common import require_memory
 from ..batch import IGNORE, DataError
 from .arrays import Array
 from .containers import (
@@ -143,16 +144,26 @@ def as_color(image: Array, where: str) -> Array:
     return np.ascontiguousarray(image[..., :3])
 
 
+def require_pixels(count: int, size: Size, *, each: int = 3) -> None:
+    """Raise `ValueError` with the figures if so many images, of `each` bytes a pixel, are more than fits."""
+    (height, width), remedy = size, "lower the size of the images, or take fewer of them"
+    require_memory(count * height * width * each, f"{count} images of {height}×{width}", remedy)
+
+
 def stack_color(images: Iterable[tuple[str, Array]], count: int, size: Size | None) -> Array:
     """(N, 3, H, W) uint8 of `count` images (H, W, 3), each with where it is from, resized to `size`.
 
     Raises:
         DataError: images that differ in size where `size` is None.
+        ValueError: they are more than fits in memory.
     """
+    if size is not None:
+        require_pixels(count, size)
     result: Array = np.empty((0, 3, 0, 0), np.uint8)
     for row, (where, image) in enumerate(images):
         image = image if size is None else resize_color(image, size)
         if row == 0:
+            require_pixels(count, image.shape[:2])
             result = np.empty((count, 3, *image.shape[:2]), np.uint8)
         if image.shape[:2] != result.shape[2:]:
             (h, w), (h_0, w_0) = image.shape[:2], result.shape[2:]

@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..command import USAGE, Refused, run_folder, split_description
+from ..command import USAGE, Refused, dated, split_description
 from .finding import Findings
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
     from ..scenario import trial
     from .machine import examine_packages, examine_processor
 
-    folder = run_folder(None, False, f"doctor-{name}-{preset}", share=str)
+    folder = dated(f"doctor-{name}-{preset}")
     with trial(config, name) as (tried, place, accelerator):
         found, plan = Findings(quiet=not accelerator.is_main_process), None
         examine_processor(found, accelerator.device, accelerator.mixed_precision)

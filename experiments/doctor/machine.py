@@ -6,7 +6,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ..plan import MIB, free_disk, free_memory, name_of
+from ...common import free_disk
+from ..plan import MIB, free_memory, name_of
 from .finding import Findings
 
 if TYPE_CHECKING:
@@ -33,9 +34,8 @@ def examine_processor(found: Findings, device: torch.device, precision: str) -> 
     import psutil
     import torch
 
+    from crdkit.common import available_cores
     from crdkit.engine import milliseconds
-
-    from ..invocation import available_cores
 
     busy = psutil.cpu_percent(interval=0.2)
     if device.type == "cuda":

@@ -33,14 +33,14 @@ def begin(pipeline: EnsemblePipeline, folder: Path) -> None:
     """What the memories will take, then the pool: trained or read, judged, and told in pool.json."""
     from rich.console import Console
 
-    from crdkit.common import write_json
+    from .results import write_sealed
 
     pipeline.check()
     if memory := pipeline.memory():
         pipeline.accelerator.print(memory)
     pool = pipeline.describe()
     if pipeline.accelerator.is_main_process:
-        write_json(folder / "pool.json", pool)
+        write_sealed(folder / "pool.json", pool)
         Console().print(pool_table(pool))
         if not pipeline.config.teachers:
             print(f"the pool alone: {folder / 'pool.json'}")

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...common import write_text
 from ...data import DataError
+from .results import write_sealed
 from .tables import Column, Statistic, present
 
 FILE = "report.json"
@@ -149,7 +149,7 @@ def write_page(folder: Path, page: Page) -> None:
     """Keep a page as report.json."""
     values = asdict(page)
     values["parts"] = [{"kind": type(part).__name__.lower(), **asdict(part)} for part in page.parts]
-    write_text(folder / FILE, json.dumps(values, allow_nan=False) + "\n")
+    write_sealed(folder / FILE, values)
 
 
 def read_page(folder: Path, results: Mapping[str, Any]) -> Page:

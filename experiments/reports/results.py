@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...common import write_text
+from ...common import MANIFEST, ManifestError, read_manifest, to_json, write_manifest, write_text
 from ...data import DataError
 from .tables import Run, summarize
 
 FILE = "results.json"
+SEALED = (FILE, "report.json", "pool.json")
+"""Figures of a run, whose digests its manifest has."""
 
 
 def write_results(
@@ -43,9 +45,17 @@ def write_results(
         results["teacher"] = _json(teacher[0] if one else teacher)
     if config is not None:
         results["config"] = as_written(config)
-    path = Path(folder) / "results.json"
-    write_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    path = Path(folder) / FILE
+    write_sealed(path, results)
     return path
+
+
+def write_sealed(path: Path, value: Any) -> None:
+    """Write JSON that `read_results` checks: the run folder's manifest has its digest."""
+    folder, text = path.parent, to_json(value, path, indent=2) + "\n"
+    (folder / MANIFEST).unlink(missing_ok=True)  # a kill in between leaves no digest that is wrong
+    write_text(path, text)
+    write_manifest(folder, {}, tuple(name for name in SEALED if (folder / name).exists()))
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -60,7 +70,11 @@ def read_results(folder: Path) -> dict[str, Any]:
         what = "holds no finished run" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {what}: there is no {path}, which a run writes at its end")
     try:
+        if (folder / MANIFEST).exists():
+            read_manifest(folder)
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ManifestError as error:
+        raise DataError(f"{error}; `--resume` of the run writes it anew") from error
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}") from error
     missing = [name for name in ("task", "preset", "runs", "summary", "environment") if name not in found]

@@ -1,5 +1,8 @@
 """Whole files, manifests, and the nearest names."""
 
+import errno
+import json
+import math
 import os
 from pathlib import Path
 
@@ -97,3 +100,24 @@ def test_near_names_come_before_all_names() -> None:
     )
     assert "vgg8, wrn" in nearest("zzz", ["vgg8", "wrn"])
     assert "(100 in all)" in nearest("zzz", [f"name-{i}" for i in range(100)])
+
+
+def test_what_is_not_finite_is_null_and_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"x\.json: null for .*rows\[1\]\.loss nan, rows\[1\]\.iou\[0\] inf"):
+        write_json(tmp_path / "x.json", {"rows": [{"loss": 1.0}, {"loss": math.nan, "iou": [math.inf]}]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {
+        "rows": [{"loss": 1.0}, {"loss": None, "iou": [None]}]
+    }
+
+
+def test_a_full_disk_names_the_file_and_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "old.json").write_text("{}")
+    monkeypatch.setattr(Path, "write_text", full)
+    for name in ("old.json", "new.json"):
+        with pytest.raises(OSError, match=rf"No space left.*{name}"):
+            write_json(tmp_path / name, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
+    assert (tmp_path / "old.json").read_text() == "{}"

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from crdkit.common import ask_large_pages, cache_folder, processor
+from crdkit.common import (
+    ask_large_pages,
+    available_cores,
+    cache_folder,
+    processor,
+    require_memory,
+    require_workers,
+)
 
 
 def test_it_is_the_user_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +57,15 @@ def test_large_pages_are_asked_for_within_an_array_alone(monkeypatch: pytest.Mon
     assert array.data_ptr() <= place and place + length <= array.data_ptr() + array.nbytes
     ask_large_pages(array.data_ptr(), 1000)
     assert len(asked) == 1
+
+
+def test_more_than_the_machine_has_is_refused_with_the_figures() -> None:
+    require_memory(1000, "a little", "nothing", free=0)
+    require_memory(2**27, "a lot", "nothing", free=2**28)
+    with pytest.raises(ValueError, match=r"a lot would take 2\.0 GiB, and 1\.0 GiB of memory are free: less"):
+        require_memory(2**31, "a lot", "less", free=2**30)
+    with pytest.raises(ValueError, match="would take"):
+        require_memory(2**60, "a lot", "less")
+    require_workers(available_cores())
+    with pytest.raises(ValueError, match=r"num_workers=100000 .* cores are there: lower it to"):
+        require_workers(100_000)

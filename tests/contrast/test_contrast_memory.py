@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from crdkit.contrast import FeatureQueue, MemoryBank
+from crdkit.contrast import FeatureQueue, InstanceContrast, MemoryBank
+from crdkit.contrast.negatives import OtherClass, draw_shared, draw_uniform
 
 
 def test_published_start() -> None:
@@ -73,3 +74,34 @@ def test_bad_arguments_are_named() -> None:
         MemoryBank(5, 4, momentum=1.0)
     with pytest.raises(ValueError, match=r"length.*0"):
         FeatureQueue(0, 4)
+
+
+def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
+    def contrast(negatives: str) -> InstanceContrast:
+        return InstanceContrast(64, 4, num_negatives=10**12, negatives=negatives)
+
+    for attempt, text in (
+        (
+            lambda: MemoryBank(10**12, 4),
+            r"memory bank, 1000000000000 × 4, would take .*GiB.*lower num_samples",
+        ),
+        (lambda: FeatureQueue(10**12, 4), r"queue, 1000000000000 × 4, .*lower the queue's length"),
+        (lambda: contrast("uniform"), "lower num_negatives"),
+        (lambda: contrast("shared"), "lower num_negatives"),
+        (lambda: draw_uniform(torch.arange(8), 10**12, 64), "negatives, 8 × 1000000000000, .*num_negatives"),
+        (lambda: draw_shared(10**12, 64), "lower num_negatives"),
+        (lambda: OtherClass(torch.arange(4))(torch.arange(4), 10**12), "lower num_negatives"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            attempt()
+    contrast("all")  # draws nothing
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "shared", "all"])
+def test_more_negatives_than_samples(negatives: str) -> None:
+    loss = InstanceContrast(3, 4, num_negatives=50, negatives=negatives)
+    z = torch.nn.functional.normalize(torch.randn(3, 4), dim=1)
+    assert loss(z, z, torch.arange(3)).isfinite()
+    drawn = draw_uniform(torch.arange(3), 50, 3)
+    assert drawn.shape == (3, 50) and all(len(row.unique()) == 2 for row in drawn)
+    assert not (drawn == torch.arange(3).unsqueeze(1)).any()

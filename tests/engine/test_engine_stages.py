@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crdkit.engine import StageRunner, last_and_best, make_accelerator
+from crdkit.engine import CheckpointError, StageRunner, last_and_best, make_accelerator
 
 
 def test_values_are_computed_once_for_the_same_fingerprint(tmp_path: Path) -> None:
@@ -30,6 +30,15 @@ def test_values_are_computed_once_for_the_same_fingerprint(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError, match="none"):
         stages("b", "none")
     assert stages("a", data=2).keep("runs/crd/probe", {"layer": (1, 3)}, compute) != other
+
+
+def test_a_bit_flipped_in_kept_values_is_named(tmp_path: Path) -> None:
+    stages = StageRunner(tmp_path, make_accelerator(cpu=True))
+    stages.keep("runs/crd/probe", {}, lambda: {"top1": 0.71875, "of_absent_class": 0.5})
+    file = tmp_path / "runs/crd/probe/values.json"
+    file.write_text(file.read_text().replace("0.71", "0.91"))
+    with pytest.raises(CheckpointError, match=r"values\.json is damaged.*delete the folder"):
+        stages.keep("runs/crd/probe", {}, dict)
 
 
 def test_last_and_best_are_of_the_epochs_that_were_judged() -> None:

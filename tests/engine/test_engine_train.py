@@ -1,6 +1,7 @@
 """The loop: what it computes, what it reports, what it refuses."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,32 @@ def test_the_folder_of_a_finished_training(tmp_path: Path) -> None:
     seconds = [row.pop("seconds") for row in rows if row["kind"] == "epoch"]
     assert [row for row in rows if row["kind"] == "epoch"] == [{"kind": "epoch", **row} for row in history]
     assert seconds[0] > 0 and seconds == sorted(seconds)
+
+
+def test_a_bit_flipped_in_a_finished_training_is_named(tmp_path: Path) -> None:
+    run(tmp_path)
+    whole = (tmp_path / "history.json").read_bytes()
+    for place in range(0, len(whole), 37):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        (tmp_path / "history.json").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"history\.json is damaged"):
+            run(tmp_path)
+
+
+def test_checkpoints_beside_a_finished_training_go(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    (tmp_path / "checkpoints" / "checkpoint-000001").mkdir(parents=True)
+    assert run(tmp_path)["history"] == first["history"]
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_figure_that_is_not_finite_is_read_as_it_was(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"history\.json: null"):
+        history = run(tmp_path, evaluate=lambda module: {"iou": math.nan})["history"]
+    assert "NaN" not in (tmp_path / "history.json").read_text()
+    again = run(tmp_path, evaluate=lambda module: {"iou": math.nan})["history"]
+    assert all(math.isnan(row["iou"]) for row in (*history, *again)) and len(again) == len(history)
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from crdkit.compression import CompressionConfig, CompressionPipeline
 from crdkit.data import ImagesConfig, ImageSplits, load_splits
-from crdkit.engine import TrainConfig, digest, make_accelerator, seeded
+from crdkit.engine import CheckpointError, ResumeError, TrainConfig, digest, make_accelerator, seeded
 from crdkit.ensemble import PRESETS, EnsembleConfig, EnsemblePipeline, draw_subset
 from crdkit.models import Outputs, create, save_weights
 from crdkit.transfer import TeachersConfig, TransferConfig
@@ -180,6 +180,30 @@ def test_member_with_other_classes_is_named(images: ImageSplits, tmp_path: Path)
     read = TeachersConfig(architecture=("resnet8",), weights=(str(tmp_path / "seven.safetensors"),))
     with pytest.raises(ValueError, match=r"0.*seven\.safetensors.*7.*4"):
         pipeline(images, tmp_path, replace(config, teacher=read)).check()
+    wanted = replace(read, replace_classifier=True, train=ONE)
+    trained = pipeline(images, tmp_path / "wanted", replace(config, teacher=wanted))
+    (teacher,) = trained.teachers
+    assert trained.trains_teacher(0) and len(trained.teacher_histories[0]) == 1
+    assert (tmp_path / "wanted" / "teachers" / "rgb-seed-0" / "history.json").is_file()
+    sample = torch.rand(2, 3, 32, 32)
+    assert teacher.network(sample).logits.shape == (2, 4)
+
+
+def test_parts_of_different_runs_are_never_joined(images: ImageSplits, tmp_path: Path) -> None:
+    """The same settings and the same names of files; only what is in them differs."""
+    file, folders = tmp_path / "teacher.safetensors", [tmp_path / name for name in ("a", "b")]
+    read = TeachersConfig(architecture=("resnet8",), weights=(str(file),))
+    config = replace(TINY, teacher=read, teachers=(1,), method=("kd-mean",))
+    for seed, folder in enumerate(folders):
+        with seeded(seed):
+            save_weights(create("resnet8", num_classes=4), file)
+        assert len(list(pipeline(images, folder, config).runs())) == 1
+    with pytest.raises(ResumeError, match=r"belongs to another training(.|\n)*teacher"):
+        list(pipeline(images, folders[0], config).runs())  # the file is now that of the other
+    stage = "runs/kd-mean/teachers-1/draw-0/seed-0/transfer/history.json"
+    (folders[1] / stage).write_bytes((folders[0] / stage).read_bytes())
+    with pytest.raises(CheckpointError, match=r"history\.json"):
+        list(pipeline(images, folders[1], config).runs())
 
 
 def test_settings_that_cannot_be_are_refused_at_once(images: ImageSplits, tmp_path: Path) -> None:

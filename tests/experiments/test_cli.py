@@ -50,6 +50,14 @@ ERRORS = [
         2,
         "unknown tracker 'tensorbord': did you mean tensorboard?",
     ),
+    (["compress", "--method", "crd", "--method", "kd"], 2, "--method is given twice"),
+    (["compress", "--seed", "1", "--seed", "1"], 2, "--seed is given twice"),
+    (["compress", "--method", "crd", "crd"], 2, "method 'crd' stands twice"),
+    (["compress", "--seed", "0", "1", "0"], 2, "seed 0 stands twice"),
+    (["compress", "--seed", str(2**64)], 2, "seed must be within 64 bits"),
+    (["ensemble", "--subset-seed", str(2**70)], 2, "subset_seed must be within 64 bits"),
+    (["compress", "--transfer.train.num-workers", "100000"], 2, "train.num-workers: num_workers=100000 are"),
+    (["compress", "--teacher.replace-classifier"], 2, "replace_classifier needs teacher.weights"),
     (["crossmodal", "--epochs", "0"], 2, "--epochs must be at least 1, got 0"),
     (["crossmodal", "--epochs", "many"], 2, "--epochs: invalid int value: 'many'"),
     (["crossmodal", "--list", "everything"], 2, "there are lists of methods, networks, presets, data"),
@@ -226,7 +234,7 @@ def test_the_console_the_launcher_and_ranks_run_the_same_code(tmp_path: Path) ->
     )
     assert {"report": "one/report.md", "figures": "one/results.json"}.items() <= left.items()
 
-    wrong = start([*launched, "--method", "crdd"], tmp_path)
+    wrong = start([*launched[: launched.index("--method")], "--method", "crdd"], tmp_path)
     assert wrong.returncode == 1 and "CalledProcessError" in wrong.stderr
     said = wrong.stderr.partition("Traceback")[0].strip().splitlines()
     assert said[-1].startswith("crdkit crossmodal: unknown method 'crdd'")

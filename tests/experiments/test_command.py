@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,9 @@ from unittest.mock import patch
 import pytest
 import yaml
 
+from crdkit.common import LOCK, OutputError
 from crdkit.experiments import scenario
+from crdkit.experiments.checks import check_folder
 from crdkit.experiments.command import parse, run_folder, write_config
 from crdkit.experiments.reports import ensemble
 from crdkit.experiments.reports.judged import learning_curves
@@ -64,24 +67,36 @@ def test_unknown_presets_are_answered_with_the_nearest() -> None:
 
 def test_every_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    folders = {run_folder(None, False, "crossmodal-nyu", share=str) for _ in range(3)}
-    assert len(folders) == 3 and not list(tmp_path.iterdir())
-    assert all(folder.parent == Path("runs") for folder in folders)
-    assert run_folder(None, False, "x", share=lambda own: "main's") == Path("runs/main's")
+    with ExitStack() as stack:
+        folders = {stack.enter_context(run_folder(None, "crossmodal-nyu", cpu=True)) for _ in range(3)}
+        assert len(folders) == 3 and all(folder.parent == Path("runs") for folder in folders)
+    assert not list(tmp_path.iterdir())
+    with (
+        patch("crdkit.experiments.command.dated", return_value=Path("runs/same")),
+        run_folder(None, "x", cpu=True),
+        pytest.raises(OutputError, match="runs/same"),
+        run_folder(None, "x", cpu=True),
+    ):
+        pass
+
+
+def test_a_folder_is_taken_or_continued(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert run_folder(output, False, "x", share=str) == output
+    check_folder(output, False)
     output.mkdir()
+    (output / LOCK).touch()  # killed before it did anything
+    check_folder(output, False)
     (output / "file").touch()
     with pytest.raises(FileExistsError, match=str(output)):
-        run_folder(output, False, "x", share=str)
+        check_folder(output, False)
     with pytest.raises(FileNotFoundError, match="holds no run"):
-        run_folder(output, True, "x", share=str)
+        check_folder(output, True)
     (output / "config.yaml").touch()
-    assert run_folder(output, True, "x", share=str) == output
+    check_folder(output, True)
     with pytest.raises(FileNotFoundError, match=r"ouput does not exist.*did you mean .*out\?"):
-        run_folder(tmp_path / "ouput", True, "x", share=str)
+        check_folder(tmp_path / "ouput", True)
     with pytest.raises(ValueError, match="--output"):
-        run_folder(None, True, "x", share=str)
+        check_folder(None, True)
 
 
 SESSION = """

@@ -14,12 +14,13 @@ import pytest
 import torch
 from rich.console import Console
 
+from crdkit.data import DataError
 from crdkit.experiments import provenance
 from crdkit.experiments.reports import pictures
 from crdkit.experiments.reports.canvas import IGNORE_COLOR, colorize
 from crdkit.experiments.reports.page import Page, Picture, Table
 from crdkit.experiments.reports.report import write_report
-from crdkit.experiments.reports.results import write_results
+from crdkit.experiments.reports.results import read_results, write_results
 from crdkit.experiments.reports.segmentation import COLUMNS
 from crdkit.experiments.reports.tables import Column, Run, markdown_table, summarize, terminal_table
 from crdkit.experiments.reports.words import environment_line
@@ -105,13 +106,24 @@ def test_results_take_arrays_and_tensors(tmp_path: Path) -> None:
     assert "config" not in results
 
 
+def test_a_flipped_digit_is_no_figure_of_a_report(tmp_path: Path) -> None:
+    path = write_results(tmp_path, task="t", preset="p", runs=RUNS, environment=ENVIRONMENT)
+    before = path.read_text()
+    assert read_results(tmp_path)["task"] == "t" and "0.5" in before
+    path.write_text(before.replace("0.5", "0.6", 1))
+    with pytest.raises(DataError, match=r"results\.json is damaged.*--resume"):
+        read_results(tmp_path)
+    (tmp_path / "manifest.json").unlink()  # copied alone, or of an earlier release
+    assert read_results(tmp_path)["task"] == "t"
+
+
 def test_failed_write_keeps_the_previous_results(tmp_path: Path) -> None:
     path = write_results(tmp_path, task="t", preset="p", runs=RUNS, environment=ENVIRONMENT)
     before = path.read_bytes()
     with pytest.raises(TypeError):
         write_results(tmp_path, task="t", preset="p", runs=RUNS, environment={"odd": object()})
     assert path.read_bytes() == before
-    assert [item.name for item in tmp_path.iterdir()] == ["results.json"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["manifest.json", "results.json"]
 
 
 def test_markdown_table_shows_deviation_gain_and_the_best() -> None:

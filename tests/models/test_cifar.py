@@ -167,7 +167,7 @@ def test_encoders_exchange_weights_with_classifiers(tmp_path, name: str) -> None
     assert len(encoder.state_dict()) == len(whole.state_dict()) - 2
 
     save_weights(encoder, tmp_path / "encoder.safetensors")
-    again = create(name, num_classes=7, weights=tmp_path / "encoder.safetensors").eval()(x)
+    again = create(name, num_classes=7, weights=tmp_path / "encoder.safetensors", new_head=True).eval()(x)
     assert again.logits.shape == (1, 7) and torch.equal(again.embedding, expected.embedding)
 
 
@@ -176,7 +176,9 @@ def test_weights_of_other_channels_and_classes_are_adapted(tmp_path) -> None:
     torch.save({"model": color.state_dict(), "epoch": 240}, tmp_path / "color.pth")
     same = create("vgg8", num_classes=9, weights=tmp_path / "color.pth").eval()
     assert all(torch.equal(t, color.state_dict()[key]) for key, t in same.state_dict().items())
-    depth = create("vgg8", num_classes=2, in_channels=1, weights=str(tmp_path / "color.pth")).eval()
+    depth = create(
+        "vgg8", num_classes=2, in_channels=1, weights=str(tmp_path / "color.pth"), new_head=True
+    ).eval()
     gray = torch.rand(2, 1, 32, 32)
     torch.testing.assert_close(depth(gray).embedding, color(gray.expand(-1, 3, -1, -1)).embedding)
     assert depth(gray).logits.shape == (2, 2)
@@ -191,7 +193,9 @@ def test_loading_leaves_the_generator_alone_and_heads_drawn_anew_differ(tmp_path
     network = create("resnet8", num_classes=3, weights=tmp_path / "w.safetensors")
     assert torch.equal(torch.get_rng_state(), before)
     load_weights(network, tmp_path / "w.safetensors")
-    one, two = (create("resnet8", num_classes=4, weights=tmp_path / "w.safetensors") for _ in range(2))
+    one, two = (
+        create("resnet8", num_classes=4, weights=tmp_path / "w.safetensors", new_head=True) for _ in range(2)
+    )
     assert torch.equal(one.conv1.weight, two.conv1.weight)
     assert not torch.equal(one.fc.weight, two.fc.weight)
 

@@ -69,11 +69,15 @@ def test_local_weights_keep_all_but_a_classifier_of_another_width(tmp_path) -> N
         torch.equal(a, b)
         for a, b in zip(source.state_dict().values(), same.state_dict().values(), strict=True)
     )
-    other = create("squeezenet1_1", num_classes=3, in_channels=1, weights=str(tmp_path / "published.pth"))
+    other = create(
+        "squeezenet1_1", num_classes=3, in_channels=1, weights=str(tmp_path / "published.pth"), new_head=True
+    )
     assert other.eval()(torch.zeros(1, 1, SIZE, SIZE)).logits.shape == (1, 3)
     state = other.network.state_dict()
     kept = [name for name, value in source.network.state_dict().items() if value.shape == state[name].shape]
     assert len(kept) == len(state) - 2
+    with pytest.raises(ValueError, match=r"published\.pth has 9 classes, 3 .*-classifier.*new_head=True"):
+        create("squeezenet1_1", num_classes=3, in_channels=1, weights=tmp_path / "published.pth")
     assert all(torch.equal(state[name], source.network.state_dict()[name]) for name in kept)
 
 
@@ -87,7 +91,7 @@ def test_encoders_have_no_classifier_and_exchange_weights_with_those_that_do(tmp
     encoder = create(name, num_classes=None, weights=tmp_path / "whole.safetensors").eval()
     assert torch.equal(encoder(x).embedding, whole(x).embedding)
     save_weights(encoder, tmp_path / "encoder.safetensors")
-    again = create(name, num_classes=4, weights=tmp_path / "encoder.safetensors").eval()(x)
+    again = create(name, num_classes=4, weights=tmp_path / "encoder.safetensors", new_head=True).eval()(x)
     assert again.logits is not None and again.logits.shape == (1, 4)
     assert torch.equal(again.embedding, whole(x).embedding)
 

@@ -190,7 +190,10 @@ def test_an_encoder_is_read_from_a_segmenter_and_a_head_of_other_layers_is_drawn
     moco |= {"encoder_q.fc.0.weight": torch.zeros(9, 512), "encoder_q.fc.2.weight": torch.zeros(4, 9)}
     torch.save(moco, tmp_path / "w.pth")
     for classes in (None, 5):
-        network = create("resnet18", num_classes=classes, weights=tmp_path / "w.pth", bare=True).eval()
+        network = create(
+            "resnet18", num_classes=classes, weights=tmp_path / "w.pth", new_head=True, bare=True
+        )
+        network.eval()
         assert torch.equal(network(x).embedding, whole(x).embedding)
     with pytest.raises(ValueError, match="no classifier"):
         create("resnet18", num_classes=5, weights=tmp_path / "w.pth", new_head=False, bare=True)

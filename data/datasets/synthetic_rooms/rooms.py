@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ...in_memory import PairedTensors
-from ...io.decode import Array, Size, check_size
+from ...io.decode import Array, Size, check_size, require_pixels
 from .furniture import CLASS_NAMES
 from .render import View, render
 from .scenes import draw_scene
@@ -37,6 +37,7 @@ class SyntheticRooms(PairedTensors):
             raise ValueError(f"noise must not be negative, got {noise}")
         checked = check_size(size)
         assert checked is not None
+        require_pixels(num_samples, checked, each=3 + 4 + 1)
         rgb = np.empty((num_samples, 3, *checked), np.uint8)
         depth = np.empty((num_samples, 1, *checked), np.float32)
         label = np.empty((num_samples, *checked), np.uint8)

@@ -1,0 +1,129 @@
+"""What a run takes, from its numbers alone: compared with what is free before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..common import free_memory, require_memory, require_space
+from ..distillers import known_methods, parse_method, settings_of
+from ..engine import Task, TrainConfig
+from .task import TransferTask
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+CHECKPOINTS = 3
+"""Of a training that runs: two are kept while the third is written."""
+PUBLISHED = 16384
+"""Negatives of `crd`; of fewer samples it takes them from the batch unless a setting says otherwise."""
+
+
+def check_fit(pipeline: Pipeline) -> None:
+    """Compare the memories of the methods, their draws and the cached pixels with what is free.
+
+    Raises:
+        ValueError: one sample to train on; more memory than is free, with both figures and what to lower.
+        OutputError: more disk than is free, likewise.
+    """
+    samples = len(pipeline.data.dataset)
+    if samples < 2:
+        raise ValueError(f"at least two samples are needed to train on, got {samples}")
+    for method in pipeline.config.method:
+        for name in parse_method(method):
+            _check_method(pipeline, name, samples)
+    _check_cache(pipeline, samples)
+
+
+def require_disk(pipeline: Pipeline, size: int) -> None:
+    """Raise `OutputError` if all stages together need more disk than is free, or taken by them already."""
+    folder = pipeline.stages.folder
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    remedy = "all stages of the run together take that; --keep none, another --output or smaller networks"
+    require_space(folder, max(0, size - there), remedy)
+
+
+def disk_of(task: Task, train: TrainConfig, keep: str) -> tuple[int, int]:
+    """Bytes that a training leaves, and those of its checkpoints while it runs."""
+    whole = kept = bytes_of(task.module.state_dict())
+    if isinstance(task, TransferTask):  # the student has a file of its own, and the heads may stay
+        student = bytes_of(task.student.state_dict())
+        kept = student if keep != "all" else kept + student
+    memory = 0 if task.memory is None else bytes_of(task.memory.state_dict())
+    slots = 2 if train.optimizer == "adamw" else int(train.momentum > 0)
+    return kept, CHECKPOINTS * (whole * (1 + slots) + memory)
+
+
+def bytes_of(state: Mapping[str, Tensor]) -> int:
+    """Of all tensors together."""
+    return sum(value.numel() * value.element_size() for value in state.values())
+
+
+def alike(pipeline: Pipeline, what: str) -> int:
+    """How many teachers are trained that are of one kind with the one that a rehearsal names."""
+    config = pipeline.config.teacher
+    trained = [n for n in range(len(config)) if pipeline.trains_teacher(n)]
+    kinds = {n: (config.architecture_of(n), config.modality_of(n)) for n in trained}
+    return next(
+        (list(kinds.values()).count(kind) for n, kind in kinds.items() if what == f"teacher {kind[0]}-{n}"), 1
+    )
+
+
+def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
+    """The figures are lower bounds: what fits here may still fail, what is refused could not have worked."""
+    config, accelerator = pipeline.config, pipeline.accelerator
+    free = _free(pipeline)
+    values: dict[str, Any] = {key: s.default for key, s in settings_of(known_methods()[name]).items()}
+    values |= pipeline.settings.get(name, {})
+    width = values.get("embed_dim", 0)
+    if queue := values.get("queue_size"):
+        remedy = f"lower {name}.queue_size or {name}.embed_dim"
+        require_memory(2 * queue * width * 4, f"{name}'s queues, {queue} × {width},", remedy, free=free)
+    if name != "crd":
+        return
+    chosen = any(values[key] is not None for key in ("num_negatives", "objective", "negatives"))
+    kind = values["negatives"] or ("uniform" if chosen or samples >= PUBLISHED else "batch")
+    if kind == "batch":
+        return
+    number = values["num_negatives"] or PUBLISHED
+    size = 2 if values["memory_dtype"] == "bfloat16" else 4
+    require_memory(
+        2 * samples * width * size, f"crd's memories, {samples} × {width},",
+        "lower crd.embed_dim, or take crd.memory_dtype=bfloat16 or crd.negatives=batch", free=free,
+    )  # fmt: skip
+    batch = ceil(min(config.transfer.train.batch_size, samples) / accelerator.num_processes)
+    drawn = 2 * number * width * size if kind.startswith("shared") else batch * number * 8
+    if kind != "all":
+        require_memory(
+            drawn, f"{number} negatives of crd for a batch of {batch}",
+            "lower crd.num_negatives or the batch size, or take crd.negatives=all", free=free,
+        )  # fmt: skip
+
+
+def _check_cache(pipeline: Pipeline, samples: int) -> None:
+    """The cached pixels alone; the teachers' outputs come on top."""
+    config = pipeline.config.transfer
+    if not config.cached_augmentations:
+        return
+    width = 1 if pipeline.data.modality == "rgb" else 4
+    size = config.cached_augmentations * samples * prod(pipeline.data.shape(pipeline.data.modality)) * width
+    remedy = "lower transfer.cached-augmentations, or the size of the images"
+    on_disk = (config.cache is not None and config.cache_on == "auto") or config.cache_on == "disk"
+    if on_disk or size > config.cache_limit * 2**30:
+        require_space(config.cache or pipeline.stages.cache, size, remedy)
+    else:
+        what = f"{config.cached_augmentations} cached augmentations of {samples} samples"
+        require_memory(size, what, remedy, free=_free(pipeline))
+
+
+def _free(pipeline: Pipeline) -> int | None:
+    """Bytes of the device's memory, with what torch keeps for later; None for no figure."""
+    import torch
+
+    device = pipeline.accelerator.device
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return free_memory()
