@@ -3,6 +3,7 @@ from .files import atomically, flush, require_space, sha256, write_json, write_t
 from .machine import cache_folder, processor
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
+from .ranks import are_rows_equal, equal_rows
 
 __all__ = [
     "MANIFEST",
@@ -11,9 +12,11 @@ __all__ = [
     "ManifestError",
     "OutputError",
     "ResumeError",
+    "are_rows_equal",
     "atomically",
     "cache_folder",
     "differences",
+    "equal_rows",
     "flush",
     "nearest",
     "plain",

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
+from torch import nn
 
 from .errors import LaunchError
 from .peers import Peers
@@ -149,3 +150,13 @@ def keep_freed_memory() -> None:
 def from_main(accelerator: Accelerator, value: Any) -> Any:
     """The main process's JSON value, on every process; a call that all of them make."""
     return Peers(accelerator, patient=True).broadcast(value)
+
+
+def release(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:
+    """Give the module its own forward back, and let the accelerator forget what it prepared.
+
+    It would keep every module and optimizer of a process alive, and unscale all of them in fp16.
+    """
+    accelerator.unwrap_model(module, keep_fp32_wrapper=False)
+    for held, own in ((accelerator._models, module), (accelerator._optimizers, optimizer)):
+        held[:] = [other for other in held if other is not own]
