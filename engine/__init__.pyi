@@ -1,3 +1,4 @@
+from .batchnorm import shared_statistics
 from .checkpoint import Checkpoint, CheckpointStore
 from .config import LaunchConfig, RunConfig, TrainConfig
 from .course import Course, in_words
@@ -72,6 +73,7 @@ __all__ = [
     "milliseconds",
     "seed_all",
     "seeded",
+    "shared_statistics",
     "train",
     "weighted_sum",
 ]

@@ -1,6 +1,7 @@
 """Batch normalization by the statistics of all ranks' samples."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,6 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
+
+
+def shared_statistics(wanted: bool) -> AbstractContextManager[Any]:
+    """`SharedStatistics` if wanted and if there are several ranks; may be entered again and again."""
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return SharedStatistics() if wanted and several else nullcontext()
 
 
 class SharedStatistics(TorchFunctionMode):

@@ -29,6 +29,9 @@ SETTLE = 0.5
 
 WISH = "ACCELERATE_MIXED_PRECISION"
 
+SIZES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+"""Variables by which launchers say how many processes there are."""
+
 
 def make_accelerator(
     *,
@@ -81,8 +84,26 @@ def make_accelerator(
         accelerator.print(f"--precision {precision} takes the place of accelerate's --mixed_precision {wish}")
     elif precision is None and wish not in (None, "no"):
         accelerator.print(f"computing in {wish}, as accelerate's --mixed_precision says")
+    if lacking := lacking_processes(accelerator.num_processes):
+        accelerator.print(lacking)
     _start_trackers(accelerator, project)
     return accelerator
+
+
+def lacking_processes(world_size: int) -> str:
+    """What to tell if a launcher was asked for more processes than train together; "" if it was not."""
+    asked = max((int(size) for name in SIZES if (size := os.environ.get(name, "")).isdigit()), default=1)
+    wanted = f"{asked} processes" if asked > world_size else ""
+    # Accelerate's launcher without --multi_gpu names a meeting point for several, and starts one.
+    if world_size == 1 and {WISH, "MASTER_ADDR", "WORLD_SIZE"} & os.environ.keys() == {WISH, "MASTER_ADDR"}:
+        wanted = wanted or "several processes"
+    if not wanted:
+        return ""
+    found = "this one trains alone" if world_size == 1 else f"{world_size} train together"
+    return (
+        f"the launcher was asked for {wanted}, but {found}: start them by `torchrun --nproc_per_node N …`, "
+        "on CPUs as well"
+    )
 
 
 def _start_trackers(accelerator: Accelerator, project: str) -> None:

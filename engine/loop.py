@@ -4,7 +4,6 @@ import contextlib
 import math
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..common import equal_rows
-from .batchnorm import SharedStatistics
+from .batchnorm import shared_statistics
 from .config import TrainConfig
 from .course import Course
 from .errors import Interrupted, NotKeptError, WorkerError
@@ -168,9 +167,8 @@ def train(
         )
         if dropped:
             reporter.say("its weights were not kept: it is trained again")
-        statistics: AbstractContextManager[Any] = contextlib.nullcontext()
+        statistics = shared_statistics(config.sync_batchnorm)
         if peers.size > 1:
-            statistics = SharedStatistics() if config.sync_batchnorm else statistics
             whose = "of the whole batch" if config.sync_batchnorm else "of each process's own share"
             reporter.say(
                 f"{peers.size} processes share every batch of {config.batch_size} samples; batch-norm "
