@@ -21,16 +21,10 @@ def students(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[st
     found = []
     for ranks in (1, 2):
         folder = tmp_path_factory.mktemp(f"ranks{ranks}")
-        launcher = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc_per_node={ranks}",
-        ]
+        launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
         done = subprocess.run(
-            [*launcher, str(SCRIPT), str(folder)], capture_output=True, text=True, timeout=1800,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            [sys.executable, "-m", *launcher, str(SCRIPT), str(folder)], capture_output=True, text=True,
+            timeout=1800, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]
         files = folder.rglob("student.safetensors")

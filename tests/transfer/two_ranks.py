@@ -82,7 +82,8 @@ def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
     pairs.tensors["label"][:5, 8:] = IGNORE  # ranks have labeled unequal numbers of pixels
     samples = Samples(pairs, pairs.subset(range(5)), 4, tuple("abcd"))
     segmentation = SegmentationConfig(
-        cpu=True, method=("crd-dense",), data=DataConfig(size=(32, 32), augment=AugmentConfig.none()), transfer=TRANSFER,
+        cpu=True, method=("crd-dense",), transfer=TRANSFER,
+        data=DataConfig(size=(32, 32), augment=AugmentConfig.none()),
         teacher=SegmentersConfig(architecture=("depth_cnn",), width=8, train=TRAIN),
         segment=SegmentConfig(train=TRAIN),
     )  # fmt: skip
