@@ -41,5 +41,7 @@ def test_two_ranks_end_with_the_same_bits_and_the_weights_of_one(tmp_path: Path)
     for name, path in students.items():
         other = load_file(tmp_path / "two" / name)
         for key, value in load_file(path).items():
-            torch.testing.assert_close(other[key], value, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                other[key], value, rtol=1e-5, atol=1e-5, msg=lambda text, at=f"{name}: {key}": f"{at}: {text}"
+            )
     assert len(students) == 7

@@ -88,7 +88,7 @@ def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
         segment=SegmentConfig(train=TRAIN),
     )  # fmt: skip
     recognition = RecognitionConfig(
-        **common, method=("crd",), data=IMAGES, transfer=TRANSFER, finetune=TRAIN,
+        **common, method=("crd",), student_modality="l", data=IMAGES, transfer=TRANSFER, finetune=TRAIN,
         probe=ProbeConfig(dimension=16, neighbors=3),
     )  # fmt: skip
     seen = replace(splits, unlabeled=splits.train.select("rgb"))
@@ -107,7 +107,7 @@ def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
         ),
         "recognition": RecognitionPipeline(
             recognition, seen, accelerator, folder / "recognition",
-            student=lambda: Plain(2, 4, None), teachers=teachers(1, 1, "l"),
+            student=lambda: Plain(1, 4, None), teachers=teachers(1, 1, "l"),
         ),
     }  # fmt: skip
 
