@@ -52,16 +52,18 @@ class Plain(nn.Module):
         self.head = None if classes is None else nn.Linear(2 * width, classes)
 
     def forward(self, x: Tensor) -> Outputs:
-        maps = []
+        before, maps = [], []
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            maps.append(x := norm(layer(x)).relu())
+            before.append(norm(layer(x)))
+            maps.append(x := before[-1].relu())
         embedding = x.mean((2, 3))
-        return Outputs(None if self.head is None else self.head(embedding), tuple(maps), embedding)
+        logits = None if self.head is None else self.head(embedding)
+        return Outputs(logits, tuple(maps), embedding, tuple(before))
 
 
-def teachers(count: int, channels: int, modality: str) -> list[Teacher]:
+def teachers(count: int, channels: int, modality: str, *, width: int = 8) -> list[Teacher]:
     torch.manual_seed(7)
-    return [Teacher(Plain(channels, 8, 3), modality=modality) for _ in range(count)]
+    return [Teacher(Plain(channels, width, 3), modality=modality) for _ in range(count)]
 
 
 def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
