@@ -10,7 +10,7 @@ from two_ranks import IMAGES, Plain, teachers
 
 from crdkit.compression import CompressionConfig, CompressionPipeline
 from crdkit.data import load_splits
-from crdkit.distillers import METHODS
+from crdkit.distillers import JOINT, METHODS
 from crdkit.engine import TrainConfig, make_accelerator
 from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
 from crdkit.transfer import TransferConfig
@@ -19,7 +19,6 @@ from crdkit.transfer import TransferConfig
 # and down, and rounding grows with them: in one process, too, if its first weights are changed by 1e-7.
 TRAIN = TrainConfig(epochs=7, batch_size=8, lr=0.0003, evaluate_every=7, sync_batchnorm=True)
 STEPS = 21
-JOINT = ("kd-mean", "kd-logits", "kd-weighted", "crd+kd")
 COMMON: dict[str, Any] = {
     "cpu": True, "data": IMAGES, "transfer": TransferConfig(train=TRAIN),
     "setting": (
@@ -38,7 +37,7 @@ def main(folder: Path) -> None:
         student=lambda: Plain(3, 4, 3), teachers=teachers(1, 3, "rgb", width=4),
     )  # fmt: skip
     joint = EnsemblePipeline(
-        EnsembleConfig(**COMMON, method=JOINT, teachers=(2,)), splits, accelerator, folder / "several",
+        EnsembleConfig(**COMMON, method=(*JOINT, "crd+kd"), teachers=(2,)), splits, accelerator, folder / "several",
         student=lambda: Plain(3, 4, 3), teachers=teachers(2, 3, "rgb"),
     )  # fmt: skip
     for pipeline in (single, joint):

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from method_ranks import JOINT
 from safetensors.torch import load_file
 from torch import Tensor
 
-from crdkit.distillers import METHODS
+from crdkit.distillers import JOINT, METHODS
 
 SCRIPT = Path(__file__).with_name("method_ranks.py")
 
@@ -32,7 +31,7 @@ def students(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[st
     return found
 
 
-@pytest.mark.parametrize("method", [*METHODS, *JOINT])
+@pytest.mark.parametrize("method", [*METHODS, *JOINT, "crd+kd"])
 def test_two_ranks_train_as_one(method: str, students: list[dict[str, dict[str, Tensor]]]) -> None:
     one, two = (found[method] for found in students)
     assert one.keys() == two.keys()
