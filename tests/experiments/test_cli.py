@@ -192,6 +192,17 @@ def test_epochs_say_what_shrinks_and_reach_the_pretraining() -> None:
     assert said[0] == "teacher.train: 2 epochs instead of 8, warm-up over 0.25 instead of 1"
 
 
+def test_shared_statistics_are_for_every_stage() -> None:
+    from crdkit.crossmodal import PRESETS
+    from crdkit.experiments.command import parse
+
+    for given, expected in ((["--sync-batchnorm"], True), ([], False)):
+        options, rest = read_options(given)
+        _, config = parse("crossmodal", rest, PRESETS, default="synthetic", description="", options=options)
+        stages = (config.teacher.train, config.transfer.train, config.segment.train)
+        assert [stage.sync_batchnorm for stage in stages] == [expected] * 3
+
+
 def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text())
 

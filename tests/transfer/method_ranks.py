@@ -37,7 +37,8 @@ def main(folder: Path) -> None:
         student=lambda: Plain(3, 4, 3), teachers=teachers(1, 3, "rgb", width=4),
     )  # fmt: skip
     joint = EnsemblePipeline(
-        EnsembleConfig(**COMMON, method=(*JOINT, "crd+kd"), teachers=(2,)), splits, accelerator, folder / "several",
+        EnsembleConfig(**COMMON, method=(*JOINT, "crd+kd"), teachers=(2,)),
+        splits, accelerator, folder / "several",
         student=lambda: Plain(3, 4, 3), teachers=teachers(2, 3, "rgb"),
     )  # fmt: skip
     for pipeline in (single, joint):
