@@ -293,8 +293,11 @@ def test_the_command_that_continues_is_the_one_that_was_typed(monkeypatch: pytes
     assert invocation.command_line(Path("c")) == f"{launch} --output c --resume"
     monkeypatch.setattr(invocation, "_parent", list)
     assert invocation.command_line().startswith("accelerate launch experiments/crossmodal.py nyu")
-    monkeypatch.setenv(invocation.PROCESSES, "2")
     monkeypatch.setattr(sys, "argv", ["/site/crdkit/__main__.py", "crossmodal", "nyu"])
+    torchrun = ["/bin/python3", "/bin/torchrun", "--nnodes", "2", "-m", "crdkit", "crossmodal", "nyu"]
+    monkeypatch.setattr(invocation, "_parent", lambda: torchrun)
+    assert invocation.command_line() == "torchrun --nnodes 2 -m crdkit crossmodal nyu"
+    monkeypatch.setenv(invocation.PROCESSES, "2")
     assert invocation.command_line(Path("c")) == "crdkit crossmodal nyu --processes 2 --output c --resume"
 
 
