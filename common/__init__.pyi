@@ -12,6 +12,7 @@ from .machine import (
 )
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
+from .ranks import are_rows_equal, equal_rows
 
 __all__ = [
     "LOCK",
@@ -21,11 +22,13 @@ __all__ = [
     "ManifestError",
     "OutputError",
     "ResumeError",
+    "are_rows_equal",
     "ask_large_pages",
     "atomically",
     "available_cores",
     "cache_folder",
     "differences",
+    "equal_rows",
     "flush",
     "free_disk",
     "free_memory",

@@ -1,4 +1,4 @@
-"""This machine: what it has, what its memory is asked for, and what is kept on it for this user beside any run."""
+"""This machine: what it has, what its memory is asked for; and what is kept on it for this user, beside runs."""
 
 import ctypes
 import os

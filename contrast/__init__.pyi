@@ -1,6 +1,6 @@
 from .checks import check_positive
 from .crd import CRDLoss
-from .distributed import equal_rows
+from .distributed import equal_rows, gather_with_gradient, rows_of_ranks
 from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
@@ -22,8 +22,10 @@ __all__ = [
     "Monitor",
     "check_positive",
     "equal_rows",
+    "gather_with_gradient",
     "has_native_gather",
     "infonce",
     "nce",
     "normalize",
+    "rows_of_ranks",
 ]

@@ -1,8 +1,6 @@
 """Gathering over ranks. Every function is the identity where torch.distributed is not initialized."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,18 +8,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_EQUAL = ContextVar("equal", default=False)
-
-
-@contextmanager
-def equal_rows() -> Iterator[None]:
-    """Inside, all ranks gather equally many rows, as a sampler may promise: none asks the others, and no host
-    waits for its GPU."""
-    token = _EQUAL.set(True)
-    try:
-        yield
-    finally:
-        _EQUAL.reset(token)
+from ..common import are_rows_equal
+from ..common import equal_rows as equal_rows
 
 
 def world_size() -> int:
@@ -51,7 +39,7 @@ def rows_of_ranks(x: Tensor) -> Sequence[int]:
     Ranks may hold different numbers (a last, smaller batch): they tell one another, and the host waits for
     the answer, except within `equal_rows`.
     """
-    if _EQUAL.get() or world_size() == 1:
+    if world_size() == 1 or are_rows_equal():
         return [len(x)] * world_size()
     size = torch.tensor([len(x)], device=x.device)
     sizes = [torch.empty_like(size) for _ in range(world_size())]

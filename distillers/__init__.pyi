@@ -16,7 +16,7 @@ from .review import Fusion, Review
 from .settings import SETTINGS, check_request, parse_settings
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
-from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term, equal_rows
+from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
 from .vid import VID
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "build_terms",
     "check_request",
     "check_settings",
-    "equal_rows",
     "functional",
     "known_methods",
     "parse_method",

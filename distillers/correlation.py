@@ -54,4 +54,4 @@ class Embeddings(nn.Module):
 def make_cc(spec: FeatureSpec, *, weight: float = 0.02, embed_dim: int = 128) -> Term:
     """Correlation congruence (`correlation`) of linear `Embeddings`, embed_dim wide."""
     projector = Embeddings(spec.student.embedding, spec.teacher.embedding, embed_dim)
-    return Term(projector, StatelessLoss(correlation), weight=weight)
+    return Term(projector, StatelessLoss(correlation, relational=True), weight=weight)

@@ -64,6 +64,6 @@ def make_dist(
     check_positive(temperature=temperature)
     return Term(
         projector,
-        StatelessLoss(partial(dist, beta=beta, gamma=gamma, temperature=temperature)),
+        StatelessLoss(partial(dist, beta=beta, gamma=gamma, temperature=temperature), relational=True),
         weight=weight,
     )

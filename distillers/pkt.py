@@ -39,4 +39,4 @@ def _neighbors(x: Tensor) -> Tensor:
 
 def make_pkt(spec: FeatureSpec, *, weight: float = 30000.0) -> Term:
     """Probabilistic knowledge transfer (`pkt`) of the embeddings."""
-    return Term(SelectOutputs("embedding"), StatelessLoss(pkt), weight=weight)
+    return Term(SelectOutputs("embedding"), StatelessLoss(pkt, relational=True), weight=weight)

@@ -52,6 +52,8 @@ def make_rkd(
     """Relational knowledge distillation (`rkd`) of the embeddings."""
     return Term(
         SelectOutputs("embedding"),
-        StatelessLoss(partial(rkd, distance_weight=distance_weight, angle_weight=angle_weight)),
+        StatelessLoss(
+            partial(rkd, distance_weight=distance_weight, angle_weight=angle_weight), relational=True
+        ),
         weight=weight,
     )

@@ -35,7 +35,7 @@ def make_sp(spec: FeatureSpec, *, weight: float = 3000.0) -> Term:
     map_at(spec, "sp", -1)
     ours, theirs = len(spec.student.maps) - 1, len(spec.teacher.maps) - 1
     projector = SelectOutputs("maps", ours, teacher=(theirs,))
-    return Term(projector, StatelessLoss(_of_maps), weight=weight)
+    return Term(projector, StatelessLoss(_of_maps, relational=True), weight=weight)
 
 
 def _of_maps(student: tuple[Tensor], teacher: tuple[Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contrast import equal_rows as equal_rows
+from ..contrast import gather_with_gradient, rows_of_ranks
 from ..models import Outputs, freeze
 from .spec import BatchMeta
 
@@ -21,14 +21,27 @@ class StatelessLoss(nn.Module):
     Args:
         function: (*projected) -> scalar.
         labels: whether it takes the classes of the samples, too, as the keyword `label`.
+        relational: whether it compares the samples of a batch with one another. It then sees those of all
+            ranks, in their order, with gradients.
     """
 
-    def __init__(self, function: Callable[..., Tensor], *, labels: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Tensor], *, labels: bool = False, relational: bool = False
+    ) -> None:
         super().__init__()
-        self.function, self.labels = function, labels
+        self.function, self.labels, self.relational = function, labels, relational
 
     def forward(self, *projected: Any, meta: BatchMeta) -> Tensor:
+        if self.relational:
+            projected = _of_all_ranks(projected, rows_of_ranks(meta.index))
         return self.function(*projected, label=meta.label) if self.labels else self.function(*projected)
+
+
+def _of_all_ranks(x: Any, rows: Sequence[int]) -> Any:
+    """Tensors, and tuples of them, with the rows of all ranks."""
+    if isinstance(x, Tensor):
+        return gather_with_gradient(x, rows)
+    return tuple(_of_all_ranks(each, rows) for each in x)
 
 
 class MemoryLoss(nn.Module):

@@ -1,3 +1,4 @@
+from .batchnorm import shared_statistics
 from .checkpoint import Checkpoint, CheckpointStore
 from .config import LaunchConfig, RunConfig, TrainConfig, check_seeds
 from .course import Course, in_words
@@ -9,6 +10,7 @@ from .errors import (
     LaunchError,
     NonFiniteError,
     OutputError,
+    RanksError,
     ResumeError,
     TaskError,
     WorkerError,
@@ -43,6 +45,7 @@ __all__ = [
     "NonFiniteError",
     "OptimizerFactory",
     "OutputError",
+    "RanksError",
     "ResumeError",
     "RunConfig",
     "Schedule",
@@ -71,6 +74,7 @@ __all__ = [
     "milliseconds",
     "seed_all",
     "seeded",
+    "shared_statistics",
     "train",
     "weighted_sum",
 ]

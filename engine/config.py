@@ -43,6 +43,9 @@ class TrainConfig:
     """Batches whose gradients are averaged, by their number of samples, for one step."""
     compile: bool = False
     """Compile the network's training step with `torch.compile`; other bits, and often faster on a GPU."""
+    sync_batchnorm: bool = False
+    """With several processes, batch-norm statistics over the samples of all, as of one process with the whole
+    batch; else each has its own, and the main process's running statistics are kept."""
     num_workers: int = 0
     """Processes that load data, on each rank; 0 loads in the training process."""
     log_every: int = 50

@@ -29,6 +29,10 @@ class FrozenError(CrdkitError):
     """A frozen network was changed during training."""
 
 
+class RanksError(CrdkitError):
+    """The processes of one training do not hold the same."""
+
+
 class WorkerError(CrdkitError):
     """A data worker died, or the data set raised in one."""
 

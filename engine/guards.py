@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ..models import freeze
 from .errors import FrozenError
-from .files import digest
+from .peers import digests_of
 
 NEVER = 2**62
 
@@ -80,8 +80,7 @@ class FrozenGuard:
 
     def _digests(self) -> dict[str, str]:
         return {
-            f"frozen[{number}].{name}": digest({"": tensor})
+            name: value
             for number, network in enumerate(self.networks)
-            for name, tensor in network.state_dict().items()
-            if isinstance(tensor, Tensor)
+            for name, value in digests_of(network, f"frozen[{number}]").items()
         }

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
+from torch import nn
 
 from .errors import LaunchError
 from .peers import Peers
@@ -27,6 +28,9 @@ SETTLE = 0.5
 """Seconds without the interpreter's lock, in which threads that wait for it get it."""
 
 WISH = "ACCELERATE_MIXED_PRECISION"
+
+SIZES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+"""Variables by which launchers say how many processes there are."""
 
 
 def make_accelerator(
@@ -80,8 +84,26 @@ def make_accelerator(
         accelerator.print(f"--precision {precision} takes the place of accelerate's --mixed_precision {wish}")
     elif precision is None and wish not in (None, "no"):
         accelerator.print(f"computing in {wish}, as accelerate's --mixed_precision says")
+    if lacking := lacking_processes(accelerator.num_processes):
+        accelerator.print(lacking)
     _start_trackers(accelerator, project)
     return accelerator
+
+
+def lacking_processes(world_size: int) -> str:
+    """What to tell if a launcher was asked for more processes than train together; "" if it was not."""
+    asked = max((int(size) for name in SIZES if (size := os.environ.get(name, "")).isdigit()), default=1)
+    wanted = f"{asked} processes" if asked > world_size else ""
+    # Accelerate's launcher without --multi_gpu names a meeting point for several, and starts one.
+    if world_size == 1 and {WISH, "MASTER_ADDR", "WORLD_SIZE"} & os.environ.keys() == {WISH, "MASTER_ADDR"}:
+        wanted = wanted or "several processes"
+    if not wanted:
+        return ""
+    found = "this one trains alone" if world_size == 1 else f"{world_size} train together"
+    return (
+        f"the launcher was asked for {wanted}, but {found}: start them by `torchrun --nproc_per_node N …`, "
+        "on CPUs as well"
+    )
 
 
 def _start_trackers(accelerator: Accelerator, project: str) -> None:
@@ -149,3 +171,13 @@ def keep_freed_memory() -> None:
 def from_main(accelerator: Accelerator, value: Any) -> Any:
     """The main process's JSON value, on every process; a call that all of them make."""
     return Peers(accelerator, patient=True).broadcast(value)
+
+
+def release(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:
+    """Give the module its own forward back, and let the accelerator forget what it prepared.
+
+    It would keep every module and optimizer of a process alive, and unscale all of them in fp16.
+    """
+    accelerator.unwrap_model(module, keep_fp32_wrapper=False)
+    for held, own in ((accelerator._models, module), (accelerator._optimizers, optimizer)):
+        held[:] = [other for other in held if other is not own]

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..common import hold
+from ..common import equal_rows, hold
+from .batchnorm import shared_statistics
 from .config import TrainConfig
 from .course import Course
 from .errors import Interrupted, NotKeptError, WorkerError
@@ -20,12 +21,13 @@ from .evaluate import Evaluate, measure
 from .files import prepare_folder
 from .finished import CHECKPOINTS, make_fingerprint, read_finished
 from .guards import FrozenGuard
-from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
+from .launch import release
+from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer, names_of
 from .peers import Peers
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource
 from .signals import StopSignals
-from .state import TrainState, required_space
+from .state import TrainState, require_same_everywhere, required_space
 from .task import Task, check_task, weighted_sum
 from .tracking import Reporter
 
@@ -56,9 +58,9 @@ def train(
     is finished: the call loads the weights into `task.module` and returns the history. The memory ends with
     the training; it is not in the results.
 
-    A batch is cut into equal slices over the processes; the loss of a step is the mean over the samples of
+    A batch is cut into slices over the processes; the loss of a step is the mean over the samples of
     `config.accumulate` batches. SIGTERM, SIGINT and SIGUSR1 end the training after the step is finished and
-    saved, on all processes.
+    saved, on all processes, which end it with the same bits.
 
     Args:
         task: the module, its terms, the memory and the frozen networks.
@@ -90,6 +92,7 @@ def train(
         CheckpointError, OutputError: nothing whole to resume from; the folder cannot be written.
         NonFiniteError: a term or a weight became NaN or infinite; the last good checkpoint stays.
         FrozenError: a frozen network changed.
+        RanksError: the processes do not hold the same frozen networks, results or folder.
         WorkerError: a data worker died.
         Interrupted: a `SystemExit` with code 128 + the signal's number.
     """
@@ -112,14 +115,17 @@ def train(
         check_interval = 1 if device.type == "cpu" else config.log_every
         known = make_fingerprint(
             task, config, samples=source.length, seed=seed, world_size=peers.size,
-            precision=accelerator.mixed_precision, extra={**(fingerprint or {}), **_own(optimizer, schedule)},
+            precision=accelerator.mixed_precision,
+            extra={**(fingerprint or {}), **names_of(optimizer, schedule)},
         )  # fmt: skip
 
         task.module.to(device)
         dropped = False
         try:
-            if (history := read_finished(folder, task, known)) is not None:
-                return history
+            history = read_finished(folder, task, known)
+            if peers.agree(history is not None, folder):
+                require_same_everywhere(task, peers, label or str(folder))
+                return history or []
         except NotKeptError:
             if not retrain:
                 raise
@@ -131,13 +137,14 @@ def train(
             task.memory.to(device)
             peers.share_state(task.memory)
         frozen = FrozenGuard(task.frozen, device)
+        peers.require_same(frozen.digests, f"{label or folder} before its training")
         own = make_optimizer(config, task.module.parameters(), optimizer)
         rates = [group["lr"] for group in own.param_groups]
         if config.compile:
             task.module.compile()
         # Said, not asked: accelerate would import the sharded tensors that it looks for, in half a second.
         module, stepper = accelerator.prepare(task.module, own, device_placement=[True, True])
-        stack.callback(_release, accelerator, module, stepper)
+        stack.callback(release, accelerator, module, stepper)
 
         state = TrainState(
             task, own, source, accelerator=accelerator, peers=peers, folder=folder / CHECKPOINTS,
@@ -162,6 +169,13 @@ def train(
         )
         if dropped:
             reporter.say("its weights were not kept: it is trained again")
+        statistics = shared_statistics(config.sync_batchnorm)
+        if peers.size > 1:
+            whose = "of the whole batch" if config.sync_batchnorm else "of each process's own share"
+            reporter.say(
+                f"{peers.size} processes share every batch of {config.batch_size} samples; batch-norm "
+                f"statistics are those {whose}"
+            )
         if step:
             reporter.say(f"continuing after step {step} of {total_steps}")
         batches = source.load(
@@ -200,11 +214,11 @@ def train(
                     # step synchronizes the gradients.
                     synchronize = number == numbers[-1]
                     with contextlib.nullcontext() if synchronize else accelerator.no_sync(module):
-                        with accelerator.autocast():
+                        with accelerator.autocast(), statistics, equal_rows(source.is_even(number)):
                             terms, extra = task.terms(module, batch)
                         loss = weighted_sum(terms, task.weights_at(state.epoch))
                         state.watch(terms, loss, number)
-                        accelerator.backward(loss * (source.size(number) / samples))
+                        accelerator.backward(loss * (source.weight(number) / samples))
                     # The memory is written by row and class: images need not wait for the step's end.
                     written.append(({n: v for n, v in batch.items() if v.ndim == 1}, extra))
 
@@ -221,8 +235,9 @@ def train(
 
                 # Update the memory.
                 with torch.no_grad():
-                    for rows, extra in written:
-                        task.update(rows, extra)
+                    for number, (rows, extra) in zip(numbers, written, strict=True):
+                        with equal_rows(source.is_even(number)):
+                            task.update(rows, extra)
 
                 step += 1
                 state.batch = numbers[-1] + 1
@@ -260,7 +275,7 @@ def train(
             reporter.log_epoch(step, row)
 
         frozen.verify()
-        state.finish(folder)
+        state.finish(folder, label=label)
         reporter.done(state.history[-1])
         if signum := peers.largest(signals.received)[0]:
             raise Interrupted(signum)
@@ -276,19 +291,3 @@ def _load(
         return {name: values.to(device, non_blocking=True) for name, values in batch.items()}, None
     except Exception as error:
         return {}, error
-
-
-def _own(optimizer: OptimizerFactory | None, schedule: Schedule | None) -> dict[str, Any]:
-    """By what an optimizer and a schedule of the caller's are known on resume: their names."""
-    named = {"optimizer": optimizer, "schedule": schedule}
-    return {name: getattr(own, "__qualname__", str(own)) for name, own in named.items() if own is not None}
-
-
-def _release(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:
-    """Give the module its own forward back, and let the accelerator forget what it prepared.
-
-    It would keep every module and optimizer of a process alive, and unscale all of them in fp16.
-    """
-    accelerator.unwrap_model(module, keep_fp32_wrapper=False)
-    for held, own in ((accelerator._models, module), (accelerator._optimizers, optimizer)):
-        held[:] = [other for other in held if other is not own]

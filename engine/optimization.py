@@ -98,3 +98,9 @@ def lr_factor(step: int, *, config: TrainConfig, steps_per_epoch: int) -> float:
 
 def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))
+
+
+def names_of(optimizer: OptimizerFactory | None, schedule: Schedule | None) -> dict[str, str]:
+    """By what an optimizer and a schedule of the caller's are known on resume: their names."""
+    named = {"optimizer": optimizer, "schedule": schedule}
+    return {name: getattr(own, "__qualname__", str(own)) for name, own in named.items() if own is not None}

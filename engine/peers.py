@@ -1,14 +1,20 @@
 """What the processes of one training tell each other, beside the gradients."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
+
+from .errors import RanksError
+from .files import digest
+
+SHOWN = 4
 
 
 class Peers:
@@ -71,7 +77,45 @@ class Peers:
             dist.broadcast(copy, src=0, group=self.group)
             tensor.copy_(copy)
 
+    def agree(self, finished: bool, folder: Path) -> bool:
+        """Whether a training is finished; `RanksError` if not all processes see that."""
+        some, lacking = self.largest(finished, not finished)
+        if some and lacking:
+            raise RanksError(
+                f"not all processes see that {folder} is finished: all nodes must share its storage"
+            )
+        return finished
+
+    def require_same(self, digests: Mapping[str, str], what: str) -> None:
+        """Raise `RanksError`, on every rank, naming the digests that are not the main process's on all.
+
+        Args:
+            digests: SHA-256 by name, as of `digests_of`.
+            what: is compared: "teacher after its training".
+        """
+        if self.size == 1:
+            return
+        most, fewest = self.largest(len(digests), -len(digests))
+        if most != -fewest:
+            raise RanksError(f"{what}: the processes hold networks of {-fewest} to {most} tensors")
+        keys = torch.tensor([int(value[:15], 16) for value in digests.values()], dtype=torch.int64)
+        ranks = [rank["keys"] for rank in self.gather({"keys": keys})]
+        same = torch.stack([keys == ranks[0] for keys in ranks]).all(0).tolist()
+        differing = [name for name, is_same in zip(digests, same, strict=True) if not is_same]
+        if differing:
+            more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+            raise RanksError(
+                f"{what}: {', '.join(differing[:SHOWN])}{more} differ between the {self.size} processes, "
+                "which must hold the same bits"
+            )
+
     def close(self) -> None:
         """Free the group that was made for the messages."""
         if self.group is not None:
             dist.destroy_process_group(self.group)
+
+
+def digests_of(module: nn.Module | None, name: str) -> dict[str, str]:
+    """SHA-256 of each tensor in a module's state dict, under `name`; {} for None."""
+    state = {} if module is None else module.state_dict()
+    return {f"{name}.{key}": digest({"": x}) for key, x in state.items() if isinstance(x, Tensor)}

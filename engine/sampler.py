@@ -20,9 +20,8 @@ CPU = torch.device("cpu")
 class ShardedBatchSampler(Sampler[list[int]]):
     """The batches of one epoch for one rank; give it to `DataLoader(batch_sampler=...)`.
 
-    Every process cuts its slice out of the same global batches. A last, partial batch is kept. All ranks
-    get equally many samples: where a batch does not divide by the number of ranks it is filled up with its
-    own first samples, so a consumer that writes by index has to drop duplicates.
+    Every process cuts its slice out of the same global batches (`share_of`): rank after rank they are the
+    batch of one process. A last, partial batch is kept.
 
     Args:
         length: samples in the data set.
@@ -69,9 +68,17 @@ class ShardedBatchSampler(Sampler[list[int]]):
             order = torch.arange(self.length)
         for first in range(self.start * self.batch_size, self.length, self.batch_size):
             batch = order[first : first + self.batch_size]
-            share = math.ceil(len(batch) / self.world_size)
-            places = torch.arange(self.rank * share, (self.rank + 1) * share) % len(batch)
-            yield batch[places].tolist()
+            yield batch[share_of(len(batch), self.rank, self.world_size)].tolist()
+
+
+def share_of(size: int, rank: int, world_size: int) -> slice:
+    """A rank's rows of a batch: the ranks' numbers differ by one at the most, and the first have more; each
+    has all of a batch with fewer samples than ranks."""
+    if size < world_size:
+        return slice(0, size)
+    share, more = divmod(size, world_size)
+    first = rank * share + min(rank, more)
+    return slice(first, first + share + (rank < more))
 
 
 Request = tuple[int, list[int]]
@@ -115,8 +122,20 @@ class BatchSource:
         )  # fmt: skip
 
     def size(self, batch: int) -> int:
-        """Samples in a global batch of the epoch, without those that fill it up."""
+        """Samples in a global batch of the epoch."""
         return min(self.batch_size, self.length - batch * self.batch_size)
+
+    def weight(self, batch: int) -> int:
+        """How many samples this rank's mean over its rows of a batch counts for in the mean over ranks, so
+        that the result is the mean over the batch."""
+        size = self.size(batch)
+        share = share_of(size, self.rank, self.world_size)
+        return size if self.is_even(batch) else (share.stop - share.start) * self.world_size
+
+    def is_even(self, batch: int) -> bool:
+        """Whether all ranks have equally many rows of a batch."""
+        size = self.size(batch)
+        return size < self.world_size or size % self.world_size == 0
 
     def requests(self, epoch: int, batch: int) -> Iterator[Request]:
         """(epoch, indices) of every batch from this position to the end of the training."""

@@ -15,7 +15,7 @@ from .errors import CheckpointError, CrdkitError, NonFiniteError, ResumeError, T
 from .files import tensors_of
 from .finished import require_same, with_nan, write_finished
 from .guards import FiniteGuard, nonfinite_samples
-from .peers import Peers
+from .peers import Peers, digests_of
 from .rng import restore_rng, rng_state
 from .sampler import BatchSource
 from .task import Task
@@ -67,7 +67,7 @@ class TrainState:
         if set(names) != set(self.meter.names):
             raise TaskError(f"the task returned {sorted(terms)}, before {sorted(self.meter.names[:-1])}")
         values = {**terms, "loss": loss}
-        self.meter.add(values, self._source.size(number))
+        self.meter.add(values, self._source.weight(number))
         self._guard.watch(values, self.epoch * self._source.batches_per_epoch + number)
 
     def require_finite(self) -> None:
@@ -162,8 +162,13 @@ class TrainState:
             return f"{self._store.path(number)} cannot be continued ({type(error).__name__}: {text:.200})"
         return None
 
-    def finish(self, folder: Path) -> None:
-        """Write the results, which mark the folder as finished, and delete the checkpoints."""
+    def finish(self, folder: Path, *, label: str) -> None:
+        """Write the results, which mark the folder as finished, and delete the checkpoints.
+
+        Raises:
+            RanksError: the processes hold other weights, buffers or memories; nothing is written.
+        """
+        require_same_everywhere(self._task, self._peers, label or str(folder))
         self._on_main(
             lambda: write_finished(folder, self._task, self._fingerprint, self.history), "write the results"
         )
@@ -218,6 +223,14 @@ class TrainState:
         if not numbers:
             return "There is no checkpoint yet"
         return f"The last good checkpoint is {self._store.path(numbers[-1])}"
+
+
+def require_same_everywhere(task: Task, peers: Peers, label: str) -> None:
+    """Raise `RanksError`, naming the training and what differs, unless all ranks have ended it with the same
+    bits."""
+    if peers.size > 1:
+        held = digests_of(task.module, "module") | digests_of(task.memory, "memory")
+        peers.require_same(held, f"{label} after its training")
 
 
 def required_space(task: Task, config: TrainConfig, folder: Path) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,6 +39,9 @@ class SupervisedTask(Task):
 def label_loss(logits: Tensor | None, label: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy in fp32, a scalar: the mean over the samples, or over the labeled pixels.
 
+    Ranks may have labeled unequal numbers of pixels: their losses, weighed by samples, average to that of the
+    whole batch.
+
     Args:
         logits: (B, C), or (B, C, h, w), which are resized bilinearly to the labels.
         label: (B,), or (B, H, W) with `IGNORE` where a pixel does not count. Without a labeled pixel the loss
@@ -55,7 +59,17 @@ def label_loss(logits: Tensor | None, label: Tensor, *, label_smoothing: float =
     if logits.shape[-2:] != label.shape[-2:]:
         logits = F.interpolate(logits, label.shape[-2:], mode="bilinear", align_corners=False)
     total = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum")
-    return total / (label != IGNORE).sum().clamp_min(1)
+    count = _of_ranks((label != IGNORE).sum(), len(label))
+    return total / count.masked_fill(count == 0, 1)
+
+
+def _of_ranks(count: Tensor, rows: int) -> Tensor:
+    """A count of one rank's samples as it is on the average of all ranks' samples, for as many."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return count
+    counts = torch.stack([count.double(), torch.full_like(count, rows, dtype=torch.float64)])
+    dist.all_reduce(counts)
+    return (counts[0] * rows / counts[1]).float()
 
 
 def augment_in_fp32(batch: Batch, augment: nn.Module) -> Batch:

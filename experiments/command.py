@@ -15,7 +15,7 @@ from crdkit.common import CrdkitError, OutputError, hold, is_empty, nearest, pla
 
 from .checks import check_config
 from .invocation import command_line, is_main_rank, start_ranks, use_cores, without
-from .options import WORDS, Options, epochs_of_methods, read_options, with_epochs
+from .options import WORDS, Options, epochs_of_methods, read_options, with_epochs, with_stages
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -124,6 +124,8 @@ def parse(
     said: list[str] = []
     if options is not None and options.epochs is not None:
         base, said = with_epochs(base, options.epochs)
+    if options is not None and options.sync_batchnorm:
+        base = with_stages(base, lambda train, _: replace(train, sync_batchnorm=True))
     everything = options is not None and options.help_all
     try:
         given = ["--help"] if everything else known_flags(base, current(f"{name}.py", rest))

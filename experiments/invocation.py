@@ -104,9 +104,12 @@ def _start() -> list[str]:
     if not is_launched() or PROCESSES in os.environ:
         return typed
     words = _parent()
-    if own.name in (names := [Path(word).name for word in words]):
-        place = len(words) - 1 - names[::-1].index(own.name)
-        script = words[: place + 1]
+    if _is_package(own):
+        ends = [i for i in range(len(words)) if words[i - 1 : i + 1] == ["-m", "crdkit"]]
+    else:
+        ends = [i for i, word in enumerate(words) if Path(word).name == own.name]
+    if ends:
+        script = words[: ends[-1] + 1]
         skipped = 1 if Path(script[0]).name.startswith("python") and not script[1].startswith("-") else 0
         return [Path(script[skipped]).name, *script[skipped + 1 :]]
     return ["accelerate", "launch", sys.argv[0]]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from crdkit.engine import TrainConfig
 
 Config = TypeVar("Config")
 
@@ -15,6 +18,7 @@ WORDS = {
     "epochs": "Epochs of every stage; what a preset counts in epochs, such as its warm-up, shrinks or grows "
     "with it. A stage's own flag comes before it.",
     "processes": "Start so many ranks on this machine through Accelerate's launcher.",
+    "sync-batchnorm": "In every stage, batch-norm statistics over the samples of all ranks.",
     "dry-run": "Print the plan: stages, steps, parameters, memory, disk, minutes. Nothing is written.",
     "list": "Print what there is: methods, networks, presets or data.",
     "help-all": "Every setting there is.",
@@ -28,6 +32,7 @@ class Options:
 
     epochs: int | None
     processes: int | None
+    sync_batchnorm: bool
     list: str | None
     dry_run: bool
     doctor: bool
@@ -46,7 +51,10 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     for name in ("epochs", "processes"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--list")
-    for flags in (("--dry-run", "--dry_run"), ("--doctor",), ("--help-all", "--help_all"), ("--help", "-h")):
+    for flags in (
+        ("--sync-batchnorm", "--sync_batchnorm"), ("--dry-run", "--dry_run"), ("--doctor",),
+        ("--help-all", "--help_all"), ("--help", "-h"),
+    ):  # fmt: skip
         parser.add_argument(*flags, action="store_true")
     try:
         given, rest = parser.parse_known_args(list(arguments))
@@ -63,19 +71,7 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
 
 def with_epochs(config: Config, epochs: int) -> tuple[Config, list[str]]:
     """The configuration with every stage trained for so many epochs, and a line for each that says so."""
-    from crdkit.engine import TrainConfig
-
     said: list[str] = []
-
-    def change(part: Any, path: str) -> Any:
-        if isinstance(part, TrainConfig):
-            return shorten(part, path)
-        changed = {}
-        for field in fields(part):
-            value = getattr(part, field.name)
-            if is_dataclass(value):
-                changed[field.name] = change(value, f"{path}.{field.name}".lstrip("."))
-        return replace(part, **changed)
 
     def shorten(train: TrainConfig, path: str) -> TrainConfig:
         factor = epochs / train.epochs
@@ -93,7 +89,25 @@ def with_epochs(config: Config, epochs: int) -> tuple[Config, list[str]]:
             evaluate_every=max(1, round(train.evaluate_every * factor)),
         )  # fmt: skip
 
-    return change(config, ""), said
+    return with_stages(config, shorten), said
+
+
+def with_stages(config: Config, change: Callable[[TrainConfig, str], TrainConfig]) -> Config:
+    """The configuration with every stage's settings changed: (settings, path of the flag) -> settings."""
+    from crdkit.engine import TrainConfig
+
+    def changed(part: Any, path: str) -> Any:
+        if isinstance(part, TrainConfig):
+            return change(part, path)
+        inner = {field.name: getattr(part, field.name) for field in fields(part)}
+        return replace(part, **{
+            name: changed(value, f"{path}.{name}".lstrip("."))
+            for name, value in inner.items()
+            if is_dataclass(value)
+        })  # fmt: skip
+
+    found: Config = changed(config, "")
+    return found
 
 
 def epochs_of_methods(methods: Sequence[str], settings: Sequence[str], epochs: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ def environment() -> dict[str, Any]:
     Keys: ``date`` (UTC, ISO 8601) · ``commit`` and ``dirty`` (None outside a git checkout of crdkit) ·
     ``python`` · ``platform`` · ``packages`` (name → version) · ``hardware`` with ``cpu``, ``cores``
     (those this process may use), ``threads`` (torch's, within an operator), ``memory_gib`` and
-    ``gpus`` (names).
+    ``gpus`` (names) · ``processes``, which share each batch.
     """
     import psutil
     import torch
@@ -38,6 +38,7 @@ def environment() -> dict[str, Any]:
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
     }
 
 

@@ -77,7 +77,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
         )
         with seeded(0):
             unused = SupervisedTask(copy.deepcopy(network), images.augment)
-            dry_step(unused, images.train, config.train.batch_size, accelerator, what=config.architecture)
+            dry_step(unused, images.train, config.train, accelerator, what=config.architecture)
         history = train(
             SupervisedTask(network, images.augment, label_smoothing=config.label_smoothing),
             images.train, config.train, folder / "training", accelerator=accelerator, seed=config.seed,

@@ -20,6 +20,7 @@ from ..engine import (
     TrainConfig,
     check_task,
     seeded,
+    shared_statistics,
     weighted_sum,
 )
 from ..models import Outputs, from_parts, take_parts
@@ -59,7 +60,7 @@ def check_pipeline(pipeline: Pipeline) -> None:
     methods, left, largest = [method for method, _ in pipeline.transfers()], dict[str, int](), 0
     with seeded(0):
         for each in rehearsals(pipeline):
-            dry_step(each.task, each.dataset, each.train.batch_size, pipeline.accelerator, what=each.what)
+            dry_step(each.task, each.dataset, each.train, pipeline.accelerator, what=each.what)
             kept, checkpoints = disk_of(each.task, each.train, pipeline.config.keep)
             number = alike(pipeline, each.what) if each.stage == "teachers" else methods.count(each.what)
             left[f"{each.what} {each.stage}"] = number * kept
@@ -86,13 +87,13 @@ def rehearsals(pipeline: Pipeline) -> Iterator[Rehearsal]:
             yield from _transfer(pipeline, method, student, terms, teachers if terms else [])
 
 
-def dry_step(task: Task, dataset: Any, batch_size: int, accelerator: Accelerator, *, what: str) -> None:
-    """Forward, backward and a write of the memory, with as few samples as a batch of an epoch ever has.
+def dry_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Accelerator, *, what: str) -> None:
+    """Forward, backward and a write of the memory, with as few samples as a rank ever has of a batch.
 
     Args:
         task: over networks that nobody needs afterwards; they end on the device and in training mode.
         dataset: what it is to train on.
-        batch_size: of the training.
+        train: settings of the training.
         what: names the training in messages.
 
     Raises:
@@ -100,8 +101,9 @@ def dry_step(task: Task, dataset: Any, batch_size: int, accelerator: Accelerator
         TaskError: the task breaks the engine's contract.
     """
     check_task(task)
-    last = len(dataset) % batch_size or min(batch_size, len(dataset))
-    device = accelerator.device
+    last = len(dataset) % train.batch_size or min(train.batch_size, len(dataset))
+    device, ranks = accelerator.device, accelerator.num_processes
+    last = last // ranks if last >= ranks else last
     batch = read_rows(dataset, range(min(SAMPLES, last)))
     batch = {name: value.to(device) for name, value in batch.items()}
     task.module.to(device).train()
@@ -109,16 +111,18 @@ def dry_step(task: Task, dataset: Any, batch_size: int, accelerator: Accelerator
         if part is not None:
             part.to(device)
     try:
-        with accelerator.autocast():
+        with accelerator.autocast(), shared_statistics(train.sync_batchnorm):
             terms, extra = task.terms(task.module, batch)
         weighted_sum(terms, task.weights_at(0)).backward()
         with torch.no_grad():
             task.update(batch, extra)
     except (ValueError, TypeError, AttributeError, RuntimeError, IndexError) as error:
         if last == 1 and "more than 1 value per channel" in str(error):
+            whose = "" if ranks == 1 else f" for one of {ranks} processes"
             raise ValueError(
-                f"{what}: the last batch of an epoch has one of the {len(dataset)} samples, from which batch "
-                f"normalization has no statistics; choose another batch size than {batch_size}"
+                f"{what}: the last batch of an epoch has one of the {len(dataset)} samples{whose}, from "
+                "which batch normalization has no statistics; choose another batch size than "
+                f"{train.batch_size}"
             ) from error
         raise ValueError(f"{what} cannot be trained: {error}") from error
 

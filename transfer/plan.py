@@ -120,7 +120,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
     parts: dict[str, int] = {}
     with seeded(0):
         for each in rehearsals(pipeline):
-            dry_step(each.task, each.dataset, each.train.batch_size, accelerator, what=each.what)
+            dry_step(each.task, each.dataset, each.train, accelerator, what=each.what)
             batch = _batch(each, device)
             seconds = _timed(partial(_step, each.task, batch, accelerator), device)
             number = sum(method == each.what for method, _ in folders)
@@ -135,7 +135,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
         for stage, judging in pipeline.judging().items():
             task = judging.make_task(pipeline.make_student())
             each = Rehearsal("each student's", stage, task, judging.dataset, judging.train)
-            dry_step(task, each.dataset, each.train.batch_size, accelerator, what=stage)
+            dry_step(task, each.dataset, each.train, accelerator, what=stage)
             batch = _batch(each, device)
             seconds = _timed(partial(_step, each.task, batch, accelerator), device)
             _add(plan, each, len(folders), seconds, f" {stage}", keep)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Batch, readings
-from ..distillers import BatchMeta, PretrainStage, Term, equal_rows
+from ..distillers import BatchMeta, PretrainStage, Term
 from ..engine import CheckpointError, Task, augment_in_fp32, digest, label_loss
 from ..models import Outputs, load_state, read_weights
 from .networks import classifier_of
@@ -87,8 +87,6 @@ class Inputs:
 class TransferTask(Task):
     """Targets without gradients, the student's outputs, the terms; the memory is written last.
 
-    Ranks must hold equally many samples of a batch, of one size, as the engine's sampler gives them.
-
     Args:
         student: the network that learns, returning `Outputs`.
         terms: the method's terms by name, as `build_terms` gives them.
@@ -121,7 +119,6 @@ class TransferTask(Task):
                 weights[name] *= (epoch + 1) / term.warmup_epochs
         return weights
 
-    @equal_rows()
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
         images, targets, meta = self.inputs(batch)
         logits, projected = module(images, targets, meta.readings)
@@ -130,7 +127,6 @@ class TransferTask(Task):
             terms = {"task": label_loss(logits, batch["label"]), **terms}
         return terms, {name: term.to_remember(projected[name]) for name, term in self.parts.items()}
 
-    @equal_rows()
     def update(self, batch: Batch, extra: Any) -> None:
         for name, term in self.parts.items():
             term.update(extra[name], batch["index"])

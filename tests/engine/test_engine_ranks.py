@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_training import TinyData, run
-from two_ranks import COMPARED, ComparedTask
+from two_ranks import COMPARED, LENGTH, ComparedTask
 
 LIMIT = 900.0
 
@@ -41,8 +41,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_two_ranks_equal_one(outcome: dict[str, Any], tmp_path: Path) -> None:
-    """With accumulation, clipping and a last, smaller batch: weights, memory and the terms' means."""
-    single = run(tmp_path, task=ComparedTask(), config=COMPARED, dataset=TinyData(noise=0.0))
+    """With accumulation, clipping, batch norm, batches that do not divide by two and a last one that is
+    smaller: weights, statistics, memory and the terms' means."""
+    single = run(tmp_path, task=ComparedTask(), config=COMPARED, dataset=TinyData(LENGTH, noise=0.0))
     for rank in outcome["ranks"]:
         assert rank["world_size"] == 2
         both = rank["compared"]
@@ -66,6 +67,29 @@ def test_a_signal_to_one_rank_stops_both_and_both_continue(outcome: dict[str, An
     for rank in outcome["ranks"]:
         assert rank["stopped"] == 143
         assert rank["resumed"], "bit for bit as without the signal"
+
+
+@pytest.mark.parametrize(
+    ("part", "when", "what"),
+    [
+        ("module", "after", "module.3.bias"),
+        ("memory", "after", "memory.bank"),
+        ("frozen", "before", "frozen[0].0.bias"),
+    ],
+)
+def test_ranks_that_part_ways_are_told_the_stage_and_the_tensor(
+    part: str, when: str, what: str, outcome: dict[str, Any]
+) -> None:
+    for rank in outcome["ranks"]:
+        text, finished = rank[part]
+        assert text.startswith(f"stage-{part} {when} its training: {what} differ between the 2 processes")
+        assert not finished
+
+
+def test_the_start_says_what_a_batch_is_of_several_processes(outcome: dict[str, Any]) -> None:
+    text = "2 processes share every batch of {} samples; batch-norm statistics are those of "
+    assert text.format(5) + "the whole batch" in outcome["error"]
+    assert text.format(8) + "each process's own share" in outcome["error"]
 
 
 def test_a_rank_that_cannot_load_is_known_to_the_other(outcome: dict[str, Any]) -> None:

@@ -44,14 +44,35 @@ def test_without_shuffling_the_data_sets_order_stays() -> None:
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])
 def test_ranks_share_the_same_global_batches(ranks: int) -> None:
-    """Equally many samples each; where that does not come out even, the batch's own first ones again."""
+    """One after the other; none has more than one sample more than another. A batch with fewer samples than
+    ranks is everybody's."""
     shares = [batches(rank=rank, world_size=ranks) for rank in range(ranks)]
     for number, whole in enumerate(batches()):
         slices = [share[number] for share in shares]
-        joined = list(chain(*slices))
-        assert len({len(part) for part in slices}) == 1
-        assert joined[: len(whole)] == whole
-        assert all(joined[i] == whole[i % len(whole)] for i in range(len(joined)))
+        if len(whole) < ranks:
+            assert slices == [whole] * ranks
+        else:
+            assert list(chain(*slices)) == whole
+            sizes = [len(part) for part in slices]
+            assert sizes == sorted(sizes, reverse=True) and sizes[0] - sizes[-1] <= 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_weights_make_the_mean_over_ranks_that_over_samples(ranks: int) -> None:
+    class Numbers:
+        def __len__(self) -> int:
+            return SAMPLES
+
+    sources = [
+        BatchSource(Numbers(), batch_size=4, epochs=1, seed=7, rank=rank, world_size=ranks)
+        for rank in range(ranks)
+    ]
+    shares = [batches(rank=rank, world_size=ranks) for rank in range(ranks)]
+    for number, whole in enumerate(batches()):
+        means = [sum(share[number]) / len(share[number]) for share in shares]
+        weighed = sum(source.weight(number) * mean for source, mean in zip(sources, means, strict=True))
+        assert weighed / ranks == pytest.approx(sum(whole))
+        assert sources[0].is_even(number) == (len({len(share[number]) for share in shares}) == 1)
 
 
 def test_a_batch_larger_than_the_data_is_all_of_it() -> None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from crdkit.engine.launch import SIZES, WISH, lacking_processes
+
 STEPS = """
 import resource
 import torch
@@ -35,3 +37,32 @@ def faults(**environment: str) -> int:
 def test_freed_memory_is_kept_for_the_next_step_unless_the_user_says_otherwise() -> None:
     assert faults() < 1000
     assert faults(MALLOC_TRIM_THRESHOLD_="131072") > 10_000
+
+
+@pytest.mark.parametrize(
+    ("variables", "world_size", "said"),
+    [
+        ({}, 1, ""),
+        ({"WORLD_SIZE": "2"}, 2, ""),
+        ({"SLURM_STEP_NUM_TASKS": "2", "WORLD_SIZE": "8"}, 8, ""),
+        ({"MASTER_ADDR": "host"}, 1, ""),
+        ({"ACCELERATE_MIXED_PRECISION": "no"}, 1, ""),
+        (
+            {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "host"},
+            1,
+            "several processes, but this one trains",
+        ),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, 1, "4 processes, but this one trains alone"),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "WORLD_SIZE": "2"}, 2, "4 processes, but 2 train together"),
+    ],
+)
+def test_a_launcher_that_starts_fewer_processes_is_told(
+    variables: dict[str, str], world_size: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*SIZES, WISH, "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    text = lacking_processes(world_size)
+    assert said in text and bool(text) == bool(said)
+    assert not said or "torchrun --nproc_per_node" in text

@@ -13,11 +13,15 @@ from tiny_training import CONFIG, TinyData, TinyTask, run, same
 from torch import Tensor, nn
 
 from crdkit.contrast.distributed import gather
-from crdkit.engine import Interrupted
+from crdkit.engine import Interrupted, RanksError
 
 # Batch norm needs two samples on each rank also in the last batch.
 DISTURBED = replace(CONFIG, batch_size=8)
-COMPARED = replace(CONFIG, epochs=2, accumulate=2, clip_norm=0.5, warmup_epochs=0)
+COMPARED = replace(
+    CONFIG, epochs=2, batch_size=5, accumulate=2, clip_norm=0.5, warmup_epochs=0, sync_batchnorm=True
+)
+LENGTH = 23
+"""Of the data that one rank and two are compared on: batches of 5, and a last one of 3."""
 
 
 class GatheringTask(TinyTask):
@@ -28,12 +32,12 @@ class GatheringTask(TinyTask):
 
 
 class ComparedTask(GatheringTask):
-    """Nothing in it depends on how a batch is cut over ranks: no dropout, no batch norm, no random row."""
+    """Nothing in it depends on how a batch is cut over ranks: no dropout, no random row."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(samples=LENGTH)
         torch.manual_seed(0)
-        self.module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        self.module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
 
     def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
         output = module(batch["x"])
@@ -52,6 +56,21 @@ class Signalled(GatheringTask):
         if self.count == 5 and RANK == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().terms(module, batch)
+
+
+class Parting(ComparedTask):
+    """Ranks go ways of their own: one in what it trains, one in its memory, one in its teacher."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+        if part == "frozen":
+            nn.init.constant_(self.frozen[0][0].bias, RANK)
+
+    def update(self, batch: dict[str, Tensor], extra: Tensor) -> None:
+        super().update(batch, extra)
+        moved = {"module": self.module[3].bias, "memory": self.memory.bank, "frozen": torch.zeros(())}
+        moved[self.part].add_(RANK)
 
 
 class Raising(GatheringTask):
@@ -79,7 +98,7 @@ def main(folder: Path) -> None:
         folder / "compared",
         task=ComparedTask(),
         config=COMPARED,
-        dataset=TinyData(noise=0.0),
+        dataset=TinyData(LENGTH, noise=0.0),
         accelerator=accelerator,
     )
     undisturbed = run(folder / "undisturbed", task=GatheringTask(), config=DISTURBED, accelerator=accelerator)
@@ -100,6 +119,14 @@ def main(folder: Path) -> None:
         )
     except Exception as error:
         results["unreadable"] = repr(error)
+    for part in ("module", "memory", "frozen"):
+        try:
+            run(
+                folder / part, task=Parting(part), config=replace(COMPARED, epochs=1), label=f"stage-{part}",
+                dataset=TinyData(LENGTH, noise=0.0), accelerator=accelerator,
+            )  # fmt: skip
+        except RanksError as error:
+            results[part] = str(error), (folder / part / "history.json").exists()
     torch.save(results, folder / f"rank{RANK}.pt")
     run(folder / "raising", task=Raising(), config=DISTURBED, accelerator=accelerator)
 

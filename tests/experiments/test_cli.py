@@ -200,6 +200,17 @@ def test_epochs_say_what_shrinks_and_reach_the_pretraining() -> None:
     assert said[0] == "teacher.train: 2 epochs instead of 8, warm-up over 0.25 instead of 1"
 
 
+def test_shared_statistics_are_for_every_stage() -> None:
+    from crdkit.crossmodal import PRESETS
+    from crdkit.experiments.command import parse
+
+    for given, expected in ((["--sync-batchnorm"], True), ([], False)):
+        options, rest = read_options(given)
+        _, config = parse("crossmodal", rest, PRESETS, default="synthetic", description="", options=options)
+        stages = (config.teacher.train, config.transfer.train, config.segment.train)
+        assert [stage.sync_batchnorm for stage in stages] == [expected] * 3
+
+
 def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text())
 
@@ -290,8 +301,11 @@ def test_the_command_that_continues_is_the_one_that_was_typed(monkeypatch: pytes
     assert invocation.command_line(Path("c")) == f"{launch} --output c --resume"
     monkeypatch.setattr(invocation, "_parent", list)
     assert invocation.command_line().startswith("accelerate launch experiments/crossmodal.py nyu")
-    monkeypatch.setenv(invocation.PROCESSES, "2")
     monkeypatch.setattr(sys, "argv", ["/site/crdkit/__main__.py", "crossmodal", "nyu"])
+    torchrun = ["/bin/python3", "/bin/torchrun", "--nnodes", "2", "-m", "crdkit", "crossmodal", "nyu"]
+    monkeypatch.setattr(invocation, "_parent", lambda: torchrun)
+    assert invocation.command_line() == "torchrun --nnodes 2 -m crdkit crossmodal nyu"
+    monkeypatch.setenv(invocation.PROCESSES, "2")
     assert invocation.command_line(Path("c")) == "crdkit crossmodal nyu --processes 2 --output c --resume"
 
 

@@ -10,8 +10,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from crdkit.common import equal_rows
 from crdkit.data import read_rows
-from crdkit.engine import Task, augment_in_fp32, weighted_sum
+from crdkit.engine import Task, TrainConfig, augment_in_fp32, shared_statistics, weighted_sum
 from crdkit.engine.guards import FiniteGuard
 from crdkit.engine.tracking import Meter
 
@@ -94,7 +95,7 @@ class FakeGPU:
                         stack.state = tree_map(self.tensor, stack.state)
 
 
-def fake_step(task: Task, dataset: Any, batch_size: int, accelerator: Any, *, what: str) -> list[str]:
+def fake_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Any, *, what: str) -> list[str]:
     """As `crdkit.transfer.dry_run.dry_step`, of a copy of the task on a GPU that is none.
 
     Returns:
@@ -117,11 +118,12 @@ def fake_step(task: Task, dataset: Any, batch_size: int, accelerator: Any, *, wh
     gpu.move([*vars(task).values(), *inputs, *task.frozen])
     batch = {name: gpu.tensor(value) for name, value in real.items()}
     task.module.train()
-    with gpu.mode, Transfers() as transfers:
+    statistics = shared_statistics(train.sync_batchnorm)
+    with gpu.mode, Transfers() as transfers, statistics, equal_rows():
         terms, extra = task.terms(task.module, batch)
         loss = weighted_sum(terms, task.weights_at(0))
         assert loss.device == CUDA, what
-        Meter(list(terms), CUDA).add(terms, batch_size)
+        Meter(list(terms), CUDA).add(terms, train.batch_size)
         FiniteGuard(list(terms), CUDA).watch(terms, 0)
         # No backward: autograd's engine asks CUDA itself for a context. What it would run is torch's own, but
         # for the autograd functions of ours, which are tested on the CPU.

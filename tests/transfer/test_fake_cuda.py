@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from fake_cuda import CUDA, FakeGPU, Transfers, fake_step
-from test_pipelines import NEEDS_LABELS, compression, crossmodal, digits
+from test_pipelines import NEEDS_LABELS, ONE, compression, crossmodal, digits
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -32,7 +32,7 @@ from crdkit.data import (
 )
 from crdkit.distillers import JOINT, METHODS
 from crdkit.engine import Task, make_accelerator
-from crdkit.transfer import CachedAugmentations, TeachersConfig
+from crdkit.transfer import CachedAugmentations, TeachersConfig, TransferConfig
 
 __all__ = ["digits"]
 
@@ -125,6 +125,19 @@ def test_two_ranks_stay_on_their_gpus(
     assert steps and not any(steps.values()), steps
 
 
+def test_shared_statistics_and_relations_stay_on_their_gpus(
+    digits: ImageSplits, tmp_path: Path, steps, two_ranks: None
+) -> None:
+    transfer = TransferConfig(train=replace(ONE, sync_batchnorm=True))
+    compression(digits, tmp_path, method=("kd", "sp", "cc", "rkd", "pkt", "dist"), transfer=transfer).check()
+    assert steps and not any(steps.values()), steps
+
+
+def test_segmenters_of_two_ranks_stay_on_their_gpus(tmp_path: Path, steps, two_ranks: None) -> None:
+    crossmodal(tmp_path, method=("kd",)).check()
+    assert steps and not any(steps.values()), steps
+
+
 def sent(run: Callable[[], Any]) -> tuple[int, list[str]]:
     """The copies of pinned memory to the GPU, and whatever waits for it."""
     with Transfers() as transfers:
@@ -190,16 +203,16 @@ class Wasteful(Task):
 
 def test_the_check_finds_what_it_looks_for() -> None:
     data = PairedTensors(depth=torch.rand(4, 1, 2, 2))
-    assert fake_step(Wasteful("none"), data, 4, None, what="none") == []
+    assert fake_step(Wasteful("none"), data, ONE, None, what="none") == []
     for fault in ("sent", "not pinned", "cast"):
-        assert fake_step(Wasteful(fault), data, 4, None, what=fault) == ["cpu -> cuda (1,)"]
+        assert fake_step(Wasteful(fault), data, ONE, None, what=fault) == ["cpu -> cuda (1,)"]
     for fault, found in [
         ("read", "cuda -> cpu (4, 1)"),
         ("placed", "cpu index (4,)"),
         ("counted", "count of (4, 1)"),
     ]:
-        assert fake_step(Wasteful(fault), data, 4, None, what=fault) == [found]
+        assert fake_step(Wasteful(fault), data, ONE, None, what=fault) == [found]
     with pytest.raises(RuntimeError, match="device"):
-        fake_step(Wasteful("elsewhere"), data, 4, None, what="elsewhere")
+        fake_step(Wasteful("elsewhere"), data, ONE, None, what="elsewhere")
     with pytest.raises(DynamicOutputShapeException):
-        fake_step(Wasteful("asked"), data, 4, None, what="asked")
+        fake_step(Wasteful("asked"), data, ONE, None, what="asked")
