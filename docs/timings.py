@@ -158,8 +158,8 @@ def banks(results: Mapping[str, Any]) -> str:
     )  # fmt: skip
     title = "`CRDLoss` trains: B={batch_size}, K={num_negatives:,}, d={dim}, `shared`, one thread a rank:"
     told = (
-        "The NCE gradient from {draws:,} draws of K={negatives} of {rows:,} rows, of all and of those of {ranks} "
-        "ranks in turn, beside the exact one of all rows, as a share of its length:"
+        "The NCE gradient from {draws:,} draws of K={negatives} of {rows:,} rows, of all and of those of "
+        "{ranks} ranks in turn, beside the exact one of all rows, as a share of its length:"
     )
     return f"{title.format(**results)}\n\n{table}\n{told.format(**sharding)}\n\n{spread}"
 
