@@ -1,6 +1,6 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
 from .files import atomically, flush, require_space, sha256, write_json, write_text
-from .machine import cache_folder, processor
+from .machine import cache_folder, free_memory, processor
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 
@@ -15,6 +15,7 @@ __all__ = [
     "cache_folder",
     "differences",
     "flush",
+    "free_memory",
     "nearest",
     "plain",
     "processor",

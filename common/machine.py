@@ -31,3 +31,17 @@ def processor() -> str:
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
     return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that may still be taken, what the system would give back included, and no more than a
+    container's limit; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    try:
+        return min(free, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return free

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
-from ..common import require_space
+from ..common import free_memory, require_space
 from .checks import check_choice
 from .distributed import fill_up, gather, is_first_rank, rank, rows_of_ranks, smallest, world_size
 from .memory import MemoryBank, first_rows
@@ -169,23 +168,22 @@ def choose_bank(bank: str, negatives: str, num_samples: int, embed_dim: int, dty
     if bank != "auto" or needed <= _SMALL:
         return WHOLE if bank == "auto" else bank
     # All ranks of a machine have one memory; a bank is made there before it moves to its GPU.
-    host = psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    device = min(host, torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else host
+    free, gpu = free_memory(), torch.cuda.is_available()
+    if free is None and not gpu:
+        return WHOLE
+    host = 2**62 if free is None else free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    device = min(host, torch.cuda.mem_get_info()[0]) if gpu else host
     host, device = smallest(int(_SHARE * host)), smallest(int(_SHARE * device))
     if needed <= device or not negatives.startswith("shared"):
         chosen = WHOLE
     elif needed / world_size() <= device and world_size() > 1:
         chosen = "sharded"
     else:
-        chosen = "host" if needed <= host and torch.cuda.is_available() else "mapped"
+        chosen = "host" if gpu and needed <= host else "mapped"
     if is_first_rank():
-        larger = (
-            ""
-            if needed <= device or chosen != WHOLE
-            else ", more than that: negatives='shared' may lie elsewhere"
-        )
-        print(
-            f"memory of {num_samples:,} rows and two sides: {needed / 1e9:.1f} GB, bank={chosen!r} "
-            f"({device / 1e9:.1f} GB may be taken of the device's free memory{larger})"
-        )
+        said = f"memory of {num_samples:,} rows and two sides: {needed / 1e9:.1f} GB, bank={chosen!r}; "
+        said += f"half of the free memory is {device / 1e9:.1f} GB"
+        if needed > device and chosen == WHOLE:
+            said += ". With negatives='shared' the rows may lie elsewhere"
+        print(said)
     return chosen

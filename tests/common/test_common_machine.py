@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crdkit.common import cache_folder, processor
+from crdkit.common import cache_folder, free_memory, processor
 
 
 def test_it_is_the_user_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +29,19 @@ def test_without_a_home_it_is_an_error_of_the_system(monkeypatch: pytest.MonkeyP
 
 def test_a_processor_has_a_name() -> None:
     assert processor() and processor() == processor()
+
+
+def test_free_memory_is_what_the_system_and_a_container_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5 kB\n", "/sys/fs/cgroup/memory.max": "max\n"}
+
+    def read(path: Path, **_: str) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError(path)
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert free_memory() == 5 * 1024
+    files["/sys/fs/cgroup/memory.max"] = "4096\n"
+    assert free_memory() == 4096
+    files.clear()
+    assert free_memory() is None

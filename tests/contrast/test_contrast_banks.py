@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -225,8 +224,7 @@ def test_free_memory_chooses_and_says_so(
 ) -> None:
     """17 million rows in bf16 are 8.7 GB; a GPU would have to be asked, too."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    memory = psutil.virtual_memory()._replace(available=free * 10**9)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr("crdkit.contrast.banks.free_memory", lambda: free * 10**9)
     assert choose_bank("auto", negatives, 17_000_000, 128, "bfloat16") == expected
     said = capsys.readouterr().out
     assert f"bank={expected!r}" in said and "8.7 GB" in said
@@ -239,8 +237,7 @@ def test_free_memory_chooses_and_says_so(
 def test_a_gpu_with_too_little_memory_leaves_the_rows_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 * 10**9, 80 * 10**9))
-    memory = psutil.virtual_memory()._replace(available=64 * 10**9)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr("crdkit.contrast.banks.free_memory", lambda: 64 * 10**9)
     assert choose_bank("auto", "shared", 17_000_000, 128, "bfloat16") == "host"
 
 
