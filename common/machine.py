@@ -1,4 +1,4 @@
-"""This machine: what it has, what its memory is asked for; and what is kept on it for this user, beside runs."""
+"""This machine: what it has, what its memory is asked for; and what is kept on it for this user."""
 
 import ctypes
 import os

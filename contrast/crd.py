@@ -23,6 +23,7 @@ class CRDLoss(nn.Module):
         temperature: τ.
         momentum: of the memory's rows.
         memory_dtype: of the memory's rows: "float32", or "bfloat16" for half the memory and half the reading.
+        bank: where the rows are: "auto", "memory", "host", "mapped" or "sharded" (see `InstanceContrast`).
         objective: "nce" or "infonce"; None for "nce".
         negatives: "uniform", "other_class", "other_group", "shared", "shared_other_class",
             "shared_other_group", "all" or "batch" (see `InstanceContrast`); None for "other_group" with
@@ -44,6 +45,7 @@ class CRDLoss(nn.Module):
         temperature: float = 0.07,
         momentum: float = 0.5,
         memory_dtype: str = "float32",
+        bank: str = "auto",
         objective: str | None = None,
         negatives: str | None = None,
         labels: Tensor | None = None,
@@ -54,7 +56,8 @@ class CRDLoss(nn.Module):
         self.heads = CriticHeads(student_dim, teacher_dim, embed_dim, kind=head)
         self.contrast = InstanceContrast(
             num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-            memory_dtype=memory_dtype, objective=objective, negatives=negatives, labels=labels, groups=groups,
+            memory_dtype=memory_dtype, bank=bank, objective=objective, negatives=negatives, labels=labels,
+            groups=groups,
         )  # fmt: skip
 
     def forward(

@@ -17,9 +17,14 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """This process's number; 0 without torch.distributed."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
 def is_first_rank() -> bool:
     """Whether this process speaks for all of them."""
-    return world_size() == 1 or dist.get_rank() == 0
+    return rank() == 0
 
 
 @torch.no_grad()
@@ -67,6 +72,29 @@ def gather_with_gradient(x: Tensor, rows: Sequence[int] | None = None) -> Tensor
     gradient of the mean of the ranks' losses.
     """
     return x if world_size() == 1 else _Gather.apply(x, rows_of_ranks(x) if rows is None else rows)
+
+
+@torch.no_grad()
+def fill_up(x: Tensor) -> Tensor:
+    """Each entry from the one rank that does not hold zero bits there; the same bits on every rank.
+
+    Args:
+        x: contiguous, the same shape on every rank; it is filled in place.
+    """
+    if world_size() > 1:
+        dist.all_reduce(x.view(torch.uint8))  # as bytes: exact for any type, and any backend has them
+    return x
+
+
+@torch.no_grad()
+def smallest(value: int) -> int:
+    """The smallest of the ranks' values, the same on every rank."""
+    if world_size() == 1:
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    held = torch.tensor(value, dtype=torch.int64, device=device)
+    dist.all_reduce(held, op=dist.ReduceOp.MIN)
+    return int(held)
 
 
 def _all_gather(x: Tensor, rows: Sequence[int]) -> list[Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .banks import WHOLE, check_bank, choose_bank, make_banks
 from .checks import (
     check_choice,
     check_finite,
@@ -57,6 +58,9 @@ class InstanceContrast(nn.Module):
         temperature: τ.
         momentum: of the bank rows.
         memory_dtype: of the bank rows: "float32", or "bfloat16" for half the memory and half the reading.
+        bank: where the rows are: "memory" (the module's device), "host" (the CPU's memory), "mapped" (a
+            file) or "sharded" (over the ranks); all but the first need `shared` negatives of some kind.
+            "auto" takes the first that fits in free memory (`banks.choose_bank`), and prints it.
         objective: "nce" (with the published Z) or "infonce"; None for "nce", but see below.
         negatives: one of the above; None for "other_group" with groups, else "uniform", but see below.
         labels: the class of every sample, (M,); for "other_class" and "shared_other_class".
@@ -77,6 +81,7 @@ class InstanceContrast(nn.Module):
         temperature: float = 0.07,
         momentum: float = 0.5,
         memory_dtype: str = "float32",
+        bank: str = "auto",
         objective: str | None = None,
         negatives: str | None = None,
         labels: Tensor | None = None,
@@ -96,6 +101,7 @@ class InstanceContrast(nn.Module):
         check_momentum(momentum)
         check_choice("memory_dtype", memory_dtype, MEMORY_DTYPES)
         check_choice("negatives", negatives, NEGATIVES)
+        check_bank(bank, negatives)
         if labels is not None and len(labels) != num_samples:
             raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
         if negatives.endswith("other_class") and labels is None:
@@ -117,9 +123,11 @@ class InstanceContrast(nn.Module):
         self.owns_bank_student = True
         self.bank_student: MemoryBank | None = None
         self.bank_teacher: MemoryBank | None = None
+        self.bank = WHOLE
         if negatives != "batch":
-            self.bank_student, self.bank_teacher = (
-                MemoryBank(num_samples, embed_dim, momentum=momentum, dtype=memory_dtype) for _ in range(2)
+            self.bank = choose_bank(bank, negatives, num_samples, embed_dim, memory_dtype)
+            self.bank_student, self.bank_teacher = make_banks(
+                self.bank, num_samples, embed_dim, momentum=momentum, dtype=memory_dtype
             )
         self.owners = Owners(groups, num_samples)
         self.others: OtherClass | None = None
@@ -135,6 +143,8 @@ class InstanceContrast(nn.Module):
         """
         if (self.bank_student is None) != (other.bank_student is None):
             raise ValueError("one of the contrasts has a bank, the other takes its negatives from the batch")
+        if self.bank != other.bank:
+            raise ValueError(f"the contrasts have their rows in different banks: {self.bank}, {other.bank}")
         self.bank_student, self.owns_bank_student = other.bank_student, False
 
     def check_room(self, batch_size: int, device: object = None) -> None:
@@ -185,11 +195,12 @@ class InstanceContrast(nn.Module):
                     "kind, such as negatives='uniform'"
                 )
             return self._within_batch(z_s, z_t, own)
-        student, teacher = self.bank_student.rows, self.bank_teacher.rows
-        noise_student, noise_teacher = student, teacher
+        noise_student, noise_teacher = self.bank_student.rows, self.bank_teacher.rows
         selection: dict[str, Any] = {}
         weight, num_negatives = 1.0, self.num_negatives
         if negative_index is not None:
+            if self.bank != WHOLE:
+                raise ValueError(f"negative_index needs bank={WHOLE!r}, got bank={self.bank!r}")
             check_rows("negative_index", negative_index, self.num_samples)
             shape = tuple(negative_index.shape)
             if len(shape) != 2 or shape[0] != len(index) or shape[1] == 0:
@@ -200,8 +211,9 @@ class InstanceContrast(nn.Module):
         elif self.negatives.startswith("other") and self.others is not None:
             selection = {"columns": self.others(index, self.num_negatives, own)}
         elif self.negatives.startswith("shared"):
-            drawn = draw_shared(self.num_negatives, self.num_samples, device=index.device)
-            noise_student, noise_teacher = student.index_select(0, drawn), teacher.index_select(0, drawn)
+            places = draw_shared(self.num_negatives, self.bank_teacher.size, device=index.device)
+            noise_student, noise_teacher = self.bank_student.take(places), self.bank_teacher.take(places)
+            drawn = self.bank_teacher.samples(places)
             selection = {"owner": index, "noise_owner": drawn}
             if self.others is not None:  # the class or group is the owner: none of its rows is a negative
                 selection = {"owner": own, "noise_owner": self.others.labels.index_select(0, drawn)}
@@ -210,8 +222,8 @@ class InstanceContrast(nn.Module):
             weight = self.num_negatives / (self.num_samples - 1)
         rule: dict[str, Any] = {"num_negatives": num_negatives, "weight": weight}
         loss: Tensor = self.critic_student(
-            z_s, teacher.index_select(0, index), noise_teacher, **rule, **selection
-        ) + self.critic_teacher(z_t, student.index_select(0, index), noise_student, **rule, **selection)
+            z_s, self.bank_teacher.read(index), noise_teacher, **rule, **selection
+        ) + self.critic_teacher(z_t, self.bank_student.read(index), noise_student, **rule, **selection)
         self._watch(loss, z_s, z_t, own, lambda: weight * count_negatives(noise_teacher, **selection))
         return loss
 
@@ -247,7 +259,8 @@ class InstanceContrast(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
-        """Write the batch of all ranks into the banks, the same on every rank; after the scores were read.
+        """Write the batch of all ranks into the banks; after the scores were read. Banks that every rank
+        holds whole are the same on every rank.
 
         A sample that occurs several times, on whatever ranks, is written once, by its first occurrence. One
         with a vector that is not finite is refused on a CPU, by a ValueError on every rank, with all rows as

@@ -1,6 +1,7 @@
 """The memory: a row per sample (`MemoryBank`) or the latest vectors (`FeatureQueue`); all in buffers."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,15 @@ from .heads import normalize
 
 MEMORY_DTYPES = ("float32", "bfloat16")
 
+#: Rows that are drawn at a time: 32 MiB of 128 numbers in fp32.
+_BLOCK = 2**16
+
 
 class MemoryBank(nn.Module):
-    """One vector per sample of the data set, (M, d), for one side.
+    """One vector per sample of the data set, (M, d), for one side, on the module's device.
 
-    Rows start as U(±1/√(d/3)), not normalized, as published; a row's expected squared norm is 1.
+    Rows start as U(±1/√(d/3)), not normalized, as published; a row's expected squared norm is 1. They are
+    drawn from one stream of torch's generator, so that every bank of a seed starts with the same bits.
 
     Args:
         num_samples: M.
@@ -35,16 +40,25 @@ class MemoryBank(nn.Module):
         check_positive(embed_dim=embed_dim)
         check_momentum(momentum)
         check_choice("dtype", dtype, MEMORY_DTYPES)
-        self.momentum = momentum
-        check_room(
-            "a memory bank", num_samples, embed_dim, dtype=getattr(torch, dtype),
-            remedy="lower num_samples or embed_dim, or take bfloat16 rows, or negatives='batch'",
-        )  # fmt: skip
-        bound = 1 / math.sqrt(embed_dim / 3)
-        rows = torch.empty(num_samples, embed_dim, dtype=getattr(torch, dtype))
-        if rows.device.type == "cpu":
-            ask_large_pages(rows.data_ptr(), rows.nbytes)
-        self.register_buffer("rows", rows.uniform_(-bound, bound))
+        self.num_samples, self.momentum = num_samples, momentum
+        self.register_buffer("rows", self._start(embed_dim, getattr(torch, dtype)))
+
+    @property
+    def size(self) -> int:
+        """Rows that negatives are drawn from."""
+        return self.num_samples
+
+    def samples(self, places: Tensor) -> Tensor:
+        """The samples that drawn places in [0, size) belong to."""
+        return places
+
+    def take(self, places: Tensor) -> Tensor:
+        """The rows at places in [0, size), (N, d), on the places' device."""
+        return self.rows.index_select(0, places)
+
+    def read(self, index: Tensor) -> Tensor:
+        """The rows of samples, (B, d), on the index's device."""
+        return self.take(index)
 
     @torch.no_grad()
     def update(self, index: Tensor, z: Tensor) -> None:
@@ -65,7 +79,11 @@ class MemoryBank(nn.Module):
         self.rows.index_copy_(0, index, rows.index_select(0, first_occurrence(index)))
 
     def extra_repr(self) -> str:
-        return f"{self.rows.shape[0]}, {self.rows.shape[1]}, momentum={self.momentum}"
+        return f"{self.num_samples}, {self.rows.shape[1]}, momentum={self.momentum}"
+
+    def _start(self, embed_dim: int, dtype: torch.dtype) -> Tensor:
+        bound = start_bound(embed_dim)
+        return new_rows(self.num_samples, embed_dim, dtype).uniform_(-bound, bound)
 
 
 class FeatureQueue(nn.Module):
@@ -113,6 +131,36 @@ class FeatureQueue(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.rows.shape[0]}, {self.rows.shape[1]}"
+
+
+def new_rows(number: int, embed_dim: int, dtype: torch.dtype) -> Tensor:
+    """Memory for a bank, (N, d), on the current device, on large pages where the system has them.
+
+    Raises:
+        ValueError: it is more than what is free.
+    """
+    remedy = (
+        "lower num_samples or embed_dim, take bfloat16 rows, negatives='batch', or shared negatives from "
+        "another bank ('mapped')"
+    )
+    check_room("a memory bank", number, embed_dim, dtype=dtype, remedy=remedy)
+    rows = torch.empty(number, embed_dim, dtype=dtype)
+    if rows.device.type == "cpu":
+        ask_large_pages(rows.data_ptr(), rows.nbytes)
+    return rows
+
+
+def start_bound(embed_dim: int) -> float:
+    """Rows start uniform in ± this."""
+    return 1 / math.sqrt(embed_dim / 3)
+
+
+def first_rows(num_samples: int, embed_dim: int, dtype: torch.dtype) -> Iterator[Tensor]:
+    """The rows that a `MemoryBank` starts with, on the CPU, bit for bit, in blocks of (N, d)."""
+    bound = start_bound(embed_dim)
+    for start in range(0, num_samples, _BLOCK):
+        size = (min(_BLOCK, num_samples - start), embed_dim)
+        yield torch.empty(size, dtype=dtype, device="cpu").uniform_(-bound, bound)
 
 
 def first_occurrence(index: Tensor) -> Tensor:

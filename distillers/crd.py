@@ -31,6 +31,7 @@ def make_crd(
     temperature: float = 0.07,
     momentum: float = 0.5,
     memory_dtype: str = "float32",
+    bank: str = "auto",
     objective: str | None = None,
     negatives: str | None = None,
     head: str = "linear",
@@ -45,6 +46,7 @@ def make_crd(
         temperature: τ.
         momentum: of the memory's rows.
         memory_dtype: of the memory's rows: "float32", or "bfloat16" for half the memory and half the reading.
+        bank: where the rows are: "auto", "memory", "host", "mapped" or "sharded" (see `InstanceContrast`).
         objective: "nce" or "infonce"; None for "nce".
         negatives: as in `InstanceContrast`. None for the published ones: "other_class" if there are labels,
             else "other_group" if there are groups, else "uniform". With none of `num_negatives`, `objective`
@@ -57,7 +59,7 @@ def make_crd(
         negatives = "other_class"
     contrast = InstanceContrast(
         spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-        memory_dtype=memory_dtype, objective=objective, negatives=negatives, labels=classes,
+        memory_dtype=memory_dtype, bank=bank, objective=objective, negatives=negatives, labels=classes,
         groups=spec.groups,
     )  # fmt: skip
     return Term(GlobalHeads(spec, embed_dim, head), MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

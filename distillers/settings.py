@@ -91,6 +91,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "temperature": _POSITIVE,
         "momentum": Setting(float, low=0, high=1),
         "memory_dtype": Setting(str, choices=("float32", "bfloat16")),
+        "bank": Setting(str, choices=("auto", "memory", "host", "mapped", "sharded")),
         "objective": replace(_OBJECTIVE, optional=True),
         "negatives": Setting(str, choices=_NEGATIVES, optional=True),
         "head": Setting(str, choices=("linear", "mlp")),

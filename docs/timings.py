@@ -129,6 +129,51 @@ def memory(results: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def banks(results: Mapping[str, Any]) -> str:
+    """Where the rows of a large memory are: bytes of a row and of a rank, a step, the peak of the process."""
+
+    def seconds(num_samples: int, bank: str) -> float:
+        found = (c for c in results["cases"] if (c["num_samples"], c["bank"]) == (num_samples, bank))
+        return float(next(case["seconds"] for case in found if case["dtype"] == "bfloat16"))
+
+    small, large = (results["cases"][i]["num_samples"] for i in (0, -1))
+    exchange = seconds(small, "sharded") - seconds(small, "memory")
+
+    def row(case: Mapping[str, Any]) -> tuple[str, ...]:
+        if "seconds" in case:
+            measured = f"{1e3 * case['seconds']:.0f}", *(
+                f"{case[name] / 1e9:.2f}" for name in ("peak_bytes", "private_bytes")
+            ), f"{case['make_seconds']:.0f}"  # fmt: skip
+        else:  # as many rows are read as of the largest bank that was measured
+            taken = seconds(large, "mapped") + exchange * (case["bank"] == "sharded")
+            measured = f"≈ {1e3 * taken:.0f}", "", "", ""
+        return (
+            f"{case['num_samples']:,}", case["bank"], case["dtype"], str(case["ranks"]),
+            str(case["row_bytes"]), f"{case['rank_bytes'] / 1e9:.2f}", *measured,
+        )  # fmt: skip
+
+    table = grid(
+        ["rows", "bank", "type", "ranks", "bytes a row, both sides", "GB a rank", "ms a step",
+         "peak of a process, GB", "its own, GB", "made in s"],
+        [row(case) for case in (*results["cases"], *results["computed"])],
+    )  # fmt: skip
+    sharding = results["sharding"]
+    spread = grid(
+        ["draws from", "deviation of one draw", "expected distance of the mean", "distance of the mean"],
+        [
+            (name, f"{one['deviation']:.1%}", f"{one['deviation'] / sharding['draws'] ** 0.5:.1%}",
+             f"{one['distance_of_mean']:.1%}")
+            for name, one in (("all rows", sharding["shared"]), ("the rank's rows", sharding["sharded"]))
+        ],
+    )  # fmt: skip
+    title = "`CRDLoss` trains: B={batch_size}, K={num_negatives:,}, d={dim}, `shared`, one thread a rank:"
+    told = (
+        "The NCE gradient from {draws:,} draws of K={negatives} of {rows:,} rows, of all and of those of "
+        "{ranks} ranks in turn, beside the exact one of all rows, as a share of its length:"
+    )
+    return f"{title.format(**results)}\n\n{table}\n{told.format(**sharding)}\n\n{spread}"
+
+
 def pairs(results: Mapping[str, Any]) -> str:
     """Where pairs are: the time of a step, and the memory of a run over many of them."""
     steps = results["steps"]
@@ -186,6 +231,7 @@ def first_step(results: Mapping[str, Any]) -> str:
 
 
 BENCHMARKS = {
+    "banks": banks,
     "contrast": contrast,
     "peers": peers,
     "ensemble": ensemble,

@@ -10,6 +10,7 @@ from crdkit.common import (
     ask_large_pages,
     available_cores,
     cache_folder,
+    free_memory,
     processor,
     require_memory,
     require_workers,
@@ -69,3 +70,19 @@ def test_more_than_the_machine_has_is_refused_with_the_figures() -> None:
     require_workers(available_cores())
     with pytest.raises(ValueError, match=r"num_workers=100000 .* cores are there: lower it to"):
         require_workers(100_000)
+
+
+def test_free_memory_is_what_the_system_and_a_container_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5 kB\n", "/sys/fs/cgroup/memory.max": "max\n"}
+
+    def read(path: Path, **_: str) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError(path)
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert free_memory() == 5 * 1024
+    files["/sys/fs/cgroup/memory.max"] = "4096\n"
+    assert free_memory() == 4096
+    files.clear()
+    assert free_memory() is None
