@@ -83,6 +83,8 @@ def test_free_memory_is_what_the_system_and_a_container_leave(monkeypatch: pytes
     monkeypatch.setattr(Path, "read_text", read)
     assert free_memory() == 5 * 1024
     files["/sys/fs/cgroup/memory.max"] = "4096\n"
-    assert free_memory() == 4096
+    files["/sys/fs/cgroup/memory.current"] = "3000\n"
+    files["/sys/fs/cgroup/memory.stat"] = "anon 2000\ninactive_file 904\n"
+    assert free_memory() == 2000
     files.clear()
     assert free_memory() is None
