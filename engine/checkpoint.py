@@ -19,6 +19,7 @@ from .files import WRITE_ERRORS, read_tensors, write_tensors
 PATTERN = re.compile(r"checkpoint-(\d{6,})")
 STATE = "state.json"
 KEPT = 2
+_LEFT = ".tmp-"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class CheckpointStore:
                 made.mkdir()
                 for name, group in tensors.items():
                     write_tensors(made / f"{name}.safetensors", group)
+                for left in self.folder.glob(f"{_LEFT}*.safetensors"):
+                    left.rename(made / left.name.removeprefix(_LEFT))
                 write_json(made / STATE, state)
                 write_manifest(made, {})
         except WRITE_ERRORS as error:
@@ -76,6 +79,18 @@ class CheckpointStore:
         self.whole = [*self.whole, number][-KEPT:]
         self._delete_others()
         return self.path(number)
+
+    def leave(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Write a group of another rank's for the next checkpoint that the main one saves.
+
+        Raises:
+            NonFiniteError, CheckpointError: as of `save`.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_tensors(self.folder / f"{_LEFT}{name}.safetensors", tensors)
+        except WRITE_ERRORS as error:
+            raise CheckpointError(f"cannot write a checkpoint to {self.folder}: {error}") from error
 
     def newest_whole(self, refused: Mapping[int, str] | None = None) -> int:
         """The newest checkpoint whose files are what its manifest says; 0 where there is none at all.
@@ -126,6 +141,7 @@ class CheckpointStore:
         if self.folder.is_dir():
             for path in self.folder.glob(".tmp-*"):
                 shutil.rmtree(path, ignore_errors=True)
+                path.unlink(missing_ok=True)
 
     def _delete_others(self) -> None:
         for number in self.numbers():

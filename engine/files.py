@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from ..common import atomically
 from .errors import NonFiniteError, OutputError, TaskError
 
 WRITE_ERRORS = (OSError, SafetensorError)
+_OF_A_RANK = re.compile(r"_of_rank_(\d+)_of_(\d+)$")
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -39,6 +41,12 @@ def tensors_of(module: nn.Module | None, name: str) -> dict[str, Tensor]:
                 f"{name}.{key} in the state dict is a {type(value).__name__}; only tensors can be saved"
             )
     return state
+
+
+def split_by_rank(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors that all ranks hold alike, and those of one rank alone: `rows_of_rank_R_of_W`."""
+    alone = {name: x for name, x in tensors.items() if _OF_A_RANK.search(name)}
+    return {name: x for name, x in tensors.items() if name not in alone}, alone
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

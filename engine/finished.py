@@ -10,7 +10,7 @@ from typing import Any
 from ..common import MANIFEST, ManifestError, differences, plain, read_manifest, write_json, write_manifest
 from .config import TrainConfig
 from .errors import CheckpointError, OutputError, ResumeError
-from .files import WRITE_ERRORS, read_tensors, tensors_of, write_tensors
+from .files import WRITE_ERRORS, read_tensors, split_by_rank, tensors_of, write_tensors
 from .task import Task
 
 CHECKPOINTS = "checkpoints"
@@ -32,7 +32,7 @@ def make_fingerprint(
     shapes = {
         f"{part}.{name}": f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
         for part, module in (("module", task.module), ("memory", task.memory))
-        for name, tensor in tensors_of(module, part).items()
+        for name, tensor in split_by_rank(tensors_of(module, part))[0].items()
     }
     fingerprint = plain({
         "config": config.fingerprint(),

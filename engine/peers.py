@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from .errors import RanksError
-from .files import digest
+from .files import digest, split_by_rank
 
 SHOWN = 4
 
@@ -65,8 +65,8 @@ class Peers:
         return gathered
 
     def share_state(self, module: nn.Module) -> None:
-        """Overwrite the module's tensors with the main process's."""
-        self.share(module.state_dict().values())
+        """Overwrite the module's tensors with the main process's, but for those of a rank alone."""
+        self.share(split_by_rank(module.state_dict())[0].values())
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite the tensors with the main process's; the same number and shapes everywhere."""
@@ -116,6 +116,7 @@ class Peers:
 
 
 def digests_of(module: nn.Module | None, name: str) -> dict[str, str]:
-    """SHA-256 of each tensor in a module's state dict, under `name`; {} for None."""
+    """SHA-256 of each tensor in a module's state dict that all ranks hold, under `name`; {} for None."""
     state = {} if module is None else module.state_dict()
-    return {f"{name}.{key}": digest({"": x}) for key, x in state.items() if isinstance(x, Tensor)}
+    tensors = {key: x for key, x in state.items() if isinstance(x, Tensor)}
+    return {f"{name}.{key}": digest({"": x}) for key, x in split_by_rank(tensors)[0].items()}

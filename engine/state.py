@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimizer
 from .config import TrainConfig
 from .errors import CheckpointError, CrdkitError, NonFiniteError, ResumeError, TaskError
-from .files import tensors_of
+from .files import split_by_rank, tensors_of
 from .finished import require_same, with_nan, write_finished
 from .guards import FiniteGuard, nonfinite_samples
 from .peers import Peers, digests_of
@@ -94,7 +94,8 @@ class TrainState:
             self.meter.reset()
 
     def save(self) -> Path:
-        """Write a checkpoint; called by every process, done by the main one. Returns its folder.
+        """Write a checkpoint; called by every process, done by the main one, but for what of the memory is a
+        rank's alone. Returns its folder.
 
         Raises:
             NonFiniteError: a term so far, or a tensor to be saved, is NaN or infinite.
@@ -105,12 +106,18 @@ class TrainState:
         if self.meter is not None:
             local["meter"] = self.meter.sums
         ranks = self._peers.gather(local)
+        memory = tensors_of(self._task.memory, "memory")
+        if alone := split_by_rank(memory)[1]:
+            name, others = memory_of(self._peers.rank), not self._peers.is_main
+            self._by(
+                others, lambda: self._store.leave(name, alone), "another process could not save its memory"
+            )
 
         def write() -> Path:
             tensors, values = flatten_optimizer(self._optimizer)
             groups = {
                 "model": tensors_of(self._task.module, "module"),
-                "memory": tensors_of(self._task.memory, "memory"),
+                memory_of(0): memory,
                 "optimizer": tensors,
                 "ranks": {f"{r}.{name}": x for r, rank in enumerate(ranks) for name, x in rank.items()},
             }
@@ -174,13 +181,16 @@ class TrainState:
         )
 
     def _restore(self, number: int) -> None:
-        groups = ("model", "memory", "optimizer", "ranks")
-        saved = self._store.load(number, groups)
+        alone = split_by_rank(tensors_of(self._task.memory, "memory"))[1]
+        memories = {memory_of(0), memory_of(self._peers.rank if alone else 0)}
+        saved = self._store.load(number, ("model", "optimizer", "ranks", *memories))
         state = saved.state
         require_same(state["fingerprint"], self._fingerprint, self._store.folder.parent)
         self._task.module.load_state_dict(saved.tensors["model"])
         if self._task.memory is not None:
-            self._task.memory.load_state_dict(saved.tensors["memory"])
+            rows = {key: x for name in memories for key, x in saved.tensors[name].items()}
+            of_others = split_by_rank(rows)[1].keys() - alone.keys()
+            self._task.memory.load_state_dict({key: x for key, x in rows.items() if key not in of_others})
         restore_optimizer(self._optimizer, saved.tensors["optimizer"], state["optimizer"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
@@ -194,8 +204,12 @@ class TrainState:
 
     def _on_main(self, do: Callable[[], T], what: str) -> T | None:
         """What the main process does; if it fails, every process does."""
+        return self._by(self._peers.is_main, do, f"the main process could not {what}")
+
+    def _by(self, mine: bool, do: Callable[[], T], fault: str) -> T | None:
+        """What some processes do; if it fails on one, every process fails, with its error or the `fault`."""
         result, trouble = None, None
-        if self._peers.is_main:
+        if mine:
             try:
                 result = do()
             except CrdkitError as error:
@@ -204,7 +218,7 @@ class TrainState:
         if trouble is not None:
             raise trouble
         if failed:
-            raise CheckpointError(f"the main process could not {what}")
+            raise CheckpointError(fault)
         return result
 
     def _describe(self, number: int, terms: list[str]) -> str:
@@ -231,6 +245,11 @@ def require_same_everywhere(task: Task, peers: Peers, label: str) -> None:
     if peers.size > 1:
         held = digests_of(task.module, "module") | digests_of(task.memory, "memory")
         peers.require_same(held, f"{label} after its training")
+
+
+def memory_of(rank: int) -> str:
+    """The group of the memory in a checkpoint; other ranks than the first save what is theirs alone."""
+    return f"memory-of-rank-{rank}" if rank else "memory"
 
 
 def required_space(task: Task, config: TrainConfig, folder: Path) -> int:

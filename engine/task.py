@@ -20,7 +20,8 @@ class Task(ABC):
         module: every trainable weight. The engine prepares it (device, mixed precision, DDP), so all of
             its work has to be in `forward`: DDP synchronizes gradients nowhere else.
         memory: buffers that must not be inside the wrapped module (banks, queues), or None. Moved to the
-            device, saved in checkpoints, the same on every process, written by `update` only.
+            device, saved in checkpoints, the same on every process, written by `update` only. What one rank
+            of W alone holds has in the state dict a name that ends in `_of_rank_R_of_W`.
         frozen: teachers. Moved to the device, in eval mode, without gradients, not saved; the engine
             verifies that their bits are the same after training.
         weights: the weight of each term in the loss.

@@ -69,6 +69,13 @@ def test_a_signal_to_one_rank_stops_both_and_both_continue(outcome: dict[str, An
         assert rank["resumed"], "bit for bit as without the signal"
 
 
+def test_what_a_rank_alone_holds_is_saved_by_it_and_given_back(outcome: dict[str, Any]) -> None:
+    first, second = outcome["ranks"]
+    assert first["files"] == second["files"] == ["memory-of-rank-1.safetensors", "memory.safetensors"]
+    assert not torch.equal(first["own"], second["own"])
+    assert first["resumed"] and second["resumed"]
+
+
 @pytest.mark.parametrize(
     ("part", "when", "what"),
     [

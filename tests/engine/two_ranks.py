@@ -31,6 +31,26 @@ class GatheringTask(TinyTask):
         super().update({"index": gather(batch["index"])}, gather(extra))
 
 
+class OwnRowsTask(GatheringTask):
+    """Each rank has rows of its own in the memory, which its steps write and read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory.register_buffer(f"own_of_rank_{RANK}_of_2", torch.full((2,), float(RANK)))
+
+    @property
+    def own(self) -> Tensor:
+        return self.memory.get_buffer(f"own_of_rank_{RANK}_of_2")
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        terms, output = super().terms(module, batch)
+        return {**terms, "memory": terms["memory"] + (output - self.own).square().mean()}, output.detach()
+
+    def update(self, batch: dict[str, Tensor], extra: Tensor) -> None:
+        super().update(batch, extra)
+        self.own.lerp_(extra.mean(0), 0.3)
+
+
 class ComparedTask(GatheringTask):
     """Nothing in it depends on how a batch is cut over ranks: no dropout, no random row."""
 
@@ -46,7 +66,7 @@ class ComparedTask(GatheringTask):
         return {"teacher": (output - target).square().mean(), "memory": (output - row).abs().mean()}, output
 
 
-class Signalled(GatheringTask):
+class Signalled(OwnRowsTask):
     """Only one rank gets a signal, in its fifth batch."""
 
     count = 0
@@ -101,14 +121,17 @@ def main(folder: Path) -> None:
         dataset=TinyData(LENGTH, noise=0.0),
         accelerator=accelerator,
     )
-    undisturbed = run(folder / "undisturbed", task=GatheringTask(), config=DISTURBED, accelerator=accelerator)
+    undisturbed = run(folder / "undisturbed", task=OwnRowsTask(), config=DISTURBED, accelerator=accelerator)
     try:
         run(folder / "signalled", task=Signalled(), config=DISTURBED, accelerator=accelerator)
         results["stopped"] = None
     except Interrupted as stopped:
         results["stopped"] = stopped.code
-    resumed = run(folder / "signalled", task=GatheringTask(), config=DISTURBED, accelerator=accelerator)
+    saved = max((folder / "signalled" / "checkpoints").glob("checkpoint-*"))
+    results["files"] = sorted(path.name for path in saved.glob("memory*"))
+    resumed = run(folder / "signalled", task=OwnRowsTask(), config=DISTURBED, accelerator=accelerator)
     results["resumed"] = same(resumed, undisturbed)
+    results["own"] = undisturbed["memory"][f"own_of_rank_{RANK}_of_2"]
     try:
         run(
             folder / "unreadable",

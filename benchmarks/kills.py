@@ -1,0 +1,196 @@
+"""Runs that are killed at random moments until they are done, beside one that nobody disturbs.
+
+Each pipeline, of one process and of two, is a command of half a minute. It is started, gets SIGKILL after a
+random time, is started again with `--resume`, and so on, until it ends. Of two processes it is at times one
+rank alone that is killed, and the launcher has to end the other. In the end every figure and every bit of the
+weights must be those of the undisturbed run.
+
+    python benchmarks/kills.py --kills 15 --output benchmarks/results/kills-cpu.json
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from turns import command_line, surroundings, write
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "experiments"
+LIMIT = 600.0
+"""Seconds after which a run, or what a killed rank leaves behind, counts as hanging."""
+EARLIEST = 1.0
+
+
+def epochs(number: int, *stages: str) -> list[str]:
+    """Flags of short stages that save often."""
+    each = (("epochs", number), ("warmup-epochs", 0), ("checkpoint-every", 0.2))
+    return [part for stage in stages for name, value in each for part in (f"--{stage}.{name}", str(value))]
+
+
+COMMON = ["--cpu", "--precision", "no", "--seed", "0", "1"]
+PIPELINES = {
+    "compression": [
+        "compress.py", "--data.classes", "3", "--teacher.architecture", "resnet8", "--method", "crd+kd", "vid",
+        *epochs(4, "teacher.train", "transfer.train"),
+    ],
+    "ensemble": [
+        "ensemble.py", "--data.classes", "3", "--teacher.number", "2", "--teacher.architecture", "resnet8",
+        "--teachers", "2", "--method", "crd", "kd", "--transfer.cached-augmentations", "2",
+        *epochs(4, "teacher.train", "transfer.train"),
+    ],
+    "segmentation": [
+        "crossmodal.py", "--data.size", "32", "32", "--data.train-samples", "64", "--data.test-samples", "8",
+        "--data.unlabeled-samples", "64", "--teacher.width", "8", "--method", "crd-dense+kd", "at",
+        *epochs(4, "teacher.train", "transfer.train", "segment.train"),
+    ],
+    "recognition": [
+        "crossmodal.py", "lab", "--data.classes", "3", "--teacher.architecture", "resnet8",
+        "--student", "resnet8", "--method", "crd", "kd", *epochs(2, "teacher.train", "transfer.train", "finetune"),
+    ],
+}  # fmt: skip
+BANKS = {"sharded": [*PIPELINES["compression"], "--setting", "crd.negatives=shared", "crd.bank=sharded"]}
+
+
+def start(
+    arguments: list[str], ranks: int, folder: Path, log: Path, *, resume: bool
+) -> subprocess.Popen[bytes]:
+    """A run in a process group of its own, all its ranks included."""
+    script, *rest = arguments
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    command = [sys.executable, *(launcher if ranks > 1 else []), str(SCRIPTS / script), *rest, *COMMON]
+    command += ["--output", str(folder), *(["--resume"] if resume else [])]
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """The processes that a launcher has started."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children")
+    return [int(number) for number in children.read_text().split()] if children.exists() else []
+
+
+def end(process: subprocess.Popen[bytes], one_rank: int | None) -> float:
+    """SIGKILL to a run, or to one of its ranks; the seconds until nothing of it is left."""
+    began = time.monotonic()
+    ranks = ranks_of(process.pid)
+    if one_rank is not None and one_rank < len(ranks):
+        os.kill(ranks[one_rank], signal.SIGKILL)
+        process.wait(LIMIT)
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(LIMIT)
+    while is_alive(process.pid):
+        if time.monotonic() - began > LIMIT:
+            raise SystemExit(f"processes of the group {process.pid} are left")
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def is_alive(group: int) -> bool:
+    """Whether a process of a group still runs."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def left(folder: Path) -> dict[str, bytes]:
+    """What a run has to show: its figures and all of its weights."""
+    results = json.loads((folder / "results.json").read_bytes())
+    figures = json.dumps([results["runs"], results["summary"], results.get("teacher")]).encode()
+    return {"figures": figures} | {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))
+    }
+
+
+def stage_of(folder: Path) -> str:
+    """The training that has checkpoints now; where there is none the run is between two of them."""
+    stages = [path.parent for path in folder.rglob("checkpoints") if any(path.glob("checkpoint-*"))]
+    parts = stages[0].relative_to(folder).parts if stages else ("between",)
+    return parts[-1] if parts[0] != "teachers" else "teachers"
+
+
+def disturbed(
+    arguments: list[str], ranks: int, folder: Path, seconds: float, draw: random.Random
+) -> Iterator[dict[str, Any]]:
+    """Start, kill, resume until the run ends; a row for each kill."""
+    log, resume = folder.with_suffix(".log"), False
+    while True:
+        process = start(arguments, ranks, folder, log, resume=resume)
+        try:
+            code = process.wait(draw.uniform(EARLIEST, seconds))
+        except subprocess.TimeoutExpired:
+            one = draw.randrange(ranks) if ranks > 1 and draw.random() < 0.5 else None
+            row = {"stage": stage_of(folder), "whom": "all" if one is None else f"rank {one}"}
+            yield {**row, "seconds_to_end": end(process, one)}
+            resume = folder.exists()
+            continue
+        if code:
+            raise SystemExit(f"a resumed run ended with {code}: {log.read_text()[-3000:]}")
+        return
+
+
+def cell(name: str, ranks: int, kills: int, folder: Path, draw: random.Random) -> dict[str, Any]:
+    """One pipeline on so many ranks, until it has met so many kills."""
+    arguments, began = (PIPELINES | BANKS)[name], time.monotonic()
+    calm = start(arguments, ranks, folder / "calm", folder / "calm.log", resume=False)
+    if calm.wait(LIMIT):
+        raise SystemExit((folder / "calm.log").read_text()[-3000:])
+    seconds, expected = time.monotonic() - began, left(folder / "calm")
+    rows: list[dict[str, Any]] = []
+    runs = bitwise = 0
+    while len(rows) < kills:
+        hit = folder / f"hit-{runs}"
+        rows += disturbed(arguments, ranks, hit, seconds, draw)
+        found = left(hit)
+        runs, bitwise = runs + 1, bitwise + (found == expected)
+        if found != expected:
+            print("differs:", [key for key in expected if found.get(key) != expected[key]])
+    return {
+        "pipeline": name, "ranks": ranks, "seconds": seconds, "kills": len(rows), "runs": runs, "bitwise": bitwise,
+        "files": len(expected), "stages": Counter(row["stage"] for row in rows),
+        "whom": Counter(row["whom"] for row in rows),
+        "slowest_end": max(row["seconds_to_end"] for row in rows),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument(
+        "--kills", type=int, default=15, help="of each pipeline and number of ranks, at least"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--only", nargs="*", default=[*PIPELINES, *BANKS], help="pipelines to run")
+    given: argparse.Namespace = parser.parse_args()
+    around, cells = surroundings(given), []
+    for name in given.only:
+        for ranks in (2,) if name in BANKS else (1, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                draw = random.Random(f"{given.seed} {name} {ranks}")
+                cells.append(cell(name, ranks, given.kills, Path(folder), draw))
+            print(cells[-1], flush=True)
+    kills, runs, bitwise = (sum(row[key] for row in cells) for key in ("kills", "runs", "bitwise"))
+    print(f"{kills} kills, {runs} runs, {bitwise} of them with the bits of the undisturbed one")
+    write(
+        given.output, "kills", around, seed=given.seed, cells=cells, kills=kills, runs=runs, bitwise=bitwise
+    )
+
+
+if __name__ == "__main__":
+    main()
