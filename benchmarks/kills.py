@@ -39,7 +39,8 @@ def epochs(number: int, *stages: str) -> list[str]:
 COMMON = ["--cpu", "--precision", "no", "--seed", "0", "1"]
 PIPELINES = {
     "compression": [
-        "compress.py", "--data.classes", "3", "--teacher.architecture", "resnet8", "--method", "crd+kd", "vid",
+        "compress.py", "--data.classes", "3", "--teacher.architecture", "resnet8",
+        "--method", "crd+kd", "vid",
         *epochs(4, "teacher.train", "transfer.train"),
     ],
     "ensemble": [
@@ -54,7 +55,8 @@ PIPELINES = {
     ],
     "recognition": [
         "crossmodal.py", "lab", "--data.classes", "3", "--teacher.architecture", "resnet8",
-        "--student", "resnet8", "--method", "crd", "kd", *epochs(2, "teacher.train", "transfer.train", "finetune"),
+        "--student", "resnet8", "--method", "crd", "kd",
+        *epochs(2, "teacher.train", "transfer.train", "finetune"),
     ],
 }  # fmt: skip
 BANKS = {"sharded": [*PIPELINES["compression"], "--setting", "crd.negatives=shared", "crd.bank=sharded"]}
@@ -163,8 +165,8 @@ def cell(name: str, ranks: int, kills: int, folder: Path, draw: random.Random) -
         if found != expected:
             print("differs:", [key for key in expected if found.get(key) != expected[key]])
     return {
-        "pipeline": name, "ranks": ranks, "seconds": seconds, "kills": len(rows), "runs": runs, "bitwise": bitwise,
-        "files": len(expected), "stages": Counter(row["stage"] for row in rows),
+        "pipeline": name, "ranks": ranks, "seconds": seconds, "kills": len(rows), "runs": runs,
+        "bitwise": bitwise, "files": len(expected), "stages": Counter(row["stage"] for row in rows),
         "whom": Counter(row["whom"] for row in rows),
         "slowest_end": max(row["seconds_to_end"] for row in rows),
     }  # fmt: skip

@@ -60,11 +60,11 @@ def every_part(folder: Path) -> list[Any]:
     ]
 
 
-def write_run(folder: Path) -> Path:
+def write_run(folder: Path, student: str = "resnet8") -> Path:
     """A run folder with a page of every kind of part."""
     write_results(
         folder, task="crossmodal", preset="p", runs=RUNS, environment=ENVIRONMENT,
-        config={"student": "resnet8", "transfer": {"lr": 0.1}},
+        config={"student": student, "transfer": {"lr": 0.1}},
     )  # fmt: skip
     page = Page(
         "RGB to thermal: own pairs", COLUMNS, notes="A *note* of <i>odd</i>.", parts=every_part(folder),

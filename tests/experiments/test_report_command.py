@@ -1,7 +1,5 @@
 """`crdkit report`: runs beside each other, and a run's report again."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +66,7 @@ def test_names_are_as_long_as_it_takes(tmp_path: Path) -> None:
 
 
 def test_the_command_compares_and_makes_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = write_run(tmp_path / "one")
-    shutil.copytree(one, tmp_path / "two")
-    text = json.loads((one / "results.json").read_text())
-    text["config"]["student"] = "resnet14"
-    (tmp_path / "two" / "results.json").write_text(json.dumps(text))
+    one, _ = write_run(tmp_path / "one"), write_run(tmp_path / "two", student="resnet14")
 
     report.main([str(one), str(tmp_path / "two"), "--output", str(tmp_path / "both")])
     assert capsys.readouterr().out.strip() == str(tmp_path / "both" / "report.html")
@@ -109,6 +103,9 @@ def test_mistakes_are_told(
 def test_a_damaged_file_is_told_of(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "results.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"results\.json has 1 bytes instead of"):
+        report.main([str(run)])
+    (run / "manifest.json").unlink()  # of a run before there were digests
     with pytest.raises(SystemExit, match=r"results\.json is damaged"):
         report.main([str(run)])
     (run / "results.json").write_text('{"task": "t"}')
