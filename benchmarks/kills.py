@@ -141,7 +141,7 @@ def disturbed(
             one = draw.randrange(ranks) if ranks > 1 and draw.random() < 0.5 else None
             row = {"stage": stage_of(folder), "whom": "all" if one is None else f"rank {one}"}
             yield {**row, "seconds_to_end": end(process, one)}
-            resume = folder.exists()
+            resume = (folder / "config.yaml").exists()  # before it is there, nothing is to be continued
             continue
         if code:
             raise SystemExit(f"a resumed run ended with {code}: {log.read_text()[-3000:]}")
