@@ -1,14 +1,15 @@
 """Runs that are killed at random moments until they are done, beside one that nobody disturbs.
 
 Each pipeline, of one process and of two, is a command of half a minute. It is started, gets SIGKILL after a
-random time, is started again with `--resume`, and so on, until it ends. Of two processes it is at times one
-rank alone that is killed, and the launcher has to end the other. In the end every figure and every bit of the
-weights must be those of the undisturbed run.
+random time, is started again with `--resume`, and so on, until it ends. Of two processes it is all, or one rank
+alone, or the launcher alone; the others then have to end by themselves. In the end every figure and every bit
+of the weights must be those of the undisturbed run.
 
-    python benchmarks/kills.py --kills 15 --output benchmarks/results/kills-cpu.json
+    python benchmarks/kills.py --kills 12 --output benchmarks/results/kills-cpu.json
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -36,7 +37,7 @@ def epochs(number: int, *stages: str) -> list[str]:
     return [part for stage in stages for name, value in each for part in (f"--{stage}.{name}", str(value))]
 
 
-COMMON = ["--cpu", "--precision", "no", "--seed", "0", "1"]
+COMMON = ["--cpu", "--precision", "no", "--seed", "0"]
 PIPELINES = {
     "compression": [
         "compress.py", "--data.classes", "3", "--teacher.architecture", "resnet8",
@@ -86,30 +87,30 @@ def ranks_of(launcher: int) -> list[int]:
     return [int(number) for number in children.read_text().split()] if children.exists() else []
 
 
-def end(process: subprocess.Popen[bytes], one_rank: int | None) -> float:
-    """SIGKILL to a run, or to one of its ranks; the seconds until nothing of it is left."""
-    began = time.monotonic()
-    ranks = ranks_of(process.pid)
-    if one_rank is not None and one_rank < len(ranks):
-        os.kill(ranks[one_rank], signal.SIGKILL)
-        process.wait(LIMIT)
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(LIMIT)
-    while is_alive(process.pid):
+def end(process: subprocess.Popen[bytes], whom: str) -> float:
+    """SIGKILL to a run or to a part of it; the seconds until nothing of it is left."""
+    began, ranks = time.monotonic(), ranks_of(process.pid)
+    for name, number in {
+        "launcher": process.pid,
+        **{f"rank {r}": pid for r, pid in enumerate(ranks)},
+    }.items():
+        if whom in ("all", name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+    process.wait(LIMIT)
+    while any(map(is_alive, ranks)):
         if time.monotonic() - began > LIMIT:
-            raise SystemExit(f"processes of the group {process.pid} are left")
+            raise SystemExit(f"{whom} was killed, and of the ranks {ranks} some are left")
         time.sleep(0.05)
     return time.monotonic() - began
 
 
-def is_alive(group: int) -> bool:
-    """Whether a process of a group still runs."""
+def is_alive(number: int) -> bool:
+    """Whether a process still runs; one that nobody has waited for does not."""
     try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
 
 
 def left(folder: Path) -> dict[str, bytes]:
@@ -138,9 +139,11 @@ def disturbed(
         try:
             code = process.wait(draw.uniform(EARLIEST, seconds))
         except subprocess.TimeoutExpired:
-            one = draw.randrange(ranks) if ranks > 1 and draw.random() < 0.5 else None
-            row = {"stage": stage_of(folder), "whom": "all" if one is None else f"rank {one}"}
-            yield {**row, "seconds_to_end": end(process, one)}
+            started = len(ranks_of(process.pid)) == ranks > 1
+            whom = (
+                draw.choice(["all", "launcher", *(f"rank {r}" for r in range(ranks))]) if started else "all"
+            )
+            yield {"stage": stage_of(folder), "whom": whom, "seconds_to_end": end(process, whom)}
             resume = (folder / "config.yaml").exists()  # before it is there, nothing is to be continued
             continue
         if code:

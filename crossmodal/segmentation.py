@@ -222,5 +222,5 @@ def same_steps(config: TrainConfig, labeled: int, whole: int) -> TrainConfig:
         config, epochs=round(config.epochs * factor), warmup_epochs=config.warmup_epochs * factor,
         milestones=tuple(milestone * factor for milestone in config.milestones),
         evaluate_every=max(1, round(config.evaluate_every * factor)),
-        checkpoint_every=config.checkpoint_every * factor,
+        checkpoint_every=None if config.checkpoint_every is None else config.checkpoint_every * factor,
     )  # fmt: skip

@@ -111,7 +111,7 @@ def train(
         )  # fmt: skip
         steps_per_epoch = math.ceil(source.batches_per_epoch / config.accumulate)
         total_steps = config.epochs * steps_per_epoch
-        save_interval = max(1, round(config.checkpoint_every * steps_per_epoch))
+        save_interval = max(1, round((config.checkpoint_every or 0) * steps_per_epoch))
         check_interval = 1 if device.type == "cpu" else config.log_every
         known = make_fingerprint(
             task, config, samples=source.length, seed=seed, world_size=peers.size,
@@ -254,7 +254,11 @@ def train(
                     reporter.log_step(step, values)
 
                 # Save.
-                if step % save_interval == 0:
+                if config.checkpoint_every is not None:
+                    is_due = step % save_interval == 0
+                else:
+                    is_due = (step % config.log_every == 0 or state.at_end) and state.is_due()
+                if is_due:
                     state.save()
 
             # Evaluate. The position is that after the last batch: an interruption loses nothing.

@@ -1,5 +1,6 @@
 """Everything of a running training that a checkpoint has to bring back."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,10 @@ T = TypeVar("T")
 
 # The factor that torch's GradScaler starts from; it belongs to the accelerator, which may have served before.
 FIRST_SCALE = 65536.0
+
+# Of the time, the most that checkpoints take which nobody asked for; and seconds between two within an epoch.
+SHARE = 0.02
+LONGEST = 600.0
 
 
 class TrainState:
@@ -56,6 +61,18 @@ class TrainState:
         self._device, self._scaler = accelerator.device, accelerator.scaler
         self._peers, self._fingerprint = peers, fingerprint
         self._store = CheckpointStore(folder)
+        self._saved, self._cost = time.monotonic(), 0.0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the position is that after the epoch's last batch."""
+        return self.batch == self._source.batches_per_epoch
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint is worth its time now, by the main process's clock and for all."""
+        past = time.monotonic() - self._saved
+        due = past * SHARE >= self._cost and (self.at_end or past >= LONGEST)
+        return bool(self._peers.largest(self._peers.is_main and due)[0])
 
     def watch(self, terms: dict[str, Tensor], loss: Tensor, number: int) -> None:
         """Add a batch's terms to the means of the epoch, and remember whether they are finite."""
@@ -102,6 +119,7 @@ class TrainState:
             CheckpointError: it could not be written.
         """
         self.require_finite()
+        began = time.monotonic()
         local = rng_state(self._device)
         if self.meter is not None:
             local["meter"] = self.meter.sums
@@ -132,7 +150,10 @@ class TrainState:
             }
             return self._store.save(groups, state)
 
-        return self._on_main(write, "save a checkpoint") or self._store.folder
+        path = self._on_main(write, "save a checkpoint") or self._store.folder
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
+        return path
 
     def resume(self) -> None:
         """Continue from the newest whole checkpoint, where there is one.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..engine import in_words
-from ..models import Outputs
+from ..models import Outputs, evaluating
 from .targets import Compiled, Teacher
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _time(pipeline: Pipeline, teacher: Teacher, batch_size: int, steps: int) -> 
     teachers take too little of the run."""
     device = pipeline.accelerator.device
     images = torch.rand(batch_size, *pipeline.data.shape(teacher.modality), device=device)
-    with torch.no_grad(), pipeline.accelerator.autocast():
+    # One that was trained just now is in training mode: its batch-norm statistics would become the noise's.
+    with evaluating(teacher.network), torch.no_grad(), pipeline.accelerator.autocast():
         plain = _milliseconds(teacher.network, images)
         if plain * steps / 1000 < WORTH:
             return {}

@@ -90,10 +90,12 @@ def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
         return
     number = values["num_negatives"] or PUBLISHED
     size = 2 if values["memory_dtype"] == "bfloat16" else 4
-    require_memory(
-        2 * samples * width * size, f"crd's memories, {samples} × {width},",
-        "lower crd.embed_dim, or take crd.memory_dtype=bfloat16 or crd.negatives=batch", free=free,
-    )  # fmt: skip
+    if values["bank"] in ("memory", "host") or not kind.startswith("shared"):  # others may lie elsewhere
+        require_memory(
+            2 * samples * width * size, f"crd's memories, {samples} × {width},",
+            "lower crd.embed_dim, or take crd.memory_dtype=bfloat16, crd.negatives=batch, or shared negatives "
+            "with crd.bank=mapped", free=None if values["bank"] == "host" else free,
+        )  # fmt: skip
     batch = ceil(min(config.transfer.train.batch_size, samples) / accelerator.num_processes)
     drawn = 2 * number * width * size if kind.startswith("shared") else batch * number * 8
     if kind != "all":

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,29 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path, place: str
     store = CheckpointStore(tmp_path / "checkpoints")
     saved = store.load(store.newest_whole(), ("model",))
     assert all(value.isfinite().all() for value in saved.tensors["model"].values())
+
+
+@pytest.mark.parametrize(
+    ("share", "longest", "expected"),
+    [(0.02, 600.0, 1), (1e9, 600.0, 3), (1e9, 0.0, 9)],
+    ids=["dear", "every epoch", "long epochs"],
+)
+def test_checkpoints_that_nobody_asked_for_take_a_small_share_of_the_time(
+    share: float, longest: float, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves, save = [], CheckpointStore.save
+
+    def slow(self: CheckpointStore, *given: Any) -> Path:
+        time.sleep(0.05)
+        saves.append(given[1]["batch"])
+        return save(self, *given)
+
+    monkeypatch.setattr(CheckpointStore, "save", slow)
+    monkeypatch.setattr("crdkit.engine.state.SHARE", share)
+    monkeypatch.setattr("crdkit.engine.state.LONGEST", longest)
+    found = run(tmp_path / "auto", config=replace(CONFIG, checkpoint_every=None))
+    assert len(saves) == expected  # 3 epochs of 6 steps, looked at after every second one
+    assert same(found, run(tmp_path / "asked")) and len(saves) > expected
 
 
 # With this seed sample 17 is not in the first batch of the first epoch, so that a checkpoint precedes it.

@@ -75,6 +75,22 @@ def test_it_is_chosen_where_it_saves_seconds(
     assert run.chooses(networks[:1]) is paying and len(run.told) == 1
 
 
+@needs_compiler
+@pytest.mark.parametrize("worth", [0.0, 1e9], ids=["tried", "too little"])
+def test_a_teacher_keeps_its_bits_and_its_mode(
+    worth: float, networks: list[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was trained a moment ago, and is in training mode."""
+    monkeypatch.setattr(compiled, "WORTH", worth)
+    network = networks[0].train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert any(name.endswith("running_mean") for name in before)
+    Run().chooses([network])
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert network.training
+
+
 def test_never_in_fp32_nor_beside_a_cache_nor_for_little(
     networks: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
