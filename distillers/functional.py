@@ -24,3 +24,4 @@ from .review import hcl as hcl
 from .rkd import rkd as rkd
 from .similarity import similarity as similarity
 from .vid import vid as vid
+from .wttm import wttm as wttm

@@ -30,6 +30,7 @@ from .simkd import make_simkd
 from .spec import FeatureSpec
 from .term import Term
 from .vid import make_vid
+from .wttm import make_wttm
 
 Maker: TypeAlias = Callable[..., Term]
 
@@ -53,6 +54,7 @@ METHODS: dict[str, Maker] = {
     "dist": make_dist,
     "simkd": make_simkd,
     "reviewkd": make_reviewkd,
+    "wttm": make_wttm,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""

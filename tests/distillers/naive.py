@@ -46,6 +46,11 @@ def decoupled(student: Vector, teacher: Vector, label: int, temperature: float) 
     return tckd, nckd, p_t[label]
 
 
+def transformed(student: Vector, teacher: Vector, exponent: float) -> float:
+    powers = [p**exponent for p in softmax(teacher, 1)]
+    return sum(powers) * divergence([p / sum(powers) for p in powers], softmax(student, 1))
+
+
 def pearson(a: Vector, b: Vector) -> float:
     a, b = ([x - sum(v) / len(v) for x in v] for v in (a, b))
     return dot(unit(a), unit(b))

@@ -5,6 +5,7 @@ from types import ModuleType
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from crdkit.distillers import functional as D
@@ -44,6 +45,20 @@ def test_dkd_dist_and_standardized_kd_are_their_formulas(naive: ModuleType) -> N
     assert close(D.kd(student, teacher, temperature=2, standardize=True), expected)
 
 
+def test_wttm_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(4, 6), 3 * wide(4, 6)
+    rows = list(zip(student.tolist(), teacher.tolist(), strict=True))
+    for exponent in (0.2, 1.5):
+        expected = sum(naive.transformed(s, t, exponent) for s, t in rows) / 4
+        assert close(D.wttm(student, teacher, exponent=exponent), expected)
+    torch.testing.assert_close(D.wttm(student, teacher, exponent=1), D.kd(student, teacher, temperature=1))
+    torch.testing.assert_close(D.wttm(0.2 * teacher, teacher), torch.zeros((), dtype=torch.float64))
+    # the weight: C^(1-γ) where the teacher knows nothing, 1 where it is sure
+    flat, one_hot = torch.zeros_like(teacher), 1e3 * F.one_hot(torch.arange(4), 6).double()
+    torch.testing.assert_close(D.wttm(student, flat), 6**0.8 * D.kd(student, flat, temperature=1))
+    torch.testing.assert_close(D.wttm(student, one_hot), F.cross_entropy(student, torch.arange(4)))
+
+
 def test_logits_of_pixels_are_compared_as_those_of_samples() -> None:
     student, teacher = wide(2, 5, 3, 4), wide(2, 5, 3, 4)
     label = torch.randint(5, (2, 3, 4))
@@ -51,6 +66,7 @@ def test_logits_of_pixels_are_compared_as_those_of_samples() -> None:
     flat = [x.movedim(1, -1).flatten(0, 2) for x in (student, teacher)]
     for how in ({"temperature": 2.0}, {"standardize": True}):
         assert close(D.kd(student, teacher, **how), float(D.kd(*flat, **how)))
+    assert close(D.wttm(student, teacher), float(D.wttm(*flat)))
     counted = label.flatten() != 255
     kept = [x[counted] for x in flat]
     expected = float(D.dkd(*kept, label.flatten()[counted], alpha=0.5, beta=3.0))
@@ -109,6 +125,7 @@ VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "similarity": D.similarity,
     "rkd": D.rkd,
     "pkt": D.pkt,
+    "wttm": D.wttm,
 }
 MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "fitnet": D.fitnet,
@@ -136,9 +153,11 @@ def test_derivatives_for_maps(name: str) -> None:
     assert torch.autograd.gradcheck(lambda s: MAPS[name](s, teacher), (student,))
 
 
-@pytest.mark.parametrize(
-    "name", [*VECTORS, *(name for name in MAPS if name not in ("vid", "activation_boundary"))]
-)
+LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm"}
+"""Losses that are not least, and 0, at a copy of the teacher."""
+
+
+@pytest.mark.parametrize("name", [name for name in [*VECTORS, *MAPS] if name not in LEAST_ELSEWHERE])
 def test_a_copy_of_the_teacher_costs_nothing(name: str) -> None:
     loss, x = (VECTORS[name], wide(4, 5)) if name in VECTORS else (MAPS[name], wide(4, 2, 4, 4))
     # dist has a floor of 1e-8 under its norms
@@ -280,6 +299,8 @@ def test_bad_arguments_are_named() -> None:
     for loss in (D.dist, lambda s, t, temperature: D.dkd(s, t, LABEL, temperature=temperature)):
         with pytest.raises(ValueError, match=r"temperature.*0"):
             loss(x, x, temperature=0)
+    with pytest.raises(ValueError, match=r"exponent.*-1"):
+        D.wttm(x, x, exponent=-1)
     with pytest.raises(ValueError, match=r"label.*int64.*\(4,\).*torch\.int64.*\(3,\)"):
         D.dkd(x, x, LABEL[:3])
     with pytest.raises(ValueError, match="classes"):

@@ -31,7 +31,7 @@ FSP = [0, 2, 3, 4, 5, 6]
 SAME_AS_BEFORE = [3, 4]
 
 READS = {
-    **dict.fromkeys(("kd", "dkd", "dist"), "logits"),
+    **dict.fromkeys(("kd", "dkd", "dist", "wttm"), "logits"),
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
@@ -62,6 +62,7 @@ WEIGHTS = {
     "dist": 1,
     "simkd": 1,
     "reviewkd": 5,
+    "wttm": 4,
 }
 
 
@@ -164,7 +165,7 @@ def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
             METHODS[method](bare)
     other = more._replace(student=Dimensions(more.student.maps, 64, (7,)))
     blind = more._replace(teacher=Dimensions(more.teacher.maps, 64, None))
-    for method in ("kd", "dkd", "dist"):
+    for method in ("kd", "dkd", "dist", "wttm"):
         for spec, wanted in (
             (other, "(7,) and a teacher with (10,)"),
             (blind, "(10,) and a teacher with None"),
@@ -207,6 +208,7 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("kd", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("dkd", {"temperature": -1.0}, "temperature must be positive, got -1"),
         ("dist", {"temperature": 0.0}, "temperature must be positive, got 0"),
+        ("wttm", {"exponent": 0.0}, "exponent must be positive, got 0"),
         ("kd", {"weight": float("nan")}, "weight must be finite and not negative, got nan"),
         ("at", {"weight": -1.0}, "weight must be finite and not negative, got -1"),
         ("dkd", {"warmup_epochs": -1.0}, "warmup_epochs must be finite and not negative, got -1"),
