@@ -12,6 +12,7 @@ from .methods import (
     parse_method,
     settings_of,
 )
+from .projector import StudentProjector
 from .review import Fusion, Review
 from .settings import SETTINGS, check_request, parse_settings
 from .simkd import Reused, SimKDProjector
@@ -38,6 +39,7 @@ __all__ = [
     "SelectOutputs",
     "SimKDProjector",
     "StatelessLoss",
+    "StudentProjector",
     "Term",
     "Translator",
     "build_terms",

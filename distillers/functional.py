@@ -15,6 +15,7 @@ from .ensemble import soft_targets as soft_targets
 from .factor import factor as factor
 from .fitnet import fitnet as fitnet
 from .fsp import fsp as fsp
+from .itrd import itrd as itrd
 from .kd import kd as kd
 from .kd import pixel_kd as pixel_kd
 from .kd import standardize_logits as standardize_logits

@@ -19,6 +19,7 @@ from .ensemble import for_each_teacher, make_kd_together
 from .factor import make_ft
 from .fitnet import make_fitnet
 from .fsp import make_fsp
+from .itrd import make_itrd
 from .kd import make_kd
 from .nst import make_nst
 from .pkt import make_pkt
@@ -55,6 +56,7 @@ METHODS: dict[str, Maker] = {
     "simkd": make_simkd,
     "reviewkd": make_reviewkd,
     "wttm": make_wttm,
+    "itrd": make_itrd,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""

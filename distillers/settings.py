@@ -118,6 +118,12 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "simkd": {"weight": _WEIGHT, "reduction": _COUNT},
     "reviewkd": {"weight": _WEIGHT, "warmup_epochs": _WEIGHT, "max_width": _COUNT},
     "wttm": {"weight": _WEIGHT, "exponent": _POSITIVE},
+    "itrd": {
+        "weight": _WEIGHT,
+        "alpha": _POSITIVE,
+        "correlation_weight": _NUMBER,
+        "mutual_weight": _NUMBER,
+    },
     "kd-mean": _KD,
     "kd-logits": _KD,
     "kd-weighted": _KD,

@@ -1,4 +1,4 @@
-"""Weighted transformed teacher matching: a temperature for the teacher alone, and a weight for each sample."""
+"""Weighted transformed teacher matching: a temperature for the teacher alone, a weight for each sample."""
 
 from functools import partial
 

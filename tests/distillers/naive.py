@@ -109,6 +109,25 @@ def pkt(student: Matrix, teacher: Matrix) -> float:
     return sum(divergence(t, s) for t, s in zip(p_t, p_s, strict=True)) / len(student) ** 2
 
 
+def uncorrelated(student: Matrix, teacher: Matrix, alpha: float) -> float:
+    def standard(x: Matrix) -> Matrix:
+        """Features × samples."""
+        return [z_score(list(feature)) for feature in zip(*x, strict=True)]
+
+    pairs = zip(standard(student), standard(teacher), strict=True)
+    return math.log2(sum(abs(dot(s, t) / len(student) - 1) ** (2 * alpha) for s, t in pairs))
+
+
+def unshared(student: Matrix, teacher: Matrix) -> float:
+    def purity(gram: Matrix) -> float:
+        trace = sum(gram[i][i] for i in range(len(gram)))
+        return sum((g / trace) ** 2 for row in gram for g in row)
+
+    own, theirs = ([[dot(unit(a), unit(b)) for b in x] for a in x] for x in (student, teacher))
+    both = [[a * b for a, b in zip(*rows, strict=True)] for rows in zip(own, theirs, strict=True)]
+    return purity(own) - purity(both)
+
+
 def flat(feature_map: Map) -> Matrix:
     """Channels × positions."""
     return [[x for row in channel for x in row] for channel in feature_map]

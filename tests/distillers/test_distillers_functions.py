@@ -1,5 +1,6 @@
 """The pure functions against plain loops, derivatives, identities, half precision and bad arguments."""
 
+import math
 from collections.abc import Callable
 from types import ModuleType
 
@@ -57,6 +58,24 @@ def test_wttm_is_its_formula(naive: ModuleType) -> None:
     flat, one_hot = torch.zeros_like(teacher), 1e3 * F.one_hot(torch.arange(4), 6).double()
     torch.testing.assert_close(D.wttm(student, flat), 6**0.8 * D.kd(student, flat, temperature=1))
     torch.testing.assert_close(D.wttm(student, one_hot), F.cross_entropy(student, torch.arange(4)))
+
+
+def test_itrd_is_its_formula(naive: ModuleType) -> None:
+    projected, student, teacher = wide(5, 4), wide(5, 7), wide(5, 4)
+    correlation = naive.uncorrelated(projected.tolist(), teacher.tolist(), 1.3)
+    mutual = naive.unshared(student.tolist(), teacher.tolist())
+    found = D.itrd(projected, student, teacher, alpha=1.3, correlation_weight=0.5, mutual_weight=3)
+    assert close(found, 0.5 * correlation + 3 * mutual)
+    # a copy is the least: every 1 - c is 1/B; scale, offset and rotation are none of its business
+    one = {"correlation_weight": 1.0, "mutual_weight": 0.0}
+    assert close(D.itrd(teacher, student, teacher, alpha=1, **one), math.log2(4 / 5**2))
+    moved = teacher * wide(4).exp() + wide(4)
+    assert close(D.itrd(moved, student, teacher, alpha=1, **one), math.log2(4 / 5**2))
+    turned = student @ torch.linalg.qr(wide(7, 7)).Q
+    torch.testing.assert_close(D.itrd(projected, turned, teacher), D.itrd(projected, student, teacher))
+    # nothing to correlate: a constant feature, a batch of one
+    assert close(D.itrd(torch.ones_like(teacher), student, teacher, **one), 2)
+    assert close(D.itrd(projected[:1], student[:1], teacher[:1]), 4)
 
 
 def test_logits_of_pixels_are_compared_as_those_of_samples() -> None:
@@ -126,6 +145,7 @@ VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "rkd": D.rkd,
     "pkt": D.pkt,
     "wttm": D.wttm,
+    "itrd": lambda s, t: D.itrd(s, s, t),
 }
 MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "fitnet": D.fitnet,
@@ -153,7 +173,7 @@ def test_derivatives_for_maps(name: str) -> None:
     assert torch.autograd.gradcheck(lambda s: MAPS[name](s, teacher), (student,))
 
 
-LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm"}
+LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm", "itrd"}
 """Losses that are not least, and 0, at a copy of the teacher."""
 
 
@@ -239,7 +259,7 @@ def test_degenerate_batches_stay_finite() -> None:
         value.backward()
         assert torch.isfinite(value) and student.grad is not None, name
         assert student.grad.abs().max() < 1e3, name
-    for loss in (D.correlation, D.rkd, D.pkt, D.similarity):
+    for loss in (D.correlation, D.rkd, D.pkt, D.similarity, VECTORS["itrd"]):
         one = torch.randn(1, 5, requires_grad=True)
         loss(one, torch.randn(1, 5)).backward()
         assert one.grad is not None and one.grad.abs().max() < 1e-5
@@ -301,6 +321,10 @@ def test_bad_arguments_are_named() -> None:
             loss(x, x, temperature=0)
     with pytest.raises(ValueError, match=r"exponent.*-1"):
         D.wttm(x, x, exponent=-1)
+    with pytest.raises(ValueError, match=r"alpha.*0"):
+        D.itrd(x, x, x, alpha=0)
+    with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(4, 2\)"):
+        D.itrd(x, x, x[:, :2])
     with pytest.raises(ValueError, match=r"label.*int64.*\(4,\).*torch\.int64.*\(3,\)"):
         D.dkd(x, x, LABEL[:3])
     with pytest.raises(ValueError, match="classes"):

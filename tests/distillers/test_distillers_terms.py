@@ -35,7 +35,7 @@ READS = {
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
-    **dict.fromkeys(("cc", "rkd", "pkt", "crd"), "embedding"),
+    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd"), "embedding"),
     "crd-dense": "maps[-1]",
     "crd-local": "maps[-1] + embedding",
     "fsp": "maps",
@@ -63,6 +63,7 @@ WEIGHTS = {
     "simkd": 1,
     "reviewkd": 5,
     "wttm": 4,
+    "itrd": 1,
 }
 
 
@@ -209,6 +210,7 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("dkd", {"temperature": -1.0}, "temperature must be positive, got -1"),
         ("dist", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("wttm", {"exponent": 0.0}, "exponent must be positive, got 0"),
+        ("itrd", {"alpha": 0.0}, "alpha must be positive, got 0"),
         ("kd", {"weight": float("nan")}, "weight must be finite and not negative, got nan"),
         ("at", {"weight": -1.0}, "weight must be finite and not negative, got -1"),
         ("dkd", {"warmup_epochs": -1.0}, "warmup_epochs must be finite and not negative, got -1"),

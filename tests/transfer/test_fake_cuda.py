@@ -129,7 +129,9 @@ def test_shared_statistics_and_relations_stay_on_their_gpus(
     digits: ImageSplits, tmp_path: Path, steps, two_ranks: None
 ) -> None:
     transfer = TransferConfig(train=replace(ONE, sync_batchnorm=True))
-    compression(digits, tmp_path, method=("kd", "sp", "cc", "rkd", "pkt", "dist"), transfer=transfer).check()
+    compression(
+        digits, tmp_path, method=("kd", "sp", "cc", "rkd", "pkt", "dist", "itrd"), transfer=transfer
+    ).check()
     assert steps and not any(steps.values()), steps
 
 
