@@ -19,6 +19,7 @@ from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
 from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
 from .vid import VID
+from .wcord import LipschitzHeads
 
 __all__ = [
     "JOINT",
@@ -31,6 +32,7 @@ __all__ = [
     "FeatureSpec",
     "FitNetRegressor",
     "Fusion",
+    "LipschitzHeads",
     "MemoryLoss",
     "Paraphraser",
     "PretrainStage",

@@ -25,4 +25,6 @@ from .review import hcl as hcl
 from .rkd import rkd as rkd
 from .similarity import similarity as similarity
 from .vid import vid as vid
+from .wcord import sinkhorn as sinkhorn
+from .wcord import wcord as wcord
 from .wttm import wttm as wttm

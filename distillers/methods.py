@@ -31,6 +31,7 @@ from .simkd import make_simkd
 from .spec import FeatureSpec
 from .term import Term
 from .vid import make_vid
+from .wcord import make_wcord
 from .wttm import make_wttm
 
 Maker: TypeAlias = Callable[..., Term]
@@ -57,6 +58,7 @@ METHODS: dict[str, Maker] = {
     "reviewkd": make_reviewkd,
     "wttm": make_wttm,
     "itrd": make_itrd,
+    "wcord": make_wcord,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""

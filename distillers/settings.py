@@ -124,6 +124,13 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "correlation_weight": _NUMBER,
         "mutual_weight": _NUMBER,
     },
+    "wcord": {
+        "weight": _WEIGHT,
+        "embed_dim": _COUNT,
+        "global_weight": _NUMBER,
+        "local_weight": _NUMBER,
+        "epsilon": _POSITIVE,
+    },
     "kd-mean": _KD,
     "kd-logits": _KD,
     "kd-weighted": _KD,

@@ -128,6 +128,23 @@ def unshared(student: Matrix, teacher: Matrix) -> float:
     return purity(own) - purity(both)
 
 
+def dual(student: Matrix, teacher: Matrix) -> float:
+    critic = [[dot(s, t) / math.sqrt(2) for t in teacher] for s in student]
+    batch = range(len(student))
+    return sum(critic[i][i] for i in batch) / len(batch) - sum(map(sum, critic)) / len(batch) ** 2
+
+
+def primal(student: Matrix, teacher: Matrix, epsilon: float, iterations: int) -> float:
+    cost = [[1 - dot(unit(s), unit(t)) for t in teacher] for s in student]
+    batch = range(len(student))
+    kernel = [[math.exp(-c / epsilon) for c in row] for row in cost]
+    left, right = [1.0 for _ in batch], [1.0 for _ in batch]
+    for _ in range(iterations):
+        left = [1 / len(batch) / dot(row, right) for row in kernel]
+        right = [1 / len(batch) / sum(left[i] * kernel[i][j] for i in batch) for j in batch]
+    return sum(left[i] * kernel[i][j] * right[j] * cost[i][j] for i in batch for j in batch)
+
+
 def flat(feature_map: Map) -> Matrix:
     """Channels × positions."""
     return [[x for row in channel for x in row] for channel in feature_map]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import permutations
 from types import ModuleType
 
 import pytest
@@ -78,6 +79,39 @@ def test_itrd_is_its_formula(naive: ModuleType) -> None:
     assert close(D.itrd(projected[:1], student[:1], teacher[:1]), 4)
 
 
+def test_wcord_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(5, 4), wide(5, 4)
+    lists = student.tolist(), teacher.tolist()
+    how = {"epsilon": 0.3, "iterations": 3}
+    found = D.wcord(student, teacher, global_weight=0.7, local_weight=2, **how)
+    assert close(found, 2 * naive.primal(*lists, **how) - 0.7 * naive.dual(*lists))
+    # the dual is the trace of the covariance of both sides
+    centered = (student - student.mean(0)) * (teacher - teacher.mean(0))
+    whole = D.wcord(student, teacher, global_weight=1, local_weight=0)
+    torch.testing.assert_close(whole, -centered.sum(1).mean() / math.sqrt(2))
+    alone = D.wcord(student[:1], teacher[:1], global_weight=1, local_weight=0)
+    torch.testing.assert_close(alone, torch.zeros_like(alone))
+    # who is whose is none of the primal's business
+    one = {"global_weight": 0.0, "local_weight": 1.0}
+    shuffled = D.wcord(student[torch.randperm(5)], teacher, **one, iterations=300)
+    torch.testing.assert_close(shuffled, D.wcord(student, teacher, **one, iterations=300))
+
+
+def test_sinkhorn_finds_the_best_assignment() -> None:
+    cost = torch.rand(4, 4, dtype=torch.float64)
+    plan = D.sinkhorn(cost, epsilon=0.1, iterations=500)
+    for sums in (plan.sum(0), plan.sum(1)):
+        torch.testing.assert_close(sums, torch.full((4,), 0.25, dtype=torch.float64))
+    sharp = D.sinkhorn(cost, epsilon=1e-3, iterations=3000)
+    best = min(sum(float(cost[i, j]) for i, j in enumerate(order)) for order in permutations(range(4)))
+    assert float((sharp * cost).sum()) == pytest.approx(best / 4, abs=2e-3)
+    spread = D.sinkhorn(cost, epsilon=1e6)
+    torch.testing.assert_close(spread, torch.full_like(cost, 1 / 16), atol=1e-6, rtol=0)
+    for wrong in ({"epsilon": 0.0}, {"iterations": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be positive, got 0"):
+            D.sinkhorn(cost, **wrong)
+
+
 def test_logits_of_pixels_are_compared_as_those_of_samples() -> None:
     student, teacher = wide(2, 5, 3, 4), wide(2, 5, 3, 4)
     label = torch.randint(5, (2, 3, 4))
@@ -145,6 +179,7 @@ VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "rkd": D.rkd,
     "pkt": D.pkt,
     "wttm": D.wttm,
+    "wcord": D.wcord,
     "itrd": lambda s, t: D.itrd(s, s, t),
 }
 MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -173,7 +208,7 @@ def test_derivatives_for_maps(name: str) -> None:
     assert torch.autograd.gradcheck(lambda s: MAPS[name](s, teacher), (student,))
 
 
-LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm", "itrd"}
+LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm", "itrd", "wcord"}
 """Losses that are not least, and 0, at a copy of the teacher."""
 
 
@@ -325,6 +360,8 @@ def test_bad_arguments_are_named() -> None:
         D.itrd(x, x, x, alpha=0)
     with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(4, 2\)"):
         D.itrd(x, x, x[:, :2])
+    with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(4, 2\)"):
+        D.wcord(x, x[:, :2])
     with pytest.raises(ValueError, match=r"label.*int64.*\(4,\).*torch\.int64.*\(3,\)"):
         D.dkd(x, x, LABEL[:3])
     with pytest.raises(ValueError, match="classes"):

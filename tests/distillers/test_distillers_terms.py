@@ -35,7 +35,7 @@ READS = {
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
-    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd"), "embedding"),
+    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd", "wcord"), "embedding"),
     "crd-dense": "maps[-1]",
     "crd-local": "maps[-1] + embedding",
     "fsp": "maps",
@@ -64,6 +64,7 @@ WEIGHTS = {
     "reviewkd": 5,
     "wttm": 4,
     "itrd": 1,
+    "wcord": 1,
 }
 
 
@@ -153,6 +154,21 @@ def test_crd_takes_negatives_of_other_classes_where_there_are_labels(zoo) -> Non
     assert METHODS["crd"](spec, negatives="all").objective.contrast.negatives == "all"
 
 
+def test_the_critic_of_wcord_is_lipschitz_in_any_precision(zoo) -> None:
+    spec = zoo.spec("resnet20", "resnet8x4")
+    heads = METHODS["wcord"](spec).projector
+    student, teacher = zoo.outputs(spec.student, batch=9), zoo.outputs(spec.teacher, batch=9)
+    for _ in range(100):  # an iteration of the spectral norm each
+        ours, theirs = heads(student, teacher)
+    for head, vectors in ((heads.student, ours), (heads.teacher, theirs)):
+        assert torch.linalg.matrix_norm(head.weight, 2).item() == pytest.approx(1, abs=1e-3)
+        assert vectors.shape == (9, 128) and vectors.norm(dim=1).max() <= 1.001
+    heads.eval()
+    expected = heads(student, teacher)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(heads(student, teacher), expected)
+
+
 def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
     fewer, more = zoo.spec("resnet20", "vgg13"), zoo.spec("resnet20", "resnet56")
     for method in ("ab", "reviewkd"):
@@ -211,6 +227,8 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("dist", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("wttm", {"exponent": 0.0}, "exponent must be positive, got 0"),
         ("itrd", {"alpha": 0.0}, "alpha must be positive, got 0"),
+        ("wcord", {"embed_dim": 0}, "embed_dim must be positive, got 0"),
+        ("wcord", {"epsilon": 0.0}, "epsilon must be positive, got 0"),
         ("kd", {"weight": float("nan")}, "weight must be finite and not negative, got nan"),
         ("at", {"weight": -1.0}, "weight must be finite and not negative, got -1"),
         ("dkd", {"warmup_epochs": -1.0}, "warmup_epochs must be finite and not negative, got -1"),
