@@ -24,6 +24,7 @@ from .pkt import pkt as pkt
 from .review import hcl as hcl
 from .rkd import rkd as rkd
 from .similarity import similarity as similarity
+from .srd import srd as srd
 from .vid import vid as vid
 from .wcord import sinkhorn as sinkhorn
 from .wcord import wcord as wcord

@@ -29,6 +29,7 @@ from .settings import SETTINGS, Setting, check_values, read_method
 from .similarity import make_sp
 from .simkd import make_simkd
 from .spec import FeatureSpec
+from .srd import make_srd
 from .term import Term
 from .vid import make_vid
 from .wcord import make_wcord
@@ -59,6 +60,7 @@ METHODS: dict[str, Maker] = {
     "wttm": make_wttm,
     "itrd": make_itrd,
     "wcord": make_wcord,
+    "srd": make_srd,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""

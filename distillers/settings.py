@@ -131,6 +131,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "local_weight": _NUMBER,
         "epsilon": _POSITIVE,
     },
+    "srd": {"weight": _WEIGHT, "exponent": Setting(float, low=1)},
     "kd-mean": _KD,
     "kd-logits": _KD,
     "kd-weighted": _KD,

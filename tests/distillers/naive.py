@@ -145,6 +145,20 @@ def primal(student: Matrix, teacher: Matrix, epsilon: float, iterations: int) ->
     return sum(left[i] * kernel[i][j] * right[j] * cost[i][j] for i in batch for j in batch)
 
 
+def soft_maximum(student: Matrix, teacher: Matrix, exponent: float) -> float:
+    def batch_norm(x: Matrix) -> Matrix:
+        """Features × samples."""
+        found = []
+        for feature in zip(*x, strict=True):
+            mean = sum(feature) / len(feature)
+            variance = sum((value - mean) ** 2 for value in feature) / len(feature)
+            found.append([(value - mean) / math.sqrt(variance + 1e-4) for value in feature])
+        return found
+
+    pairs = zip(batch_norm(student), batch_norm(teacher), strict=True)
+    return math.log(sum(abs(a - b) ** exponent for s, t in pairs for a, b in zip(s, t, strict=True)))
+
+
 def flat(feature_map: Map) -> Matrix:
     """Channels × positions."""
     return [[x for row in channel for x in row] for channel in feature_map]

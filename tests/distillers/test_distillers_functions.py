@@ -97,6 +97,20 @@ def test_wcord_is_its_formula(naive: ModuleType) -> None:
     torch.testing.assert_close(shuffled, D.wcord(student, teacher, **one, iterations=300))
 
 
+def test_srd_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(5, 4), wide(5, 4)
+    for exponent in (4.0, 1.0):
+        expected = naive.soft_maximum(student.tolist(), teacher.tolist(), exponent)
+        assert close(D.srd(student, teacher, exponent=exponent), expected, rel=1e-4)  # the floor of 1e-5
+    # a copy is the least, and so is a scaled and moved one but for the floor under the variance
+    assert close(D.srd(teacher, teacher), math.log(1e-5))
+    assert close(D.srd(teacher * 3 + wide(4), teacher), math.log(1e-5), rel=1e-3)
+    assert close(D.srd(student[:1], teacher[:1]), math.log(1e-5))
+    same = teacher.clone().requires_grad_()
+    D.srd(same, teacher).backward()
+    assert same.grad is not None and same.grad.abs().max() == 0
+
+
 def test_sinkhorn_finds_the_best_assignment() -> None:
     cost = torch.rand(4, 4, dtype=torch.float64)
     plan = D.sinkhorn(cost, epsilon=0.1, iterations=500)
@@ -180,6 +194,7 @@ VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pkt": D.pkt,
     "wttm": D.wttm,
     "wcord": D.wcord,
+    "srd": D.srd,
     "itrd": lambda s, t: D.itrd(s, s, t),
 }
 MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -208,7 +223,7 @@ def test_derivatives_for_maps(name: str) -> None:
     assert torch.autograd.gradcheck(lambda s: MAPS[name](s, teacher), (student,))
 
 
-LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm", "itrd", "wcord"}
+LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm", "itrd", "wcord", "srd"}
 """Losses that are not least, and 0, at a copy of the teacher."""
 
 
@@ -294,7 +309,7 @@ def test_degenerate_batches_stay_finite() -> None:
         value.backward()
         assert torch.isfinite(value) and student.grad is not None, name
         assert student.grad.abs().max() < 1e3, name
-    for loss in (D.correlation, D.rkd, D.pkt, D.similarity, VECTORS["itrd"]):
+    for loss in (D.correlation, D.rkd, D.pkt, D.similarity, D.srd, VECTORS["itrd"]):
         one = torch.randn(1, 5, requires_grad=True)
         loss(one, torch.randn(1, 5)).backward()
         assert one.grad is not None and one.grad.abs().max() < 1e-5
@@ -362,6 +377,8 @@ def test_bad_arguments_are_named() -> None:
         D.itrd(x, x, x[:, :2])
     with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(4, 2\)"):
         D.wcord(x, x[:, :2])
+    with pytest.raises(ValueError, match=r"exponent.*0\.5"):
+        D.srd(x, x, exponent=0.5)
     with pytest.raises(ValueError, match=r"label.*int64.*\(4,\).*torch\.int64.*\(3,\)"):
         D.dkd(x, x, LABEL[:3])
     with pytest.raises(ValueError, match="classes"):

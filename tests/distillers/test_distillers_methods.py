@@ -58,6 +58,8 @@ def test_weights_alone_and_in_a_sum(zoo) -> None:
         "wttm": (4.0, 1.0),
         "crd": (0.8, 1.0),
     }
+    published = build_terms("srd+kd", [spec], {"kd": {"temperature": 1.0}})  # the authors' 1/2/1 of ImageNet
+    assert [published["srd"].weight, published["kd"].weight, published["kd"].task_weight] == [2.0, 1.0, 1.0]
     assert build_terms("none", [spec]) == {}
 
 

@@ -35,7 +35,7 @@ READS = {
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
-    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd", "wcord"), "embedding"),
+    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd", "wcord", "srd"), "embedding"),
     "crd-dense": "maps[-1]",
     "crd-local": "maps[-1] + embedding",
     "fsp": "maps",
@@ -65,6 +65,7 @@ WEIGHTS = {
     "wttm": 4,
     "itrd": 1,
     "wcord": 1,
+    "srd": 2,
 }
 
 
@@ -229,6 +230,7 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("itrd", {"alpha": 0.0}, "alpha must be positive, got 0"),
         ("wcord", {"embed_dim": 0}, "embed_dim must be positive, got 0"),
         ("wcord", {"epsilon": 0.0}, "epsilon must be positive, got 0"),
+        ("srd", {"exponent": 0.5}, "exponent must be at least 1, got 0.5"),
         ("kd", {"weight": float("nan")}, "weight must be finite and not negative, got nan"),
         ("at", {"weight": -1.0}, "weight must be finite and not negative, got -1"),
         ("dkd", {"warmup_epochs": -1.0}, "warmup_epochs must be finite and not negative, got -1"),

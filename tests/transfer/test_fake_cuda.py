@@ -130,7 +130,10 @@ def test_shared_statistics_and_relations_stay_on_their_gpus(
 ) -> None:
     transfer = TransferConfig(train=replace(ONE, sync_batchnorm=True))
     compression(
-        digits, tmp_path, method=("kd", "sp", "cc", "rkd", "pkt", "dist", "itrd", "wcord"), transfer=transfer
+        digits,
+        tmp_path,
+        method=("kd", "sp", "cc", "rkd", "pkt", "dist", "itrd", "wcord", "srd"),
+        transfer=transfer,
     ).check()
     assert steps and not any(steps.values()), steps
 
