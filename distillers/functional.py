@@ -19,6 +19,7 @@ from .itrd import itrd as itrd
 from .kd import kd as kd
 from .kd import pixel_kd as pixel_kd
 from .kd import standardize_logits as standardize_logits
+from .mlkd import mlkd as mlkd
 from .nst import nst as nst
 from .pkt import pkt as pkt
 from .review import hcl as hcl

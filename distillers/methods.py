@@ -21,6 +21,7 @@ from .fitnet import make_fitnet
 from .fsp import make_fsp
 from .itrd import make_itrd
 from .kd import make_kd
+from .mlkd import make_mlkd
 from .nst import make_nst
 from .pkt import make_pkt
 from .review import make_reviewkd
@@ -61,6 +62,7 @@ METHODS: dict[str, Maker] = {
     "itrd": make_itrd,
     "wcord": make_wcord,
     "srd": make_srd,
+    "mlkd": make_mlkd,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""

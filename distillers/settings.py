@@ -132,6 +132,12 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "epsilon": _POSITIVE,
     },
     "srd": {"weight": _WEIGHT, "exponent": Setting(float, low=1)},
+    "mlkd": {
+        "weight": _WEIGHT,
+        "instance_weight": _NUMBER,
+        "batch_weight": _NUMBER,
+        "class_weight": _NUMBER,
+    },
     "kd-mean": _KD,
     "kd-logits": _KD,
     "kd-weighted": _KD,

@@ -159,6 +159,28 @@ def soft_maximum(student: Matrix, teacher: Matrix, exponent: float) -> float:
     return math.log(sum(abs(a - b) ** exponent for s, t in pairs for a, b in zip(s, t, strict=True)))
 
 
+def multi_level(
+    student: Matrix, teacher: Matrix, temperatures: Sequence[float]
+) -> tuple[float, float, float]:
+    """The instance, the batch and the class level."""
+
+    def gram(p: Matrix) -> Matrix:
+        return [[dot(a, b) for b in p] for a in p]
+
+    def squares(p_s: Matrix, p_t: Matrix) -> float:
+        rows = zip(gram(p_s), gram(p_t), strict=True)
+        return sum((a - b) ** 2 for s, t in rows for a, b in zip(s, t, strict=True)) / len(p_s)
+
+    instance = batch = category = 0.0
+    for temperature in temperatures:
+        p_s, p_t = ([softmax(row, temperature) for row in logits] for logits in (student, teacher))
+        kls = [divergence(t, s) for s, t in zip(p_s, p_t, strict=True)]
+        instance += temperature**2 * sum(kls) / len(kls)
+        batch += squares(p_s, p_t)
+        category += squares(*([list(column) for column in zip(*p, strict=True)] for p in (p_s, p_t)))
+    return instance, batch, category
+
+
 def flat(feature_map: Map) -> Matrix:
     """Channels × positions."""
     return [[x for row in channel for x in row] for channel in feature_map]

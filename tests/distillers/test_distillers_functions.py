@@ -111,6 +111,19 @@ def test_srd_is_its_formula(naive: ModuleType) -> None:
     assert same.grad is not None and same.grad.abs().max() == 0
 
 
+def test_mlkd_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(5, 4), wide(5, 4)
+    instance, batch, category = naive.multi_level(student.tolist(), teacher.tolist(), (1.5, 3))
+    how = {"instance_weight": 2, "batch_weight": 0.5, "class_weight": 3}
+    found = D.mlkd(student, teacher, temperatures=(1.5, 3), **how)
+    assert close(found, 2 * instance + 0.5 * batch + 3 * category)
+    instance, batch, category = naive.multi_level(student.tolist(), teacher.tolist(), (2, 3, 4, 5, 6))
+    assert close(D.mlkd(student, teacher), 0.75 * instance + 0.25 * batch + 0.25 * category)
+    alone = {"instance_weight": 1, "batch_weight": 0, "class_weight": 0}
+    torch.testing.assert_close(D.mlkd(student, teacher, temperatures=(4,), **alone), D.kd(student, teacher))
+    assert D.mlkd(student[:, :1], teacher[:, :1]) == 0  # of one class there is nothing to tell
+
+
 def test_sinkhorn_finds_the_best_assignment() -> None:
     cost = torch.rand(4, 4, dtype=torch.float64)
     plan = D.sinkhorn(cost, epsilon=0.1, iterations=500)
@@ -194,6 +207,7 @@ VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pkt": D.pkt,
     "wttm": D.wttm,
     "wcord": D.wcord,
+    "mlkd": D.mlkd,
     "srd": D.srd,
     "itrd": lambda s, t: D.itrd(s, s, t),
 }
@@ -281,7 +295,7 @@ def test_what_predictions_do_not_see() -> None:
             loss(moved, teacher, standardize=True), loss(student, teacher, standardize=True)
         )
         assert not torch.isclose(loss(moved, teacher), loss(student, teacher))
-    for loss in (D.kd, D.dist):
+    for loss in (D.kd, D.dist, D.mlkd):
         torch.testing.assert_close(loss(student + wide(4, 1), teacher), loss(student, teacher))
     # dist: a linear relation costs nothing (but for its floor), as when all predictions move to uniform ones
     p = student.softmax(1)
@@ -379,6 +393,8 @@ def test_bad_arguments_are_named() -> None:
         D.wcord(x, x[:, :2])
     with pytest.raises(ValueError, match=r"exponent.*0\.5"):
         D.srd(x, x, exponent=0.5)
+    with pytest.raises(ValueError, match=r"temperature.*-2"):
+        D.mlkd(x, x, temperatures=(4, -2))
     with pytest.raises(ValueError, match=r"label.*int64.*\(4,\).*torch\.int64.*\(3,\)"):
         D.dkd(x, x, LABEL[:3])
     with pytest.raises(ValueError, match="classes"):

@@ -31,7 +31,7 @@ FSP = [0, 2, 3, 4, 5, 6]
 SAME_AS_BEFORE = [3, 4]
 
 READS = {
-    **dict.fromkeys(("kd", "dkd", "dist", "wttm"), "logits"),
+    **dict.fromkeys(("kd", "dkd", "dist", "wttm", "mlkd"), "logits"),
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
@@ -66,6 +66,7 @@ WEIGHTS = {
     "itrd": 1,
     "wcord": 1,
     "srd": 2,
+    "mlkd": 0.9,
 }
 
 
@@ -93,7 +94,7 @@ def test_the_published_weights(zoo) -> None:
     for name, weight in WEIGHTS.items():
         term = METHODS[name](zoo.spec("resnet20", "resnet56"))
         assert term.weight == weight, name
-        assert term.task_weight == {"kd": 0.1, "simkd": 0}.get(name, 1), name
+        assert term.task_weight == {"kd": 0.1, "mlkd": 0.1, "simkd": 0}.get(name, 1), name
         assert term.warmup_epochs == (20 if name in ("dkd", "reviewkd") else 0), name
         assert (term.pretrain is not None) == (name in ("ab", "ft", "fsp")), name
         assert (term.deploy is not None) == (name == "simkd"), name
@@ -183,7 +184,7 @@ def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
             METHODS[method](bare)
     other = more._replace(student=Dimensions(more.student.maps, 64, (7,)))
     blind = more._replace(teacher=Dimensions(more.teacher.maps, 64, None))
-    for method in ("kd", "dkd", "dist", "wttm"):
+    for method in ("kd", "dkd", "dist", "wttm", "mlkd"):
         for spec, wanted in (
             (other, "(7,) and a teacher with (10,)"),
             (blind, "(10,) and a teacher with None"),
