@@ -12,12 +12,14 @@ from .methods import (
     parse_method,
     settings_of,
 )
+from .projector import StudentProjector
 from .review import Fusion, Review
 from .settings import SETTINGS, check_request, parse_settings
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
 from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
 from .vid import VID
+from .wcord import LipschitzHeads
 
 __all__ = [
     "JOINT",
@@ -30,6 +32,7 @@ __all__ = [
     "FeatureSpec",
     "FitNetRegressor",
     "Fusion",
+    "LipschitzHeads",
     "MemoryLoss",
     "Paraphraser",
     "PretrainStage",
@@ -38,6 +41,7 @@ __all__ = [
     "SelectOutputs",
     "SimKDProjector",
     "StatelessLoss",
+    "StudentProjector",
     "Term",
     "Translator",
     "build_terms",

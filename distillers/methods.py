@@ -19,7 +19,9 @@ from .ensemble import for_each_teacher, make_kd_together
 from .factor import make_ft
 from .fitnet import make_fitnet
 from .fsp import make_fsp
+from .itrd import make_itrd
 from .kd import make_kd
+from .mlkd import make_mlkd
 from .nst import make_nst
 from .pkt import make_pkt
 from .review import make_reviewkd
@@ -28,8 +30,11 @@ from .settings import SETTINGS, Setting, check_values, read_method
 from .similarity import make_sp
 from .simkd import make_simkd
 from .spec import FeatureSpec
+from .srd import make_srd
 from .term import Term
 from .vid import make_vid
+from .wcord import make_wcord
+from .wttm import make_wttm
 
 Maker: TypeAlias = Callable[..., Term]
 
@@ -53,6 +58,11 @@ METHODS: dict[str, Maker] = {
     "dist": make_dist,
     "simkd": make_simkd,
     "reviewkd": make_reviewkd,
+    "wttm": make_wttm,
+    "itrd": make_itrd,
+    "wcord": make_wcord,
+    "srd": make_srd,
+    "mlkd": make_mlkd,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""

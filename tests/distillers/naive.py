@@ -46,6 +46,11 @@ def decoupled(student: Vector, teacher: Vector, label: int, temperature: float) 
     return tckd, nckd, p_t[label]
 
 
+def transformed(student: Vector, teacher: Vector, exponent: float) -> float:
+    powers = [p**exponent for p in softmax(teacher, 1)]
+    return sum(powers) * divergence([p / sum(powers) for p in powers], softmax(student, 1))
+
+
 def pearson(a: Vector, b: Vector) -> float:
     a, b = ([x - sum(v) / len(v) for x in v] for v in (a, b))
     return dot(unit(a), unit(b))
@@ -102,6 +107,78 @@ def pkt(student: Matrix, teacher: Matrix) -> float:
 
     p_s, p_t = probabilities(student), probabilities(teacher)
     return sum(divergence(t, s) for t, s in zip(p_t, p_s, strict=True)) / len(student) ** 2
+
+
+def uncorrelated(student: Matrix, teacher: Matrix, alpha: float) -> float:
+    def standard(x: Matrix) -> Matrix:
+        """Features × samples."""
+        return [z_score(list(feature)) for feature in zip(*x, strict=True)]
+
+    pairs = zip(standard(student), standard(teacher), strict=True)
+    return math.log2(sum(abs(dot(s, t) / len(student) - 1) ** (2 * alpha) for s, t in pairs))
+
+
+def unshared(student: Matrix, teacher: Matrix) -> float:
+    def purity(gram: Matrix) -> float:
+        trace = sum(gram[i][i] for i in range(len(gram)))
+        return sum((g / trace) ** 2 for row in gram for g in row)
+
+    own, theirs = ([[dot(unit(a), unit(b)) for b in x] for a in x] for x in (student, teacher))
+    both = [[a * b for a, b in zip(*rows, strict=True)] for rows in zip(own, theirs, strict=True)]
+    return purity(own) - purity(both)
+
+
+def dual(student: Matrix, teacher: Matrix) -> float:
+    critic = [[dot(s, t) / math.sqrt(2) for t in teacher] for s in student]
+    batch = range(len(student))
+    return sum(critic[i][i] for i in batch) / len(batch) - sum(map(sum, critic)) / len(batch) ** 2
+
+
+def primal(student: Matrix, teacher: Matrix, epsilon: float, iterations: int) -> float:
+    cost = [[1 - dot(unit(s), unit(t)) for t in teacher] for s in student]
+    batch = range(len(student))
+    kernel = [[math.exp(-c / epsilon) for c in row] for row in cost]
+    left, right = [1.0 for _ in batch], [1.0 for _ in batch]
+    for _ in range(iterations):
+        left = [1 / len(batch) / dot(row, right) for row in kernel]
+        right = [1 / len(batch) / sum(left[i] * kernel[i][j] for i in batch) for j in batch]
+    return sum(left[i] * kernel[i][j] * right[j] * cost[i][j] for i in batch for j in batch)
+
+
+def soft_maximum(student: Matrix, teacher: Matrix, exponent: float) -> float:
+    def batch_norm(x: Matrix) -> Matrix:
+        """Features × samples."""
+        found = []
+        for feature in zip(*x, strict=True):
+            mean = sum(feature) / len(feature)
+            variance = sum((value - mean) ** 2 for value in feature) / len(feature)
+            found.append([(value - mean) / math.sqrt(variance + 1e-4) for value in feature])
+        return found
+
+    pairs = zip(batch_norm(student), batch_norm(teacher), strict=True)
+    return math.log(sum(abs(a - b) ** exponent for s, t in pairs for a, b in zip(s, t, strict=True)))
+
+
+def multi_level(
+    student: Matrix, teacher: Matrix, temperatures: Sequence[float]
+) -> tuple[float, float, float]:
+    """The instance, the batch and the class level."""
+
+    def gram(p: Matrix) -> Matrix:
+        return [[dot(a, b) for b in p] for a in p]
+
+    def squares(p_s: Matrix, p_t: Matrix) -> float:
+        rows = zip(gram(p_s), gram(p_t), strict=True)
+        return sum((a - b) ** 2 for s, t in rows for a, b in zip(s, t, strict=True)) / len(p_s)
+
+    instance = batch = category = 0.0
+    for temperature in temperatures:
+        p_s, p_t = ([softmax(row, temperature) for row in logits] for logits in (student, teacher))
+        kls = [divergence(t, s) for s, t in zip(p_s, p_t, strict=True)]
+        instance += temperature**2 * sum(kls) / len(kls)
+        batch += squares(p_s, p_t)
+        category += squares(*([list(column) for column in zip(*p, strict=True)] for p in (p_s, p_t)))
+    return instance, batch, category
 
 
 def flat(feature_map: Map) -> Matrix:

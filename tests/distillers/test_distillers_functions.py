@@ -1,10 +1,13 @@
 """The pure functions against plain loops, derivatives, identities, half precision and bad arguments."""
 
+import math
 from collections.abc import Callable
+from itertools import permutations
 from types import ModuleType
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from crdkit.distillers import functional as D
@@ -44,6 +47,98 @@ def test_dkd_dist_and_standardized_kd_are_their_formulas(naive: ModuleType) -> N
     assert close(D.kd(student, teacher, temperature=2, standardize=True), expected)
 
 
+def test_wttm_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(4, 6), 3 * wide(4, 6)
+    rows = list(zip(student.tolist(), teacher.tolist(), strict=True))
+    for exponent in (0.2, 1.5):
+        expected = sum(naive.transformed(s, t, exponent) for s, t in rows) / 4
+        assert close(D.wttm(student, teacher, exponent=exponent), expected)
+    torch.testing.assert_close(D.wttm(student, teacher, exponent=1), D.kd(student, teacher, temperature=1))
+    torch.testing.assert_close(D.wttm(0.2 * teacher, teacher), torch.zeros((), dtype=torch.float64))
+    # the weight: C^(1-γ) where the teacher knows nothing, 1 where it is sure
+    flat, one_hot = torch.zeros_like(teacher), 1e3 * F.one_hot(torch.arange(4), 6).double()
+    torch.testing.assert_close(D.wttm(student, flat), 6**0.8 * D.kd(student, flat, temperature=1))
+    torch.testing.assert_close(D.wttm(student, one_hot), F.cross_entropy(student, torch.arange(4)))
+
+
+def test_itrd_is_its_formula(naive: ModuleType) -> None:
+    projected, student, teacher = wide(5, 4), wide(5, 7), wide(5, 4)
+    correlation = naive.uncorrelated(projected.tolist(), teacher.tolist(), 1.3)
+    mutual = naive.unshared(student.tolist(), teacher.tolist())
+    found = D.itrd(projected, student, teacher, alpha=1.3, correlation_weight=0.5, mutual_weight=3)
+    assert close(found, 0.5 * correlation + 3 * mutual)
+    # a copy is the least: every 1 - c is 1/B; scale, offset and rotation are none of its business
+    one = {"correlation_weight": 1.0, "mutual_weight": 0.0}
+    assert close(D.itrd(teacher, student, teacher, alpha=1, **one), math.log2(4 / 5**2))
+    moved = teacher * wide(4).exp() + wide(4)
+    assert close(D.itrd(moved, student, teacher, alpha=1, **one), math.log2(4 / 5**2))
+    turned = student @ torch.linalg.qr(wide(7, 7)).Q
+    torch.testing.assert_close(D.itrd(projected, turned, teacher), D.itrd(projected, student, teacher))
+    # nothing to correlate: a constant feature, a batch of one
+    assert close(D.itrd(torch.ones_like(teacher), student, teacher, **one), 2)
+    assert close(D.itrd(projected[:1], student[:1], teacher[:1]), 4)
+
+
+def test_wcord_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(5, 4), wide(5, 4)
+    lists = student.tolist(), teacher.tolist()
+    how = {"epsilon": 0.3, "iterations": 3}
+    found = D.wcord(student, teacher, global_weight=0.7, local_weight=2, **how)
+    assert close(found, 2 * naive.primal(*lists, **how) - 0.7 * naive.dual(*lists))
+    # the dual is the trace of the covariance of both sides
+    centered = (student - student.mean(0)) * (teacher - teacher.mean(0))
+    whole = D.wcord(student, teacher, global_weight=1, local_weight=0)
+    torch.testing.assert_close(whole, -centered.sum(1).mean() / math.sqrt(2))
+    alone = D.wcord(student[:1], teacher[:1], global_weight=1, local_weight=0)
+    torch.testing.assert_close(alone, torch.zeros_like(alone))
+    # who is whose is none of the primal's business
+    one = {"global_weight": 0.0, "local_weight": 1.0}
+    shuffled = D.wcord(student[torch.randperm(5)], teacher, **one, iterations=300)
+    torch.testing.assert_close(shuffled, D.wcord(student, teacher, **one, iterations=300))
+
+
+def test_srd_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(5, 4), wide(5, 4)
+    for exponent in (4.0, 1.0):
+        expected = naive.soft_maximum(student.tolist(), teacher.tolist(), exponent)
+        assert close(D.srd(student, teacher, exponent=exponent), expected, rel=1e-4)  # the floor of 1e-5
+    # a copy is the least, and so is a scaled and moved one but for the floor under the variance
+    assert close(D.srd(teacher, teacher), math.log(1e-5))
+    assert close(D.srd(teacher * 3 + wide(4), teacher), math.log(1e-5), rel=1e-3)
+    assert close(D.srd(student[:1], teacher[:1]), math.log(1e-5))
+    same = teacher.clone().requires_grad_()
+    D.srd(same, teacher).backward()
+    assert same.grad is not None and same.grad.abs().max() == 0
+
+
+def test_mlkd_is_its_formula(naive: ModuleType) -> None:
+    student, teacher = wide(5, 4), wide(5, 4)
+    instance, batch, category = naive.multi_level(student.tolist(), teacher.tolist(), (1.5, 3))
+    how = {"instance_weight": 2, "batch_weight": 0.5, "class_weight": 3}
+    found = D.mlkd(student, teacher, temperatures=(1.5, 3), **how)
+    assert close(found, 2 * instance + 0.5 * batch + 3 * category)
+    instance, batch, category = naive.multi_level(student.tolist(), teacher.tolist(), (2, 3, 4, 5, 6))
+    assert close(D.mlkd(student, teacher), 0.75 * instance + 0.25 * batch + 0.25 * category)
+    alone = {"instance_weight": 1, "batch_weight": 0, "class_weight": 0}
+    torch.testing.assert_close(D.mlkd(student, teacher, temperatures=(4,), **alone), D.kd(student, teacher))
+    assert D.mlkd(student[:, :1], teacher[:, :1]) == 0  # of one class there is nothing to tell
+
+
+def test_sinkhorn_finds_the_best_assignment() -> None:
+    cost = torch.rand(4, 4, dtype=torch.float64)
+    plan = D.sinkhorn(cost, epsilon=0.1, iterations=500)
+    for sums in (plan.sum(0), plan.sum(1)):
+        torch.testing.assert_close(sums, torch.full((4,), 0.25, dtype=torch.float64))
+    sharp = D.sinkhorn(cost, epsilon=1e-3, iterations=3000)
+    best = min(sum(float(cost[i, j]) for i, j in enumerate(order)) for order in permutations(range(4)))
+    assert float((sharp * cost).sum()) == pytest.approx(best / 4, abs=2e-3)
+    spread = D.sinkhorn(cost, epsilon=1e6)
+    torch.testing.assert_close(spread, torch.full_like(cost, 1 / 16), atol=1e-6, rtol=0)
+    for wrong in ({"epsilon": 0.0}, {"iterations": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be positive, got 0"):
+            D.sinkhorn(cost, **wrong)
+
+
 def test_logits_of_pixels_are_compared_as_those_of_samples() -> None:
     student, teacher = wide(2, 5, 3, 4), wide(2, 5, 3, 4)
     label = torch.randint(5, (2, 3, 4))
@@ -51,6 +146,7 @@ def test_logits_of_pixels_are_compared_as_those_of_samples() -> None:
     flat = [x.movedim(1, -1).flatten(0, 2) for x in (student, teacher)]
     for how in ({"temperature": 2.0}, {"standardize": True}):
         assert close(D.kd(student, teacher, **how), float(D.kd(*flat, **how)))
+    assert close(D.wttm(student, teacher), float(D.wttm(*flat)))
     counted = label.flatten() != 255
     kept = [x[counted] for x in flat]
     expected = float(D.dkd(*kept, label.flatten()[counted], alpha=0.5, beta=3.0))
@@ -109,6 +205,11 @@ VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "similarity": D.similarity,
     "rkd": D.rkd,
     "pkt": D.pkt,
+    "wttm": D.wttm,
+    "wcord": D.wcord,
+    "mlkd": D.mlkd,
+    "srd": D.srd,
+    "itrd": lambda s, t: D.itrd(s, s, t),
 }
 MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "fitnet": D.fitnet,
@@ -136,9 +237,11 @@ def test_derivatives_for_maps(name: str) -> None:
     assert torch.autograd.gradcheck(lambda s: MAPS[name](s, teacher), (student,))
 
 
-@pytest.mark.parametrize(
-    "name", [*VECTORS, *(name for name in MAPS if name not in ("vid", "activation_boundary"))]
-)
+LEAST_ELSEWHERE = {"vid", "activation_boundary", "wttm", "itrd", "wcord", "srd"}
+"""Losses that are not least, and 0, at a copy of the teacher."""
+
+
+@pytest.mark.parametrize("name", [name for name in [*VECTORS, *MAPS] if name not in LEAST_ELSEWHERE])
 def test_a_copy_of_the_teacher_costs_nothing(name: str) -> None:
     loss, x = (VECTORS[name], wide(4, 5)) if name in VECTORS else (MAPS[name], wide(4, 2, 4, 4))
     # dist has a floor of 1e-8 under its norms
@@ -192,7 +295,7 @@ def test_what_predictions_do_not_see() -> None:
             loss(moved, teacher, standardize=True), loss(student, teacher, standardize=True)
         )
         assert not torch.isclose(loss(moved, teacher), loss(student, teacher))
-    for loss in (D.kd, D.dist):
+    for loss in (D.kd, D.dist, D.mlkd):
         torch.testing.assert_close(loss(student + wide(4, 1), teacher), loss(student, teacher))
     # dist: a linear relation costs nothing (but for its floor), as when all predictions move to uniform ones
     p = student.softmax(1)
@@ -220,7 +323,7 @@ def test_degenerate_batches_stay_finite() -> None:
         value.backward()
         assert torch.isfinite(value) and student.grad is not None, name
         assert student.grad.abs().max() < 1e3, name
-    for loss in (D.correlation, D.rkd, D.pkt, D.similarity):
+    for loss in (D.correlation, D.rkd, D.pkt, D.similarity, D.srd, VECTORS["itrd"]):
         one = torch.randn(1, 5, requires_grad=True)
         loss(one, torch.randn(1, 5)).backward()
         assert one.grad is not None and one.grad.abs().max() < 1e-5
@@ -280,6 +383,18 @@ def test_bad_arguments_are_named() -> None:
     for loss in (D.dist, lambda s, t, temperature: D.dkd(s, t, LABEL, temperature=temperature)):
         with pytest.raises(ValueError, match=r"temperature.*0"):
             loss(x, x, temperature=0)
+    with pytest.raises(ValueError, match=r"exponent.*-1"):
+        D.wttm(x, x, exponent=-1)
+    with pytest.raises(ValueError, match=r"alpha.*0"):
+        D.itrd(x, x, x, alpha=0)
+    with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(4, 2\)"):
+        D.itrd(x, x, x[:, :2])
+    with pytest.raises(ValueError, match=r"\(B, D\).*\(4, 5\).*\(4, 2\)"):
+        D.wcord(x, x[:, :2])
+    with pytest.raises(ValueError, match=r"exponent.*0\.5"):
+        D.srd(x, x, exponent=0.5)
+    with pytest.raises(ValueError, match=r"temperature.*-2"):
+        D.mlkd(x, x, temperatures=(4, -2))
     with pytest.raises(ValueError, match=r"label.*int64.*\(4,\).*torch\.int64.*\(3,\)"):
         D.dkd(x, x, LABEL[:3])
     with pytest.raises(ValueError, match="classes"):

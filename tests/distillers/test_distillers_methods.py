@@ -8,6 +8,7 @@ from crdkit.distillers import METHODS, build_terms, parse_method, parse_settings
 def test_a_method_is_a_sum() -> None:
     assert parse_method("none") == {}
     assert parse_method("crd+0.5*kd") == {"crd": 1.0, "kd": 0.5}
+    assert parse_method("wttm+crd") == {"wttm": 1.0, "crd": 1.0}
     assert parse_method("crd-dense+kd-mean") == {"crd-dense": 1.0, "kd-mean": 1.0}
 
 
@@ -52,6 +53,13 @@ def test_weights_alone_and_in_a_sum(zoo) -> None:
     assert build_terms("crd+0.5*kd", [spec])["kd"].weight == 0.5
     given = build_terms("crd+kd", [spec], {"kd": {"weight": 0.9, "temperature": None}})
     assert given["kd"].weight == 0.9
+    published = build_terms("wttm+crd", [spec])  # the authors' 1/4/0.8
+    assert {name: (term.weight, term.task_weight) for name, term in published.items()} == {
+        "wttm": (4.0, 1.0),
+        "crd": (0.8, 1.0),
+    }
+    published = build_terms("srd+kd", [spec], {"kd": {"temperature": 1.0}})  # the authors' 1/2/1 of ImageNet
+    assert [published["srd"].weight, published["kd"].weight, published["kd"].task_weight] == [2.0, 1.0, 1.0]
     assert build_terms("none", [spec]) == {}
 
 

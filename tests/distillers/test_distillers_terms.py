@@ -31,11 +31,11 @@ FSP = [0, 2, 3, 4, 5, 6]
 SAME_AS_BEFORE = [3, 4]
 
 READS = {
-    **dict.fromkeys(("kd", "dkd", "dist"), "logits"),
+    **dict.fromkeys(("kd", "dkd", "dist", "wttm", "mlkd"), "logits"),
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
-    **dict.fromkeys(("cc", "rkd", "pkt", "crd"), "embedding"),
+    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd", "wcord", "srd"), "embedding"),
     "crd-dense": "maps[-1]",
     "crd-local": "maps[-1] + embedding",
     "fsp": "maps",
@@ -62,6 +62,11 @@ WEIGHTS = {
     "dist": 1,
     "simkd": 1,
     "reviewkd": 5,
+    "wttm": 4,
+    "itrd": 1,
+    "wcord": 1,
+    "srd": 2,
+    "mlkd": 0.9,
 }
 
 
@@ -89,7 +94,7 @@ def test_the_published_weights(zoo) -> None:
     for name, weight in WEIGHTS.items():
         term = METHODS[name](zoo.spec("resnet20", "resnet56"))
         assert term.weight == weight, name
-        assert term.task_weight == {"kd": 0.1, "simkd": 0}.get(name, 1), name
+        assert term.task_weight == {"kd": 0.1, "mlkd": 0.1, "simkd": 0}.get(name, 1), name
         assert term.warmup_epochs == (20 if name in ("dkd", "reviewkd") else 0), name
         assert (term.pretrain is not None) == (name in ("ab", "ft", "fsp")), name
         assert (term.deploy is not None) == (name == "simkd"), name
@@ -151,6 +156,21 @@ def test_crd_takes_negatives_of_other_classes_where_there_are_labels(zoo) -> Non
     assert METHODS["crd"](spec, negatives="all").objective.contrast.negatives == "all"
 
 
+def test_the_critic_of_wcord_is_lipschitz_in_any_precision(zoo) -> None:
+    spec = zoo.spec("resnet20", "resnet8x4")
+    heads = METHODS["wcord"](spec).projector
+    student, teacher = zoo.outputs(spec.student, batch=9), zoo.outputs(spec.teacher, batch=9)
+    for _ in range(100):  # an iteration of the spectral norm each
+        ours, theirs = heads(student, teacher)
+    for head, vectors in ((heads.student, ours), (heads.teacher, theirs)):
+        assert torch.linalg.matrix_norm(head.weight, 2).item() == pytest.approx(1, abs=1e-3)
+        assert vectors.shape == (9, 128) and vectors.norm(dim=1).max() <= 1.001
+    heads.eval()
+    expected = heads(student, teacher)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(heads(student, teacher), expected)
+
+
 def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
     fewer, more = zoo.spec("resnet20", "vgg13"), zoo.spec("resnet20", "resnet56")
     for method in ("ab", "reviewkd"):
@@ -164,7 +184,7 @@ def test_what_cannot_run_is_refused_with_the_shapes(zoo) -> None:
             METHODS[method](bare)
     other = more._replace(student=Dimensions(more.student.maps, 64, (7,)))
     blind = more._replace(teacher=Dimensions(more.teacher.maps, 64, None))
-    for method in ("kd", "dkd", "dist"):
+    for method in ("kd", "dkd", "dist", "wttm", "mlkd"):
         for spec, wanted in (
             (other, "(7,) and a teacher with (10,)"),
             (blind, "(10,) and a teacher with None"),
@@ -207,6 +227,11 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("kd", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("dkd", {"temperature": -1.0}, "temperature must be positive, got -1"),
         ("dist", {"temperature": 0.0}, "temperature must be positive, got 0"),
+        ("wttm", {"exponent": 0.0}, "exponent must be positive, got 0"),
+        ("itrd", {"alpha": 0.0}, "alpha must be positive, got 0"),
+        ("wcord", {"embed_dim": 0}, "embed_dim must be positive, got 0"),
+        ("wcord", {"epsilon": 0.0}, "epsilon must be positive, got 0"),
+        ("srd", {"exponent": 0.5}, "exponent must be at least 1, got 0.5"),
         ("kd", {"weight": float("nan")}, "weight must be finite and not negative, got nan"),
         ("at", {"weight": -1.0}, "weight must be finite and not negative, got -1"),
         ("dkd", {"warmup_epochs": -1.0}, "warmup_epochs must be finite and not negative, got -1"),

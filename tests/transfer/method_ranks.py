@@ -23,7 +23,7 @@ COMMON: dict[str, Any] = {
     "cpu": True, "data": IMAGES, "transfer": TransferConfig(train=TRAIN),
     "setting": (
         "crd.negatives=all", "ab.epochs=2", "ft.epochs=2", "fsp.epochs=2",
-        "ft.weight=2.0", "rkd.weight=0.1",
+        "ft.weight=2.0", "rkd.weight=0.1", "srd.weight=0.1",
     ),
 }  # fmt: skip
 

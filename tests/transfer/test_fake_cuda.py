@@ -43,7 +43,7 @@ def without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "has_gather", lambda device: False)
 
 
-REFUSED = {"ab", "fsp", "simkd", "dist", "reviewkd"}
+REFUSED = {"ab", "fsp", "simkd", "dist", "mlkd", "reviewkd"}
 """What does not compare a segmenter of these maps with the small student."""
 
 
@@ -129,7 +129,12 @@ def test_shared_statistics_and_relations_stay_on_their_gpus(
     digits: ImageSplits, tmp_path: Path, steps, two_ranks: None
 ) -> None:
     transfer = TransferConfig(train=replace(ONE, sync_batchnorm=True))
-    compression(digits, tmp_path, method=("kd", "sp", "cc", "rkd", "pkt", "dist"), transfer=transfer).check()
+    compression(
+        digits,
+        tmp_path,
+        method=("kd", "sp", "cc", "rkd", "pkt", "dist", "itrd", "wcord", "srd", "mlkd"),
+        transfer=transfer,
+    ).check()
     assert steps and not any(steps.values()), steps
 
 
