@@ -1,9 +1,9 @@
 """Runs that are killed at random moments until they are done, beside one that nobody disturbs.
 
 Each pipeline, of one process and of two, is a command of half a minute. It is started, gets SIGKILL after a
-random time, is started again with `--resume`, and so on, until it ends. Of two processes it is all, or one rank
-alone, or the launcher alone; the others then have to end by themselves. In the end every figure and every bit
-of the weights must be those of the undisturbed run.
+random time, is started again with `--resume`, and so on, until it ends. Of two processes it is all, or one
+rank alone, or the launcher alone; the others then have to end by themselves. In the end every figure and every
+bit of the weights must be those of the undisturbed run.
 
     python benchmarks/kills.py --kills 12 --output benchmarks/results/kills-cpu.json
 """

@@ -93,8 +93,8 @@ def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
     if values["bank"] in ("memory", "host") or not kind.startswith("shared"):  # others may lie elsewhere
         require_memory(
             2 * samples * width * size, f"crd's memories, {samples} × {width},",
-            "lower crd.embed_dim, or take crd.memory_dtype=bfloat16, crd.negatives=batch, or shared negatives "
-            "with crd.bank=mapped", free=None if values["bank"] == "host" else free,
+            "lower crd.embed_dim, or take crd.memory_dtype=bfloat16, crd.negatives=batch, or shared "
+            "negatives with crd.bank=mapped", free=None if values["bank"] == "host" else free,
         )  # fmt: skip
     batch = ceil(min(config.transfer.train.batch_size, samples) / accelerator.num_processes)
     drawn = 2 * number * width * size if kind.startswith("shared") else batch * number * 8
