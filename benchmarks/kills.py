@@ -2,8 +2,8 @@
 
 Each pipeline, of one process and of two, is a command of half a minute. It is started, gets SIGKILL after a
 random time, is started again with `--resume`, and so on, until it ends. Of two processes it is all, or one
-rank alone, or the launcher alone; the others then have to end by themselves. In the end every figure and every
-bit of the weights must be those of the undisturbed run.
+rank alone, or the launcher alone; the others then have to end by themselves. In the end every figure and
+every bit of the weights must be those of the undisturbed run.
 
     python benchmarks/kills.py --kills 12 --output benchmarks/results/kills-cpu.json
 """
@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from turns import command_line, surroundings, write
+
+from crdkit.experiments.checks import MARKS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "experiments"
 LIMIT = 600.0
@@ -144,7 +146,7 @@ def disturbed(
                 draw.choice(["all", "launcher", *(f"rank {r}" for r in range(ranks))]) if started else "all"
             )
             yield {"stage": stage_of(folder), "whom": whom, "seconds_to_end": end(process, whom)}
-            resume = (folder / "config.yaml").exists()  # before it is there, nothing is to be continued
+            resume = any((folder / name).exists() for name in MARKS)  # else nothing is to be continued
             continue
         if code:
             raise SystemExit(f"a resumed run ended with {code}: {log.read_text()[-3000:]}")
