@@ -7,7 +7,7 @@ from .memory import FeatureQueue, MemoryBank
 from .monitor import Monitor
 from .native import has_native_gather
 from .negatives import PUBLISHED_NEGATIVES
-from .objectives import infonce, nce
+from .objectives import infonce, nce, relational
 from .spatial import DenseContrast, LocalGlobalContrast
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "infonce",
     "nce",
     "normalize",
+    "relational",
     "rows_of_ranks",
 ]

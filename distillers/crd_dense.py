@@ -1,5 +1,7 @@
 """Contrast of positions with positions: the same place of both maps against places of other images."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,12 +15,14 @@ from .term import MemoryLoss, Term
 class DenseHeads(nn.Module):
     """Last maps of both sides in the critic's space on the student's grid: (B, d, H, W) each."""
 
-    def __init__(self, spec: FeatureSpec, embed_dim: int, method: str, *, hypercolumn: bool) -> None:
+    def __init__(
+        self, spec: FeatureSpec, embed_dim: int, method: str, *, hypercolumn: bool, **options: Any
+    ) -> None:
         super().__init__()
         student, _ = map_at(spec, method, -1)
         self.target = DenseTarget(spec, -1, method, hypercolumn=hypercolumn)
         self.reads = self.target.reads
-        self.heads = CriticHeads(student[0], self.target.shape[0], embed_dim)
+        self.heads = CriticHeads(student[0], self.target.shape[0], embed_dim, **options)
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         ours, theirs = student.maps[-1], self.target(teacher)
@@ -35,6 +39,7 @@ def make_crd_dense(
     embed_dim: int = 128,
     temperature: float = 0.1,
     objective: str = "nce",
+    teacher_temperature: float = 0.05,
     queue_size: int = 512,
     num_positions: int = 24,
     hypercolumn: bool = True,
@@ -48,14 +53,17 @@ def make_crd_dense(
         weight: of the term.
         embed_dim: d of the shared space.
         temperature: τ.
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
+        teacher_temperature: τ_t of "relational".
         queue_size: positions of earlier batches kept as negatives.
         num_positions: positions of each image that serve as negatives; every position is an anchor.
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
     """
     contrast = DenseContrast(
         embed_dim, queue_size=queue_size, num_positions=num_positions, temperature=temperature,
-        objective=objective, groups=spec.groups,
+        objective=objective, teacher_temperature=teacher_temperature, groups=spec.groups,
     )  # fmt: skip
-    heads = DenseHeads(spec, embed_dim, "crd-dense", hypercolumn=hypercolumn)
+    heads = DenseHeads(
+        spec, embed_dim, "crd-dense", hypercolumn=hypercolumn, learn_teacher=objective != "relational"
+    )
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

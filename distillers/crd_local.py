@@ -13,10 +13,12 @@ from .term import MemoryLoss, Term
 class _LocalGlobalHeads(nn.Module):
     """Local maps and global vectors of both sides, in the order of `LocalGlobalContrast`."""
 
-    def __init__(self, spec: FeatureSpec, embed_dim: int, *, hypercolumn: bool) -> None:
+    def __init__(self, spec: FeatureSpec, embed_dim: int, *, hypercolumn: bool, learn_teacher: bool) -> None:
         super().__init__()
-        self.local = DenseHeads(spec, embed_dim, "crd-local", hypercolumn=hypercolumn)
-        self.glob = GlobalHeads(spec, embed_dim)
+        self.local = DenseHeads(
+            spec, embed_dim, "crd-local", hypercolumn=hypercolumn, learn_teacher=learn_teacher
+        )
+        self.glob = GlobalHeads(spec, embed_dim, learn_teacher=learn_teacher)
         self.reads = self.local.reads | self.glob.reads
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -32,6 +34,7 @@ def make_crd_local(
     embed_dim: int = 128,
     temperature: float = 0.1,
     objective: str = "nce",
+    teacher_temperature: float = 0.05,
     queue_size: int = 0,
     hypercolumn: bool = True,
 ) -> Term:
@@ -43,12 +46,16 @@ def make_crd_local(
         weight: of the term.
         embed_dim: d of the shared space.
         temperature: τ.
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
+        teacher_temperature: τ_t of "relational".
         queue_size: global vectors of earlier batches kept as negatives; 0 for the batch alone.
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
     """
     contrast = LocalGlobalContrast(
-        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective, groups=spec.groups
+        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective,
+        teacher_temperature=teacher_temperature, groups=spec.groups,
+    )  # fmt: skip
+    heads = _LocalGlobalHeads(
+        spec, embed_dim, hypercolumn=hypercolumn, learn_teacher=objective != "relational"
     )
-    heads = _LocalGlobalHeads(spec, embed_dim, hypercolumn=hypercolumn)
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(1, 3))

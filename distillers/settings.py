@@ -63,7 +63,7 @@ _POSITIVE = Setting(float, low=0, is_open=True)
 _COUNT = Setting(int, low=1)
 _FROM_0 = Setting(int, low=0)
 _NUMBER, _WHOLE, _SWITCH = Setting(float), Setting(int), Setting(bool)
-_OBJECTIVE = Setting(str, choices=("nce", "infonce"))
+_OBJECTIVE = Setting(str, choices=("nce", "infonce", "relational"))
 _NEGATIVES = (
     "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
     "batch",
@@ -93,6 +93,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "memory_dtype": Setting(str, choices=("float32", "bfloat16")),
         "bank": Setting(str, choices=("auto", "memory", "host", "mapped", "sharded")),
         "objective": replace(_OBJECTIVE, optional=True),
+        "teacher_temperature": _POSITIVE,
         "negatives": Setting(str, choices=_NEGATIVES, optional=True),
         "head": Setting(str, choices=("linear", "mlp")),
     },
@@ -101,6 +102,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "embed_dim": _COUNT,
         "temperature": _POSITIVE,
         "objective": _OBJECTIVE,
+        "teacher_temperature": _POSITIVE,
         "queue_size": _FROM_0,
         "hypercolumn": _SWITCH,
     },
@@ -109,6 +111,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "embed_dim": _COUNT,
         "temperature": _POSITIVE,
         "objective": _OBJECTIVE,
+        "teacher_temperature": _POSITIVE,
         "queue_size": _FROM_0,
         "num_positions": _COUNT,
         "hypercolumn": _SWITCH,
