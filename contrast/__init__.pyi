@@ -1,6 +1,6 @@
 from .checks import check_positive
 from .crd import CRDLoss
-from .distributed import equal_rows, gather_with_gradient, rows_of_ranks
+from .distributed import equal_rows, gather, gather_with_gradient, rows_of_ranks
 from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
@@ -22,6 +22,7 @@ __all__ = [
     "Monitor",
     "check_positive",
     "equal_rows",
+    "gather",
     "gather_with_gradient",
     "has_native_gather",
     "infonce",

@@ -16,6 +16,7 @@ from .review import Fusion, Review
 from .settings import SETTINGS, check_request, parse_settings
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
+from .standardize import Standardize
 from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
 from .vid import VID
 
@@ -37,6 +38,7 @@ __all__ = [
     "Review",
     "SelectOutputs",
     "SimKDProjector",
+    "Standardize",
     "StatelessLoss",
     "Term",
     "Translator",

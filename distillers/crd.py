@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ..contrast import PUBLISHED_NEGATIVES, CriticHeads, InstanceContrast
 from ..models import Outputs
 from .spec import FeatureSpec
+from .standardize import standardizer
 from .term import MemoryLoss, Term
 
 
@@ -15,12 +16,15 @@ class GlobalHeads(nn.Module):
 
     reads = frozenset({"embedding"})
 
-    def __init__(self, spec: FeatureSpec, embed_dim: int, **options: Any) -> None:
+    def __init__(
+        self, spec: FeatureSpec, embed_dim: int, *, standardize: bool | str = False, **options: Any
+    ) -> None:
         super().__init__()
+        self.standardize = standardizer(spec.teacher.embedding, spec.num_samples, standardize)
         self.heads = CriticHeads(spec.student.embedding, spec.teacher.embedding, embed_dim, **options)
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
-        z_s, z_t = self.heads(student.embedding, teacher.embedding)
+        z_s, z_t = self.heads(student.embedding, self.standardize(teacher.embedding))
         return z_s, z_t
 
 
@@ -38,6 +42,7 @@ def make_crd(
     teacher_temperature: float = 0.05,
     negatives: str | None = None,
     head: str = "linear",
+    standardize: bool | str = False,
 ) -> Term:
     """Contrastive representation distillation of the embeddings (Tian et al., 2020).
 
@@ -58,6 +63,7 @@ def make_crd(
             else "uniform". With none of `num_negatives`, `objective`
             and `negatives` given, fewer than 16,384 samples are contrasted by InfoNCE over the batch.
         head: "linear" or "mlp".
+        standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     classes = None if spec.labels is None or spec.labels.ndim != 1 else spec.labels
     chosen = (num_negatives, objective) != (None, None)
@@ -69,5 +75,5 @@ def make_crd(
         memory_dtype=memory_dtype, bank=bank, objective=objective, teacher_temperature=teacher_temperature,
         negatives=negatives, labels=classes, groups=spec.groups,
     )  # fmt: skip
-    heads = GlobalHeads(spec, embed_dim, kind=head, learn_teacher=not is_relational)
+    heads = GlobalHeads(spec, embed_dim, standardize=standardize, kind=head, learn_teacher=not is_relational)
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

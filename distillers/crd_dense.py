@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contrast import CriticHeads, DenseContrast
 from ..models import Outputs
-from .dense import DenseTarget
+from .dense import DenseTarget, on_grid
 from .spec import FeatureSpec, map_at
 from .term import MemoryLoss, Term
 
@@ -16,19 +15,24 @@ class DenseHeads(nn.Module):
     """Last maps of both sides in the critic's space on the student's grid: (B, d, H, W) each."""
 
     def __init__(
-        self, spec: FeatureSpec, embed_dim: int, method: str, *, hypercolumn: bool, **options: Any
+        self,
+        spec: FeatureSpec,
+        embed_dim: int,
+        method: str,
+        *,
+        hypercolumn: bool,
+        standardize: bool | str,
+        **options: Any,
     ) -> None:
         super().__init__()
         student, _ = map_at(spec, method, -1)
-        self.target = DenseTarget(spec, -1, method, hypercolumn=hypercolumn)
+        self.target = DenseTarget(spec, -1, method, hypercolumn=hypercolumn, standardize=standardize)
         self.reads = self.target.reads
         self.heads = CriticHeads(student[0], self.target.shape[0], embed_dim, **options)
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
-        ours, theirs = student.maps[-1], self.target(teacher)
-        if theirs.shape[-2:] != ours.shape[-2:]:
-            theirs = F.interpolate(theirs, ours.shape[-2:], mode="bilinear", align_corners=False)
-        z_s, z_t = self.heads(ours, theirs)
+        ours = student.maps[-1]
+        z_s, z_t = self.heads(ours, on_grid(self.target(teacher), ours))
         return z_s, z_t
 
 
@@ -43,6 +47,7 @@ def make_crd_dense(
     queue_size: int = 512,
     num_positions: int = 24,
     hypercolumn: bool = True,
+    standardize: bool | str = False,
 ) -> Term:
     """Contrast of every position of the last maps (`crdkit.contrast.DenseContrast`).
 
@@ -58,12 +63,14 @@ def make_crd_dense(
         queue_size: positions of earlier batches kept as negatives.
         num_positions: positions of each image that serve as negatives; every position is an anchor.
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
+        standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     contrast = DenseContrast(
         embed_dim, queue_size=queue_size, num_positions=num_positions, temperature=temperature,
         objective=objective, teacher_temperature=teacher_temperature, groups=spec.groups,
     )  # fmt: skip
     heads = DenseHeads(
-        spec, embed_dim, "crd-dense", hypercolumn=hypercolumn, learn_teacher=objective != "relational"
-    )
+        spec, embed_dim, "crd-dense", hypercolumn=hypercolumn, standardize=standardize,
+        learn_teacher=objective != "relational",
+    )  # fmt: skip
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

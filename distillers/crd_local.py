@@ -1,5 +1,7 @@
 """Contrast of positions with global vectors, after Deep InfoMax: the paper's choice for NYU-Depth-v2."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..contrast import LocalGlobalContrast
@@ -13,12 +15,10 @@ from .term import MemoryLoss, Term
 class _LocalGlobalHeads(nn.Module):
     """Local maps and global vectors of both sides, in the order of `LocalGlobalContrast`."""
 
-    def __init__(self, spec: FeatureSpec, embed_dim: int, *, hypercolumn: bool, learn_teacher: bool) -> None:
+    def __init__(self, spec: FeatureSpec, embed_dim: int, *, hypercolumn: bool, **options: Any) -> None:
         super().__init__()
-        self.local = DenseHeads(
-            spec, embed_dim, "crd-local", hypercolumn=hypercolumn, learn_teacher=learn_teacher
-        )
-        self.glob = GlobalHeads(spec, embed_dim, learn_teacher=learn_teacher)
+        self.local = DenseHeads(spec, embed_dim, "crd-local", hypercolumn=hypercolumn, **options)
+        self.glob = GlobalHeads(spec, embed_dim, **options)
         self.reads = self.local.reads | self.glob.reads
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -37,6 +37,7 @@ def make_crd_local(
     teacher_temperature: float = 0.05,
     queue_size: int = 0,
     hypercolumn: bool = True,
+    standardize: bool | str = False,
 ) -> Term:
     """Contrast of local features of one side with global vectors of the other, both ways (Tian et al., 2020,
     section 4.2; `crdkit.contrast.LocalGlobalContrast`).
@@ -50,12 +51,14 @@ def make_crd_local(
         teacher_temperature: τ_t of "relational".
         queue_size: global vectors of earlier batches kept as negatives; 0 for the batch alone.
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
+        standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     contrast = LocalGlobalContrast(
         embed_dim, queue_size=queue_size, temperature=temperature, objective=objective,
         teacher_temperature=teacher_temperature, groups=spec.groups,
     )  # fmt: skip
     heads = _LocalGlobalHeads(
-        spec, embed_dim, hypercolumn=hypercolumn, learn_teacher=objective != "relational"
-    )
+        spec, embed_dim, hypercolumn=hypercolumn, standardize=standardize,
+        learn_teacher=objective != "relational",
+    )  # fmt: skip
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(1, 3))
