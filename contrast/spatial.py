@@ -81,13 +81,14 @@ class LocalGlobalContrast(nn.Module):
         rows = rows_of_ranks(own)
         owners = gather(own, rows)
         student: Tensor = self.student(z_s_map, spread(z_t_global, z_s_map), own, z_t_global, owners, rows)
+        whole = z_s_global[:, :, None, None]
         if self.teacher is None:
-            whole = self.student(z_s_global[:, :, None, None], z_t_global, own, z_t_global, owners, rows)
-            loss = (student + whole) / 2
+            loss = (student + self.student(whole, z_t_global, own, z_t_global, owners, rows)) / 2
         else:
             loss = student + self.teacher(z_t_map, spread(z_s_global, z_t_map), own, z_s_global, owners, rows)
         if self.training:
-            pairs = _compare(z_s_map, z_t_global, own) + _compare(z_t_map, z_s_global, own)
+            other = (whole, z_t_global) if self.teacher is None else (z_t_map, z_s_global)
+            pairs = _compare(z_s_map, z_t_global, own) + _compare(*other, own)
             self.monitor.record(loss, pairs / 2, len(own), lambda: self.student.num_negatives(own, owners))
         return loss
 
