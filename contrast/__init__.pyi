@@ -1,13 +1,13 @@
 from .checks import check_positive
 from .crd import CRDLoss
-from .distributed import equal_rows, gather_with_gradient, rows_of_ranks
+from .distributed import equal_rows, gather, gather_with_gradient, rows_of_ranks
 from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
 from .monitor import Monitor
 from .native import has_native_gather
 from .negatives import PUBLISHED_NEGATIVES
-from .objectives import infonce, nce
+from .objectives import infonce, nce, relational
 from .spatial import DenseContrast, LocalGlobalContrast
 
 __all__ = [
@@ -22,10 +22,12 @@ __all__ = [
     "Monitor",
     "check_positive",
     "equal_rows",
+    "gather",
     "gather_with_gradient",
     "has_native_gather",
     "infonce",
     "nce",
     "normalize",
+    "relational",
     "rows_of_ranks",
 ]

@@ -139,11 +139,11 @@ _CLASSES = {WHOLE: MemoryBank, "host": HostBank, "mapped": MappedBank, "sharded"
 
 
 def make_banks(
-    bank: str, num_samples: int, embed_dim: int, *, momentum: float, dtype: str
-) -> tuple[MemoryBank, MemoryBank]:
-    """The student's and the teacher's bank, of the kind that `choose_bank` gave."""
+    bank: str, num_samples: int, embed_dim: int, *, momentum: float, dtype: str, sides: int = 2
+) -> tuple[MemoryBank | None, MemoryBank]:
+    """The student's and the teacher's bank, of the kind of `choose_bank`; of one side the teacher's."""
     kind = _CLASSES[bank]
-    student = kind(num_samples, embed_dim, momentum=momentum, dtype=dtype)
+    student = kind(num_samples, embed_dim, momentum=momentum, dtype=dtype) if sides == 2 else None
     return student, kind(num_samples, embed_dim, momentum=momentum, dtype=dtype)
 
 
@@ -157,14 +157,16 @@ def check_bank(bank: str, negatives: str) -> None:
         )
 
 
-def choose_bank(bank: str, negatives: str, num_samples: int, embed_dim: int, dtype: str) -> str:
+def choose_bank(
+    bank: str, negatives: str, num_samples: int, embed_dim: int, dtype: str, *, sides: int = 2
+) -> str:
     """The bank that is asked for; of "auto" the first that takes no more than half of the free memory.
 
     These are "memory", "sharded" on several ranks, "host" beside a GPU, and else "mapped"; or "memory"
     however large, if the negatives are not `shared`. Up to 1 GiB it is "memory". With several ranks the one
     with the least counts, and all of them ask.
     """
-    needed = 2 * num_samples * embed_dim * getattr(torch, dtype).itemsize
+    needed = sides * num_samples * embed_dim * getattr(torch, dtype).itemsize
     if bank != "auto" or needed <= _SMALL:
         return WHOLE if bank == "auto" else bank
     # All ranks of a machine have one memory; a bank is made there before it moves to its GPU.
@@ -181,7 +183,8 @@ def choose_bank(bank: str, negatives: str, num_samples: int, embed_dim: int, dty
     else:
         chosen = "host" if gpu and needed <= host else "mapped"
     if is_first_rank():
-        said = f"memory of {num_samples:,} rows and two sides: {needed / 1e9:.1f} GB, bank={chosen!r}; "
+        of_sides = "two sides" if sides == 2 else "one side"
+        said = f"memory of {num_samples:,} rows and {of_sides}: {needed / 1e9:.1f} GB, bank={chosen!r}; "
         said += f"half of the free memory is {device / 1e9:.1f} GB"
         if needed > device and chosen == WHOLE:
             said += ". With negatives='shared' the rows may lie elsewhere"

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from .critic import TEACHER_TEMPERATURE
 from .heads import CriticHeads
 from .instance import InstanceContrast
 
@@ -24,7 +25,9 @@ class CRDLoss(nn.Module):
         momentum: of the memory's rows.
         memory_dtype: of the memory's rows: "float32", or "bfloat16" for half the memory and half the reading.
         bank: where the rows are: "auto", "memory", "host", "mapped" or "sharded" (see `InstanceContrast`).
-        objective: "nce" or "infonce"; None for "nce".
+        objective: "nce", "infonce" or "relational"; None for "nce". "relational" leaves the teacher's head as
+            it is drawn.
+        teacher_temperature: τ_t of "relational".
         negatives: "uniform", "other_class", "other_group", "shared", "shared_other_class",
             "shared_other_group", "all" or "batch" (see `InstanceContrast`); None for "other_group" with
             groups, else "uniform". With none of `num_negatives`, `objective` and `negatives` given, fewer
@@ -47,17 +50,20 @@ class CRDLoss(nn.Module):
         memory_dtype: str = "float32",
         bank: str = "auto",
         objective: str | None = None,
+        teacher_temperature: float = TEACHER_TEMPERATURE,
         negatives: str | None = None,
         labels: Tensor | None = None,
         groups: Tensor | None = None,
         head: str = "linear",
     ) -> None:
         super().__init__()
-        self.heads = CriticHeads(student_dim, teacher_dim, embed_dim, kind=head)
+        self.heads = CriticHeads(
+            student_dim, teacher_dim, embed_dim, kind=head, learn_teacher=objective != "relational"
+        )
         self.contrast = InstanceContrast(
             num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-            memory_dtype=memory_dtype, bank=bank, objective=objective, negatives=negatives, labels=labels,
-            groups=groups,
+            memory_dtype=memory_dtype, bank=bank, objective=objective,
+            teacher_temperature=teacher_temperature, negatives=negatives, labels=labels, groups=groups,
         )  # fmt: skip
 
     def forward(

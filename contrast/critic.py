@@ -10,9 +10,13 @@ from torch import Tensor, nn
 from .checks import check_choice, check_positive
 from .distributed import gather, world_size
 from .objectives import Rule
+from .relations import contrast_relations
 from .scores import contrast, log_sum_exp
 
-OBJECTIVES = ("nce", "infonce")
+OBJECTIVES = ("nce", "infonce", "relational")
+
+#: τ_t of the relational objective, where nothing else is said.
+TEACHER_TEMPERATURE = 0.05
 
 
 class Critic(nn.Module):
@@ -21,15 +25,24 @@ class Critic(nn.Module):
     Args:
         num_samples: M.
         temperature: τ, positive.
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
+        teacher_temperature: τ_t of "relational", positive.
     """
 
-    def __init__(self, num_samples: int, *, temperature: float, objective: str) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        temperature: float,
+        objective: str,
+        teacher_temperature: float = TEACHER_TEMPERATURE,
+    ) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
+        check_positive(temperature=temperature, teacher_temperature=teacher_temperature)
         check_choice("objective", objective, OBJECTIVES)
         self.num_samples = num_samples
-        self.temperature = temperature
+        self.temperature, self.teacher_temperature = temperature, teacher_temperature
+        self.is_relational = objective == "relational"
         self.partition = Partition(num_samples) if objective == "nce" else None
 
     def forward(
@@ -46,12 +59,18 @@ class Critic(nn.Module):
 
         Args:
             z: anchors, (B, d).
-            positive: their counterparts, (B, d).
+            positive: their counterparts, (B, d); for "relational" the teacher's own vectors, which give the
+                targets.
             noise: candidates for negatives, (N, d).
             num_negatives: K of log(K/M); below 1 it counts as 1.
             weight: noise pairs per column, as in `objectives.nce`.
             selection: `columns`, `owner`, `noise_owner` of `scores.contrast`.
         """
+        if self.is_relational:
+            return contrast_relations(
+                z, positive, noise, temperature=self.temperature,
+                teacher_temperature=self.teacher_temperature, weight=weight, **selection,
+            )  # fmt: skip
         if self.partition is None:
             rule = Rule("infonce", self.temperature, weight=weight)
             return contrast(rule, z, positive, noise, **selection)

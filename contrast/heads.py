@@ -27,15 +27,30 @@ class CriticHeads(nn.Module):
         teacher_dim: channels of the teacher's features.
         embed_dim: d of the shared space.
         kind: "linear" (Tian et al., 2020) or "mlp" (one hidden layer of the input's width).
+        learn_teacher: whether the teacher's head trains. Else it is linear, orthogonal and stays as it is
+            drawn: the teacher's similarities are targets then. They pass it unchanged if teacher_dim is no
+            larger than embed_dim, else with an error of about 1/√embed_dim.
     """
 
     def __init__(
-        self, student_dim: int, teacher_dim: int, embed_dim: int = 128, *, kind: str = "linear"
+        self,
+        student_dim: int,
+        teacher_dim: int,
+        embed_dim: int = 128,
+        *,
+        kind: str = "linear",
+        learn_teacher: bool = True,
     ) -> None:
         super().__init__()
         check_positive(student_dim=student_dim, teacher_dim=teacher_dim, embed_dim=embed_dim)
         self.student = _projection(student_dim, embed_dim, kind)
-        self.teacher = _projection(teacher_dim, embed_dim, kind)
+        if learn_teacher:
+            self.teacher = _projection(teacher_dim, embed_dim, kind)
+        else:
+            fixed = nn.Linear(teacher_dim, embed_dim)
+            nn.init.orthogonal_(fixed.weight)
+            nn.init.zeros_(fixed.bias)
+            self.teacher = fixed.requires_grad_(False)
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors along dim 1 of both sides, fp32 or wider.

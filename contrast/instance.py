@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from .checks import (
     check_room,
     check_rows,
 )
-from .critic import Critic
+from .critic import TEACHER_TEMPERATURE, Critic
 from .distributed import gather, gather_with_gradient, rows_of_ranks, world_size
 from .memory import MEMORY_DTYPES, MemoryBank
 from .monitor import Monitor, compare, count_negatives
@@ -38,6 +39,10 @@ class InstanceContrast(nn.Module):
     sample's own bank row is the true pair. Each direction is a mean over the batch of a sum over the
     negatives, and both are added. It has no weights: all its state is buffers, to be kept outside of a
     module that DDP wraps.
+
+    With objective="relational" (`objectives.relational`) the teacher's own vector is compared with its bank
+    rows, and the student's must be as near to each of them: a direction alone, with the teacher's bank alone.
+    No gradient reaches z_t; keep the teacher's head as it is (`CriticHeads(..., learn_teacher=False)`).
 
     Negatives (i ≠ j always holds; draws are with replacement, so K may exceed M):
         uniform: K rows for each sample.
@@ -61,7 +66,8 @@ class InstanceContrast(nn.Module):
         bank: where the rows are: "memory" (the module's device), "host" (the CPU's memory), "mapped" (a
             file) or "sharded" (over the ranks); all but the first need `shared` negatives of some kind.
             "auto" takes the first that fits in free memory (`banks.choose_bank`), and prints it.
-        objective: "nce" (with the published Z) or "infonce"; None for "nce", but see below.
+        objective: "nce" (with the published Z), "infonce" or "relational"; None for "nce", but see below.
+        teacher_temperature: τ_t of "relational".
         negatives: one of the above; None for "other_group" with groups, else "uniform", but see below.
         labels: the class of every sample, (M,); for "other_class" and "shared_other_class".
         groups: the recording or scene of every sample, (M,) integers: rows of the own one are no negatives.
@@ -83,6 +89,7 @@ class InstanceContrast(nn.Module):
         memory_dtype: str = "float32",
         bank: str = "auto",
         objective: str | None = None,
+        teacher_temperature: float = TEACHER_TEMPERATURE,
         negatives: str | None = None,
         labels: Tensor | None = None,
         groups: Tensor | None = None,
@@ -118,16 +125,19 @@ class InstanceContrast(nn.Module):
         self.negatives = negatives
         self.embed_dim = embed_dim
         self.check_room(1)
-        self.critic_student = Critic(num_samples, temperature=temperature, objective=objective)
-        self.critic_teacher = Critic(num_samples, temperature=temperature, objective=objective)
+        self.is_relational = objective == "relational"
+        critic = partial(Critic, num_samples, temperature=temperature, objective=objective)
+        self.critic_student = critic(teacher_temperature=teacher_temperature)
+        self.critic_teacher = None if self.is_relational else critic()
         self.owns_bank_student = True
         self.bank_student: MemoryBank | None = None
         self.bank_teacher: MemoryBank | None = None
         self.bank = WHOLE
         if negatives != "batch":
-            self.bank = choose_bank(bank, negatives, num_samples, embed_dim, memory_dtype)
+            sides = 1 if self.is_relational else 2
+            self.bank = choose_bank(bank, negatives, num_samples, embed_dim, memory_dtype, sides=sides)
             self.bank_student, self.bank_teacher = make_banks(
-                self.bank, num_samples, embed_dim, momentum=momentum, dtype=memory_dtype
+                self.bank, num_samples, embed_dim, momentum=momentum, dtype=memory_dtype, sides=sides
             )
         self.owners = Owners(groups, num_samples)
         self.others: OtherClass | None = None
@@ -141,7 +151,7 @@ class InstanceContrast(nn.Module):
 
         For several teachers of one student. It is written by `other.update` alone: call that one too.
         """
-        if (self.bank_student is None) != (other.bank_student is None):
+        if (self.bank_teacher is None) != (other.bank_teacher is None):
             raise ValueError("one of the contrasts has a bank, the other takes its negatives from the batch")
         if self.bank != other.bank:
             raise ValueError(f"the contrasts have their rows in different banks: {self.bank}, {other.bank}")
@@ -188,14 +198,14 @@ class InstanceContrast(nn.Module):
         if world_size() == 1:  # one rank of several must not leave the others waiting
             check_finite(index, student=z_s, teacher=z_t)
         own = self._owner(index, labels)
-        if self.bank_student is None or self.bank_teacher is None:
+        if self.bank_teacher is None:
             if negative_index is not None:
                 raise ValueError(
                     "negatives='batch' has no bank that negative_index could point into; choose another "
                     "kind, such as negatives='uniform'"
                 )
             return self._within_batch(z_s, z_t, own)
-        noise_student, noise_teacher = self.bank_student.rows, self.bank_teacher.rows
+        places: Tensor | None = None
         selection: dict[str, Any] = {}
         weight, num_negatives = 1.0, self.num_negatives
         if negative_index is not None:
@@ -212,7 +222,6 @@ class InstanceContrast(nn.Module):
             selection = {"columns": self.others(index, self.num_negatives, own)}
         elif self.negatives.startswith("shared"):
             places = draw_shared(self.num_negatives, self.bank_teacher.size, device=index.device)
-            noise_student, noise_teacher = self.bank_student.take(places), self.bank_teacher.take(places)
             drawn = self.bank_teacher.samples(places)
             selection = {"owner": index, "noise_owner": drawn}
             if self.others is not None:  # the class or group is the owner: none of its rows is a negative
@@ -221,9 +230,12 @@ class InstanceContrast(nn.Module):
             selection = {"owner": own, "noise_owner": self.owners.ids}
             weight = self.num_negatives / (self.num_samples - 1)
         rule: dict[str, Any] = {"num_negatives": num_negatives, "weight": weight}
-        loss: Tensor = self.critic_student(
-            z_s, self.bank_teacher.read(index), noise_teacher, **rule, **selection
-        ) + self.critic_teacher(z_t, self.bank_student.read(index), noise_student, **rule, **selection)
+        noise_teacher = _rows(self.bank_teacher, places)
+        true = z_t if self.is_relational else self.bank_teacher.read(index)
+        loss: Tensor = self.critic_student(z_s, true, noise_teacher, **rule, **selection)
+        if self.critic_teacher is not None and self.bank_student is not None:
+            true, noise_student = self.bank_student.read(index), _rows(self.bank_student, places)
+            loss = loss + self.critic_teacher(z_t, true, noise_student, **rule, **selection)
         self._watch(loss, z_s, z_t, own, lambda: weight * count_negatives(noise_teacher, **selection))
         return loss
 
@@ -240,9 +252,9 @@ class InstanceContrast(nn.Module):
         owners = gather(own, rows)
         selection = {"owner": own, "noise_owner": owners}
         rule: dict[str, Any] = {"num_negatives": len(owners) - 1, **selection}
-        loss: Tensor = self.critic_student(
-            z_s, z_t, gather_with_gradient(z_t, rows), **rule
-        ) + self.critic_teacher(z_t, z_s, gather_with_gradient(z_s, rows), **rule)
+        loss: Tensor = self.critic_student(z_s, z_t, gather_with_gradient(z_t, rows), **rule)
+        if self.critic_teacher is not None:
+            loss = loss + self.critic_teacher(z_t, z_s, gather_with_gradient(z_s, rows), **rule)
         self._watch(loss, z_s, z_t, own, lambda: count_negatives(owners, **selection))
         return loss
 
@@ -267,11 +279,16 @@ class InstanceContrast(nn.Module):
         they were, and passed over on a GPU, which need not wait for the answer.
         """
         check_pair(z_s, z_t, index, self.num_samples)
-        if self.bank_student is None or self.bank_teacher is None:
+        if self.bank_teacher is None:
             return
         rows = rows_of_ranks(index)
         index, z_s, z_t = (gather(x, rows) for x in (index, z_s, z_t))
         check_finite(index, student=z_s, teacher=z_t)
-        if self.owns_bank_student:
+        if self.bank_student is not None and self.owns_bank_student:
             self.bank_student.update(index, z_s)
         self.bank_teacher.update(index, z_t)
+
+
+def _rows(bank: MemoryBank, places: Tensor | None) -> Tensor:
+    """Those at the places drawn for the batch; all of them where None."""
+    return bank.rows if places is None else bank.take(places)

@@ -24,6 +24,12 @@ _SAMPLE = 512
 _PLATEAU, _CHANCE = 0.97, 0.6
 #: It tells pairs by their age if its loss is clearly lower, and it orders the batch's own pairs like a coin.
 _BELOW, _BLIND = 0.9, 0.52
+#: What to take against a constant critic, before "lower learning rate".
+_REMEDIES = {
+    "nce": "objective='infonce' with negatives='batch', a",
+    "infonce": "a",
+    "relational": "a lower teacher_temperature, a",
+}
 
 
 class Monitor(nn.Module):
@@ -35,7 +41,7 @@ class Monitor(nn.Module):
     `figures`, and a look every 50 calls.
 
     Args:
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
         num_samples: M, if it is known: a warning waits for two epochs.
     """
 
@@ -86,14 +92,14 @@ class Monitor(nn.Module):
         constant = constant_loss(num_negatives, self.objective)
         seen = f"over the latest batches true pairs score {true:.3f}, noise pairs {noise:.3f} on average"
         if loss > _PLATEAU * constant and accuracy < _CHANCE:
-            other = "a" if self.objective == "infonce" else "objective='infonce' with negatives='batch', a"
+            other = _REMEDIES[self.objective]
             message = (
                 f"the critic is constant: its loss {loss:.2f} is not below the {constant:.2f} of one that "
                 f"gives all pairs one score ({num_negatives:.0f} noise pairs each), and {seen}. Nothing is "
                 f"transferred. Take {other} lower learning rate or a warmup, and see that student, "
                 "teacher and index belong to the same samples"
             )
-        elif loss < _BELOW * constant and accuracy < _BLIND:
+        elif self.objective != "relational" and loss < _BELOW * constant and accuracy < _BLIND:
             message = (
                 f"the critic tells old vectors from new ones, not samples: its loss is {loss:.2f}, below the "
                 f"{constant:.2f} of a constant one, yet {seen}, pairs of the same age. Take negatives from "
@@ -139,8 +145,11 @@ def constant_loss(num_negatives: float, objective: str) -> float:
 
     Args:
         num_negatives: noise pairs of an anchor, K > 0.
-        objective: "nce": 2·(log(K+1) + K·log(1 + 1/K)); "infonce": 2·log(K+1).
+        objective: "nce": 2·(log(K+1) + K·log(1 + 1/K)); "infonce": 2·log(K+1); "relational", which has one
+            direction: log(K+1).
     """
+    if objective == "relational":
+        return math.log1p(num_negatives)
     of_noise = num_negatives * math.log1p(1 / num_negatives) if objective == "nce" else 0.0
     return 2 * (math.log1p(num_negatives) + of_noise)
 

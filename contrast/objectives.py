@@ -1,7 +1,7 @@
-"""The two objectives of the core: pure functions from scores to one loss per anchor, in log space.
+"""The objectives of the core: pure functions from scores to one loss per anchor, in log space.
 
-Both take cosine scores, not logits, and return a loss per anchor; the caller averages. Both directions of
-Tian et al., 2020, and every kind of negatives and feature maps go through these two functions.
+All take cosine scores, not logits, and return a loss per anchor; the caller averages. Both directions of
+Tian et al., 2020, and every kind of negatives and feature maps go through these functions.
 """
 
 import math
@@ -66,6 +66,47 @@ def infonce(positive: Tensor, negative: Tensor, *, temperature: float, weight: f
     """
     noise = torch.logsumexp(_wide(negative) / temperature, dim=1) + math.log(weight)
     return F.softplus(noise - _wide(positive) / temperature)
+
+
+def relational(
+    positive: Tensor,
+    negative: Tensor,
+    target_positive: Tensor,
+    target_negative: Tensor,
+    *,
+    temperature: float,
+    teacher_temperature: float,
+    weight: float = 1.0,
+) -> Tensor:
+    """Cross-entropy between two distributions of similarities over the same candidates, per anchor.
+
+    −Σ_j p_t(j)·log p_s(j) with p_s = softmax(s/τ) of the student's scores and p_t = softmax(t/τ_t) of the
+    teacher's, j over the true pair and the noise (SEED, Fang et al., 2021; ReSSL, Zheng et al., 2021). A
+    column that stands for w pairs counts w times. The targets get no gradient. As τ_t goes to 0 it becomes
+    `infonce`, if the teacher is nearest to itself; an anchor without negatives has loss 0 and gradient 0.
+
+    Args:
+        positive: the student's scores of the true pairs, (B,).
+        negative: the student's scores of the noise pairs, (B, N); a masked pair's is hugely negative.
+        target_positive: the teacher's scores of the same pairs, (B,).
+        target_negative: the teacher's scores of the same noise, (B, N).
+        temperature: τ.
+        teacher_temperature: τ_t; a lower one makes sharper targets.
+        weight: how many noise pairs each column stands for.
+
+    Returns:
+        Losses, (B,).
+    """
+
+    def logits(of_true: Tensor, of_noise: Tensor, tau: float) -> Tensor:
+        # A column of w pairs has the logarithm of w more, in the sum and in the target.
+        noise = _wide(of_noise) / tau + math.log(weight)
+        return torch.cat([_wide(of_true).unsqueeze(1) / tau, noise], dim=1)
+
+    student = logits(positive, negative, temperature)
+    target = logits(target_positive.detach(), target_negative.detach(), teacher_temperature).softmax(dim=1)
+    pairs = torch.cat([positive.unsqueeze(1), negative], dim=1)
+    return student.logsumexp(dim=1) - (target * _wide(pairs)).sum(dim=1) / temperature
 
 
 @dataclass(frozen=True)

@@ -95,17 +95,15 @@ def log_sum_exp(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """log Σ e^{s/τ} over all pairs of the batch, true and noise, and the number of each (for log Z).
 
-    Arguments as in `contrast`; `weight` as in `objectives.nce`.
+    Arguments as of `soft_nearest`.
 
     Returns:
         The logarithm of the sum, the number of true pairs and the number of noise pairs: three scalars.
     """
-    dtype = torch.promote_types(z.dtype, torch.float32)
-    z, positive = z.to(dtype), positive.to(dtype)
-    with torch.autocast(z.device.type, enabled=False):
-        found = _noise(Rule("infonce", temperature), z, noise, columns, owner, noise_owner)
-        of_noise = found.top + found.total.log() + math.log(weight)
-        of_all = torch.logaddexp((z * positive).sum(dim=1) / temperature, of_noise)
+    of_all, _ = soft_nearest(
+        z, positive, noise, temperature=temperature, weight=weight, columns=columns, owner=owner,
+        noise_owner=noise_owner,
+    )  # fmt: skip
     if columns is not None:
         count: Tensor | float = columns.numel()
     elif owner is None:
@@ -115,6 +113,35 @@ def log_sum_exp(
     else:
         count = ((owner.unsqueeze(1) != noise_owner) & (noise_owner >= 0)).sum()
     return torch.logsumexp(of_all, dim=0), z.new_tensor(float(len(z))), z.new_tensor(weight) * count
+
+
+@torch.no_grad()
+def soft_nearest(
+    z: Tensor,
+    positive: Tensor,
+    noise: Tensor,
+    *,
+    temperature: float,
+    weight: float = 1.0,
+    columns: Tensor | None = None,
+    owner: Tensor | None = None,
+    noise_owner: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """log Σ e^{s/τ} over the pairs of each anchor, true and noise, (B,), and the mean of their other sides
+    with the weights softmax(s/τ), (B, d): that logarithm's derivative by z, times τ.
+
+    Arguments as in `contrast`; `weight` as in `objectives.nce`.
+    """
+    dtype = torch.promote_types(z.dtype, torch.float32)
+    z, positive = z.to(dtype), positive.to(dtype)
+    with torch.autocast(z.device.type, enabled=False):
+        found = _noise(Rule("infonce", temperature), z, noise, columns, owner, noise_owner)
+        of_true = (z * positive).sum(dim=1) / temperature
+        top = found.top + math.log(weight)
+        of_all = torch.logaddexp(of_true, top + found.total.log())
+        share_true, share = (of_true - of_all).exp(), (top - of_all).exp()
+        mean = found.pull.mul_(share.unsqueeze(1)).addcmul_(share_true.unsqueeze(1), positive)
+    return of_all, mean
 
 
 class _Contrast(torch.autograd.Function):

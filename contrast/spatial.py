@@ -4,13 +4,15 @@ Both go through `scores.contrast` and the objectives, as the instance contrast d
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .checks import check_finite, check_maps, check_positive
-from .critic import Critic
+from .critic import TEACHER_TEMPERATURE, Critic
 from .distributed import gather, gather_with_gradient, rows_of_ranks, world_size
+from .maps import grid, positions, spread
 from .memory import FeatureQueue
 from .monitor import Monitor, compare, count_negatives
 from .negatives import Owners
@@ -28,6 +30,10 @@ class LocalGlobalContrast(nn.Module):
     gradients, and, where asked for, a queue of global vectors of earlier batches. Each direction is a mean
     over positions, and both are added. No weights: all state is buffers.
 
+    With objective="relational" each position of the student's map, and its global vector, must be as near to
+    the global teacher vectors as its image's own one is; the loss is the mean of these two. The teacher's map
+    is not read, and no gradient reaches its side.
+
     Beware of a queue that outweighs the batch while the learning rate is high: age alone tells its vectors
     from the true pairs (docs/contrast.md, Memory).
 
@@ -35,7 +41,8 @@ class LocalGlobalContrast(nn.Module):
         embed_dim: d.
         queue_size: global vectors that the queue of each side holds; 0 for the batch alone.
         temperature: τ.
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
+        teacher_temperature: τ_t of "relational".
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
@@ -46,12 +53,14 @@ class LocalGlobalContrast(nn.Module):
         queue_size: int = 0,
         temperature: float = 0.07,
         objective: str = "nce",
+        teacher_temperature: float = TEACHER_TEMPERATURE,
         groups: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.owners, self.monitor = Owners(groups), Monitor(objective)
-        self.student = _Direction(embed_dim, queue_size, temperature, objective)
-        self.teacher = _Direction(embed_dim, queue_size, temperature, objective)
+        rule: dict[str, Any] = {"temperature": temperature, "objective": objective}
+        self.student = _Direction(embed_dim, queue_size, **rule, teacher_temperature=teacher_temperature)
+        self.teacher = None if objective == "relational" else _Direction(embed_dim, queue_size, **rule)
 
     def forward(
         self, z_s_map: Tensor, z_s_global: Tensor, z_t_map: Tensor, z_t_global: Tensor, index: Tensor
@@ -71,11 +80,15 @@ class LocalGlobalContrast(nn.Module):
         own = self.owners(index)
         rows = rows_of_ranks(own)
         owners = gather(own, rows)
-        student: Tensor = self.student(z_s_map, _spread(z_t_global, z_s_map), own, z_t_global, owners, rows)
-        teacher: Tensor = self.teacher(z_t_map, _spread(z_s_global, z_t_map), own, z_s_global, owners, rows)
-        loss = student + teacher
+        student: Tensor = self.student(z_s_map, spread(z_t_global, z_s_map), own, z_t_global, owners, rows)
+        whole = z_s_global[:, :, None, None]
+        if self.teacher is None:
+            loss = (student + self.student(whole, z_t_global, own, z_t_global, owners, rows)) / 2
+        else:
+            loss = student + self.teacher(z_t_map, spread(z_s_global, z_t_map), own, z_s_global, owners, rows)
         if self.training:
-            pairs = _compare(z_s_map, z_t_global, own) + _compare(z_t_map, z_s_global, own)
+            other = (whole, z_t_global) if self.teacher is None else (z_t_map, z_s_global)
+            pairs = _compare(z_s_map, z_t_global, own) + _compare(*other, own)
             self.monitor.record(loss, pairs / 2, len(own), lambda: self.student.num_negatives(own, owners))
         return loss
 
@@ -95,7 +108,8 @@ class LocalGlobalContrast(nn.Module):
         check_finite(index, student=z_s, teacher=z_t)
         owners = self.owners(index)
         self.student.push(owners, z_t)
-        self.teacher.push(owners, z_s)
+        if self.teacher is not None:
+            self.teacher.push(owners, z_s)
 
 
 class DenseContrast(nn.Module):
@@ -107,13 +121,17 @@ class DenseContrast(nn.Module):
     serve as noise and enter the queue: anchors carry the signal, noise only estimates a sum. Each direction
     is a mean over positions, and both are added. No weights: all state is buffers.
 
+    With objective="relational" a position of the student must be as near to the teacher's positions as the
+    teacher's own of the same place is: a direction alone, and no gradient to the teacher's side.
+
     Args:
         embed_dim: d.
         queue_size: positions that the queue of each side holds; 0 for the batch alone.
         num_positions: at most so many positions of an image are noise, on a grid (`grid`) that in training
             mode moves at random; all where None.
         temperature: τ.
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
+        teacher_temperature: τ_t of "relational".
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
@@ -125,6 +143,7 @@ class DenseContrast(nn.Module):
         num_positions: int | None = 64,
         temperature: float = 0.07,
         objective: str = "nce",
+        teacher_temperature: float = TEACHER_TEMPERATURE,
         groups: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -132,8 +151,9 @@ class DenseContrast(nn.Module):
             check_positive(num_positions=num_positions)
         self.num_positions = num_positions
         self.owners, self.monitor = Owners(groups), Monitor(objective)
-        self.student = _Direction(embed_dim, queue_size, temperature, objective)
-        self.teacher = _Direction(embed_dim, queue_size, temperature, objective)
+        rule: dict[str, Any] = {"temperature": temperature, "objective": objective}
+        self.student = _Direction(embed_dim, queue_size, **rule, teacher_temperature=teacher_temperature)
+        self.teacher = None if objective == "relational" else _Direction(embed_dim, queue_size, **rule)
 
     def forward(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> Tensor:
         """The loss of a batch, a scalar; reads the queues and leaves them as they are (but fixes Z once).
@@ -148,9 +168,9 @@ class DenseContrast(nn.Module):
         own, of_noise = self.owners(index), self.owners(places)
         rows = rows_of_ranks(of_noise)
         owners = gather(of_noise, rows)
-        student: Tensor = self.student(z_s_map, positions(z_t_map), own, noise_t, owners, rows)
-        teacher: Tensor = self.teacher(z_t_map, positions(z_s_map), own, noise_s, owners, rows)
-        loss = student + teacher
+        loss: Tensor = self.student(z_s_map, positions(z_t_map), own, noise_t, owners, rows)
+        if self.teacher is not None:
+            loss = loss + self.teacher(z_t_map, positions(z_s_map), own, noise_s, owners, rows)
         if self.training:
             pairs = compare(noise_s, noise_t, noise_t, of_noise, of_noise)
             pairs = pairs + compare(noise_t, noise_s, noise_s, of_noise, of_noise)
@@ -173,7 +193,8 @@ class DenseContrast(nn.Module):
         check_finite(places, student=noise_s, teacher=noise_t)
         owners = self.owners(places)
         self.student.push(owners, noise_t)
-        self.teacher.push(owners, noise_s)
+        if self.teacher is not None:
+            self.teacher.push(owners, noise_s)
 
     def _noise(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both sides' noise of this rank (B·P, d), and the images it is from, (B·P,)."""
@@ -195,12 +216,12 @@ class _Direction(nn.Module):
     For NCE the number of samples cancels out of log Z + log(K/M); it counts as 1.
     """
 
-    def __init__(self, embed_dim: int, queue_size: int, temperature: float, objective: str) -> None:
+    def __init__(self, embed_dim: int, queue_size: int, **rule: Any) -> None:
         super().__init__()
         check_positive(embed_dim=embed_dim)
         if queue_size < 0:
             raise ValueError(f"queue_size must not be negative, got {queue_size}")
-        self.critic = Critic(1, temperature=temperature, objective=objective)
+        self.critic = Critic(1, **rule)
         self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
 
     def forward(
@@ -248,35 +269,6 @@ class _Direction(nn.Module):
         """Add the vectors of all ranks to the queue."""
         if self.queue is not None:
             self.queue.push(owners, noise)
-
-
-def grid(height: int, width: int, limit: int | None, *, shift: bool = False) -> tuple[slice, slice]:
-    """Rows and columns of at most `limit` evenly spaced positions of a map.
-
-    The grid lies in the middle; with `shift` it lies where torch's CPU generator says, so that in time every
-    position is drawn. The number of positions does not depend on where.
-    """
-    step = 1
-    while limit is not None and max(1, height // step) * max(1, width // step) > limit:
-        step += 1
-
-    def along(length: int) -> slice:
-        span = (max(1, length // step) - 1) * step
-        places = length - span
-        start = int(torch.randint(places, ())) if shift else (places - 1) // 2
-        return slice(start, start + span + 1, step)
-
-    return along(height), along(width)
-
-
-def positions(z_map: Tensor) -> Tensor:
-    """The vectors of a map (B, d, H, W), image after image, (B·H·W, d)."""
-    return z_map.flatten(2).movedim(1, 2).flatten(0, 1)
-
-
-def _spread(vectors: Tensor, z_map: Tensor) -> Tensor:
-    """A vector of each image (B, d) for every position of its map, (B·H·W, d)."""
-    return vectors.repeat_interleave(z_map.shape[2] * z_map.shape[3], dim=0)
 
 
 def _compare(z_map: Tensor, vectors: Tensor, own: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from .review import Fusion, Review
 from .settings import SETTINGS, check_request, parse_settings
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
+from .standardize import Standardize
 from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
 from .vid import VID
 from .wcord import LipschitzHeads
@@ -40,6 +41,7 @@ __all__ = [
     "Review",
     "SelectOutputs",
     "SimKDProjector",
+    "Standardize",
     "StatelessLoss",
     "StudentProjector",
     "Term",

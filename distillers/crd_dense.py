@@ -1,11 +1,12 @@
 """Contrast of positions with positions: the same place of both maps against places of other images."""
 
-import torch.nn.functional as F
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..contrast import CriticHeads, DenseContrast
 from ..models import Outputs
-from .dense import DenseTarget
+from .dense import DenseTarget, on_grid
 from .spec import FeatureSpec, map_at
 from .term import MemoryLoss, Term
 
@@ -13,18 +14,25 @@ from .term import MemoryLoss, Term
 class DenseHeads(nn.Module):
     """Last maps of both sides in the critic's space on the student's grid: (B, d, H, W) each."""
 
-    def __init__(self, spec: FeatureSpec, embed_dim: int, method: str, *, hypercolumn: bool) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        embed_dim: int,
+        method: str,
+        *,
+        hypercolumn: bool,
+        standardize: bool | str,
+        **options: Any,
+    ) -> None:
         super().__init__()
         student, _ = map_at(spec, method, -1)
-        self.target = DenseTarget(spec, -1, method, hypercolumn=hypercolumn)
+        self.target = DenseTarget(spec, -1, method, hypercolumn=hypercolumn, standardize=standardize)
         self.reads = self.target.reads
-        self.heads = CriticHeads(student[0], self.target.shape[0], embed_dim)
+        self.heads = CriticHeads(student[0], self.target.shape[0], embed_dim, **options)
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
-        ours, theirs = student.maps[-1], self.target(teacher)
-        if theirs.shape[-2:] != ours.shape[-2:]:
-            theirs = F.interpolate(theirs, ours.shape[-2:], mode="bilinear", align_corners=False)
-        z_s, z_t = self.heads(ours, theirs)
+        ours = student.maps[-1]
+        z_s, z_t = self.heads(ours, on_grid(self.target(teacher), ours))
         return z_s, z_t
 
 
@@ -35,9 +43,11 @@ def make_crd_dense(
     embed_dim: int = 128,
     temperature: float = 0.1,
     objective: str = "nce",
+    teacher_temperature: float = 0.05,
     queue_size: int = 512,
     num_positions: int = 24,
     hypercolumn: bool = True,
+    standardize: bool | str = False,
 ) -> Term:
     """Contrast of every position of the last maps (`crdkit.contrast.DenseContrast`).
 
@@ -48,14 +58,19 @@ def make_crd_dense(
         weight: of the term.
         embed_dim: d of the shared space.
         temperature: τ.
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
+        teacher_temperature: τ_t of "relational".
         queue_size: positions of earlier batches kept as negatives.
         num_positions: positions of each image that serve as negatives; every position is an anchor.
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
+        standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     contrast = DenseContrast(
         embed_dim, queue_size=queue_size, num_positions=num_positions, temperature=temperature,
-        objective=objective, groups=spec.groups,
+        objective=objective, teacher_temperature=teacher_temperature, groups=spec.groups,
     )  # fmt: skip
-    heads = DenseHeads(spec, embed_dim, "crd-dense", hypercolumn=hypercolumn)
+    heads = DenseHeads(
+        spec, embed_dim, "crd-dense", hypercolumn=hypercolumn, standardize=standardize,
+        learn_teacher=objective != "relational",
+    )  # fmt: skip
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

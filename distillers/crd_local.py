@@ -1,5 +1,7 @@
 """Contrast of positions with global vectors, after Deep InfoMax: the paper's choice for NYU-Depth-v2."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..contrast import LocalGlobalContrast
@@ -13,10 +15,10 @@ from .term import MemoryLoss, Term
 class _LocalGlobalHeads(nn.Module):
     """Local maps and global vectors of both sides, in the order of `LocalGlobalContrast`."""
 
-    def __init__(self, spec: FeatureSpec, embed_dim: int, *, hypercolumn: bool) -> None:
+    def __init__(self, spec: FeatureSpec, embed_dim: int, *, hypercolumn: bool, **options: Any) -> None:
         super().__init__()
-        self.local = DenseHeads(spec, embed_dim, "crd-local", hypercolumn=hypercolumn)
-        self.glob = GlobalHeads(spec, embed_dim)
+        self.local = DenseHeads(spec, embed_dim, "crd-local", hypercolumn=hypercolumn, **options)
+        self.glob = GlobalHeads(spec, embed_dim, **options)
         self.reads = self.local.reads | self.glob.reads
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -32,8 +34,10 @@ def make_crd_local(
     embed_dim: int = 128,
     temperature: float = 0.1,
     objective: str = "nce",
+    teacher_temperature: float = 0.05,
     queue_size: int = 0,
     hypercolumn: bool = True,
+    standardize: bool | str = False,
 ) -> Term:
     """Contrast of local features of one side with global vectors of the other, both ways (Tian et al., 2020,
     section 4.2; `crdkit.contrast.LocalGlobalContrast`).
@@ -43,12 +47,18 @@ def make_crd_local(
         weight: of the term.
         embed_dim: d of the shared space.
         temperature: τ.
-        objective: "nce" or "infonce".
+        objective: "nce", "infonce" or "relational".
+        teacher_temperature: τ_t of "relational".
         queue_size: global vectors of earlier batches kept as negatives; 0 for the batch alone.
         hypercolumn: read a teacher whose last map is coarser as a hypercolumn (`DenseTarget`).
+        standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     contrast = LocalGlobalContrast(
-        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective, groups=spec.groups
-    )
-    heads = _LocalGlobalHeads(spec, embed_dim, hypercolumn=hypercolumn)
+        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective,
+        teacher_temperature=teacher_temperature, groups=spec.groups,
+    )  # fmt: skip
+    heads = _LocalGlobalHeads(
+        spec, embed_dim, hypercolumn=hypercolumn, standardize=standardize,
+        learn_teacher=objective != "relational",
+    )  # fmt: skip
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(1, 3))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..models import Outputs
 from .spec import FeatureSpec, Shape, map_at
+from .standardize import standardizer
 
 
 class DenseTarget(nn.Module):
@@ -20,9 +21,18 @@ class DenseTarget(nn.Module):
         number: of the map, negative from the last.
         method: for the message.
         hypercolumn: whether a coarser map is replaced.
+        standardize: the channels of what is compared, as for `standardizer`.
     """
 
-    def __init__(self, spec: FeatureSpec, number: int, method: str, *, hypercolumn: bool) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        number: int,
+        method: str,
+        *,
+        hypercolumn: bool,
+        standardize: bool | str = False,
+    ) -> None:
         super().__init__()
         student, teacher = map_at(spec, method, number)
         maps = spec.teacher.maps
@@ -32,14 +42,21 @@ class DenseTarget(nn.Module):
             self.numbers = tuple(i for i, (_, rows, _) in enumerate(maps) if rows <= student[1])
         _, height, width = maps[self.numbers[0]]
         self.shape: Shape = (sum(maps[i][0] for i in self.numbers), height, width)
+        self.standardize = standardizer(self.shape[0], spec.num_samples, standardize)
         self.reads = frozenset(f"maps.{i}" for i in self.numbers)
 
     def forward(self, teacher: Outputs) -> Tensor:
         """(B, *shape)."""
-        if len(self.numbers) == 1:
-            return teacher.maps[self.numbers[0]]
-        size = self.shape[1:]
-        columns = (
-            F.interpolate(teacher.maps[i], size, mode="bilinear", align_corners=False) for i in self.numbers
-        )
-        return torch.cat(list(columns), dim=1)
+        finest, *others = (teacher.maps[i] for i in self.numbers)
+        if others:
+            finest = torch.cat([finest, *(on_grid(x, finest) for x in others)], dim=1)
+        target: Tensor = self.standardize(finest)
+        return target
+
+
+def on_grid(x: Tensor, other: Tensor) -> Tensor:
+    """The map (B, C, H, W) resized to the rows and columns of another."""
+    size = other.shape[-2:]
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)

@@ -89,20 +89,25 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
 class _Hint(nn.Module):
     """One map of the student, regressed, and the teacher's."""
 
-    def __init__(self, spec: FeatureSpec, hint: int, *, hypercolumn: bool) -> None:
+    def __init__(self, spec: FeatureSpec, hint: int, *, hypercolumn: bool, standardize: bool | str) -> None:
         super().__init__()
         student, _ = map_at(spec, "fitnet", hint)
         self.hint = hint
-        self.target = DenseTarget(spec, hint, "fitnet", hypercolumn=hypercolumn)
+        self.target = DenseTarget(spec, hint, "fitnet", hypercolumn=hypercolumn, standardize=standardize)
         self.reads = self.target.reads
-        self.regress = FitNetRegressor(student, self.target.shape)
+        self.regress = FitNetRegressor(student, self.target.shape, relu=not standardize)
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         return self.regress(student.maps[self.hint]), self.target(teacher)
 
 
 def make_fitnet(
-    spec: FeatureSpec, *, weight: float = 100.0, hint: int = 2, hypercolumn: bool = False
+    spec: FeatureSpec,
+    *,
+    weight: float = 100.0,
+    hint: int = 2,
+    hypercolumn: bool = False,
+    standardize: bool | str = False,
 ) -> Term:
     """Hints (`fitnet`) at one map, through a `FitNetRegressor`.
 
@@ -111,5 +116,8 @@ def make_fitnet(
         weight: published.
         hint: which of the maps, stem 0; negative from the last.
         hypercolumn: regress to the teacher's hypercolumn if its map is coarser (`DenseTarget`).
+        standardize: regress to features of mean 0 and variance 1 (`Standardize`), or "phi-s"; the regressor
+            then has no ReLU.
     """
-    return Term(_Hint(spec, hint, hypercolumn=hypercolumn), StatelessLoss(fitnet), weight=weight)
+    projector = _Hint(spec, hint, hypercolumn=hypercolumn, standardize=standardize)
+    return Term(projector, StatelessLoss(fitnet), weight=weight)

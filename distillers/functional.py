@@ -8,6 +8,7 @@ from .activation_boundary import activation_boundary as activation_boundary
 from .attention import attention as attention
 from .attention import attention_map as attention_map
 from .correlation import correlation as correlation
+from .cosine import cosine as cosine
 from .dist import dist as dist
 from .dkd import dkd as dkd
 from .ensemble import ensemble_kd as ensemble_kd

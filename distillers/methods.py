@@ -10,6 +10,7 @@ from ..common import nearest
 from .activation_boundary import make_ab
 from .attention import make_at
 from .correlation import make_cc
+from .cosine import make_cosine
 from .crd import make_crd
 from .crd_dense import make_crd_dense
 from .crd_local import make_crd_local
@@ -54,6 +55,7 @@ METHODS: dict[str, Maker] = {
     "crd": make_crd,
     "crd-local": make_crd_local,
     "crd-dense": make_crd_dense,
+    "cosine": make_cosine,
     "dkd": make_dkd,
     "dist": make_dist,
     "simkd": make_simkd,

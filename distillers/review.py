@@ -10,6 +10,7 @@ from ..contrast import check_positive
 from ..models import Outputs
 from .ops import check_maps, check_same, full_precision
 from .spec import FeatureSpec, Shape, stage_maps
+from .standardize import standardizer
 from .term import StatelessLoss, Term
 
 
@@ -96,12 +97,19 @@ class Review(nn.Module):
             embeddings, (D, 1, 1), last.
         max_width: of the residual, which is as wide as the student's embedding below that.
         preactivations: compare with the teacher's maps before their ReLU.
+        targets: what each of the teacher's maps goes through; None for nothing.
     """
 
     def __init__(
-        self, shapes: Sequence[tuple[Shape, Shape]], *, max_width: int = 512, preactivations: bool = False
+        self,
+        shapes: Sequence[tuple[Shape, Shape]],
+        *,
+        max_width: int = 512,
+        preactivations: bool = False,
+        targets: Sequence[nn.Module] | None = None,
     ) -> None:
         super().__init__()
+        self.targets = nn.ModuleList(targets or (nn.Identity() for _ in shapes))
         self.part = "preactivations" if preactivations else "maps"
         self.reads = frozenset({"embedding", *(f"{self.part}.{i}" for i in range(1, len(shapes)))})
         width = min(max_width, shapes[-1][0][0])
@@ -121,12 +129,17 @@ class Review(nn.Module):
         for fuse, feature_map in zip(reversed(self.fusions), reversed(maps), strict=True):
             answer, residual = fuse(feature_map, residual)
             answers.append(answer)
-        teacher_maps = getattr(teacher, self.part)[1:]
-        return tuple(reversed(answers)), (*teacher_maps, teacher.embedding[:, :, None, None])
+        targets = (*getattr(teacher, self.part)[1:], teacher.embedding[:, :, None, None])
+        return tuple(reversed(answers)), tuple(f(x) for f, x in zip(self.targets, targets, strict=True))
 
 
 def make_reviewkd(
-    spec: FeatureSpec, *, weight: float = 5.0, warmup_epochs: float = 20.0, max_width: int = 512
+    spec: FeatureSpec,
+    *,
+    weight: float = 5.0,
+    warmup_epochs: float = 20.0,
+    max_width: int = 512,
+    standardize: bool | str = False,
 ) -> Term:
     """Knowledge review (`hcl` of a `Review`) of the maps beyond the stem and the embeddings.
 
@@ -136,11 +149,13 @@ def make_reviewkd(
             0.6 for resnet56→resnet20.
         warmup_epochs: of the weight.
         max_width: of the residual that goes from stage to stage.
+        standardize: answer with features of mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     embeddings: tuple[Shape, Shape] = (spec.student.embedding, 1, 1), (spec.teacher.embedding, 1, 1)
     shapes = [*stage_maps(spec, "reviewkd", equally_many=True), embeddings]
+    targets = [standardizer(teacher[0], spec.num_samples, standardize) for _, teacher in shapes]
     return Term(
-        Review(shapes, max_width=max_width, preactivations=spec.teacher.preactivations > 0),
+        Review(shapes, max_width=max_width, preactivations=spec.teacher.preactivations > 0, targets=targets),
         StatelessLoss(hcl),
         weight=weight,
         warmup_epochs=warmup_epochs,

@@ -29,7 +29,7 @@ class Setting:
     is_open: bool = False
     """Whether `low` itself is refused."""
     choices: tuple[str, ...] = ()
-    """Of a str: what it may be."""
+    """Of a str: what it may be. Of a bool: words that it may be instead."""
     optional: bool = False
     """Whether it may be `none`."""
 
@@ -37,11 +37,14 @@ class Setting:
         """Raise `ValueError` with the name and the value if it may not be."""
         if value is None and self.optional:
             return
+        if self.type is bool and value in self.choices:
+            return
         kinds = (int, float) if self.type is float else (self.type,)
         if type(value) not in kinds:
-            kind = self.type.__name__ + (" or none" if self.optional else "")
+            words = self.choices if self.type is bool else ()
+            kind = " or ".join((self.type.__name__, *words, *(["none"] if self.optional else [])))
             raise ValueError(f"{name} must be {kind}, got {value!r}")
-        if self.choices and value not in self.choices:
+        if self.type is str and self.choices and value not in self.choices:
             raise ValueError(f"{name} must be one of {', '.join(self.choices)}, got {value!r}")
         if isinstance(value, int | float):
             above = value > self.low if self.is_open else value >= self.low
@@ -63,7 +66,8 @@ _POSITIVE = Setting(float, low=0, is_open=True)
 _COUNT = Setting(int, low=1)
 _FROM_0 = Setting(int, low=0)
 _NUMBER, _WHOLE, _SWITCH = Setting(float), Setting(int), Setting(bool)
-_OBJECTIVE = Setting(str, choices=("nce", "infonce"))
+_STANDARDIZE = Setting(bool, choices=("phi-s",))
+_OBJECTIVE = Setting(str, choices=("nce", "infonce", "relational"))
 _NEGATIVES = (
     "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
     "batch",
@@ -73,11 +77,11 @@ _KD = {"weight": _MAY_WEIGH, "temperature": replace(_POSITIVE, optional=True), "
 
 SETTINGS: dict[str, dict[str, Setting]] = {
     "kd": _KD,
-    "fitnet": {"weight": _WEIGHT, "hint": _WHOLE, "hypercolumn": _SWITCH},
+    "fitnet": {"weight": _WEIGHT, "hint": _WHOLE, "hypercolumn": _SWITCH, "standardize": _STANDARDIZE},
     "at": {"weight": _WEIGHT, "pairing": Setting(str, choices=("depth", "resolution"))},
     "sp": {"weight": _WEIGHT},
     "cc": {"weight": _WEIGHT, "embed_dim": _COUNT},
-    "vid": {"weight": _WEIGHT, "initial_variance": _POSITIVE},
+    "vid": {"weight": _WEIGHT, "initial_variance": _POSITIVE, "standardize": _STANDARDIZE},
     "rkd": {"weight": _WEIGHT, "distance_weight": _NUMBER, "angle_weight": _NUMBER},
     "pkt": {"weight": _WEIGHT},
     "ab": {"weight": _WEIGHT, "margin": _NUMBER, "epochs": _FROM_0},
@@ -93,30 +97,47 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "memory_dtype": Setting(str, choices=("float32", "bfloat16")),
         "bank": Setting(str, choices=("auto", "memory", "host", "mapped", "sharded")),
         "objective": replace(_OBJECTIVE, optional=True),
+        "teacher_temperature": _POSITIVE,
         "negatives": Setting(str, choices=_NEGATIVES, optional=True),
         "head": Setting(str, choices=("linear", "mlp")),
+        "standardize": _STANDARDIZE,
     },
     "crd-local": {
         "weight": _WEIGHT,
         "embed_dim": _COUNT,
         "temperature": _POSITIVE,
         "objective": _OBJECTIVE,
+        "teacher_temperature": _POSITIVE,
         "queue_size": _FROM_0,
         "hypercolumn": _SWITCH,
+        "standardize": _STANDARDIZE,
     },
     "crd-dense": {
         "weight": _WEIGHT,
         "embed_dim": _COUNT,
         "temperature": _POSITIVE,
         "objective": _OBJECTIVE,
+        "teacher_temperature": _POSITIVE,
         "queue_size": _FROM_0,
         "num_positions": _COUNT,
         "hypercolumn": _SWITCH,
+        "standardize": _STANDARDIZE,
+    },
+    "cosine": {
+        "weight": _WEIGHT,
+        "hint": replace(_WHOLE, optional=True),
+        "hypercolumn": _SWITCH,
+        "standardize": _STANDARDIZE,
     },
     "dkd": {**_KD, "alpha": _NUMBER, "beta": _NUMBER, "warmup_epochs": _WEIGHT},
     "dist": {"weight": _WEIGHT, "beta": _NUMBER, "gamma": _NUMBER, "temperature": _POSITIVE},
     "simkd": {"weight": _WEIGHT, "reduction": _COUNT},
-    "reviewkd": {"weight": _WEIGHT, "warmup_epochs": _WEIGHT, "max_width": _COUNT},
+    "reviewkd": {
+        "weight": _WEIGHT,
+        "warmup_epochs": _WEIGHT,
+        "max_width": _COUNT,
+        "standardize": _STANDARDIZE,
+    },
     "wttm": {"weight": _WEIGHT, "exponent": _POSITIVE},
     "itrd": {
         "weight": _WEIGHT,

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ..contrast import check_positive
 from ..models import Outputs
 from .ops import check_maps, full_precision, same_size
-from .spec import FeatureSpec, Shape, stage_maps
+from .spec import FeatureSpec, stage_maps
+from .standardize import standardizer
 from .term import StatelessLoss, Term
 
 
@@ -93,8 +94,12 @@ class VID(nn.Module):
 class _Predictors(nn.Module):
     """A `VID` for every pair of maps beyond the stem."""
 
-    def __init__(self, shapes: list[tuple[Shape, Shape]], initial_variance: float) -> None:
+    def __init__(self, spec: FeatureSpec, initial_variance: float, standardize: bool | str) -> None:
         super().__init__()
+        shapes = stage_maps(spec, "vid")
+        self.targets = nn.ModuleList(
+            standardizer(teacher[0], spec.num_samples, standardize) for _, teacher in shapes
+        )
         self.predictors = nn.ModuleList(
             VID(student[0], teacher[0], initial_variance=initial_variance) for student, teacher in shapes
         )
@@ -102,10 +107,24 @@ class _Predictors(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[tuple[Tensor, ...], ...]:
         # The longer side's last maps have no predictor.
-        found = (f(student.maps[i], teacher.maps[i]) for i, f in enumerate(self.predictors, start=1))
+        pairs = enumerate(zip(self.predictors, self.targets, strict=True), start=1)
+        found = (f(student.maps[i], target(teacher.maps[i])) for i, (f, target) in pairs)
         return tuple(zip(*found, strict=True))
 
 
-def make_vid(spec: FeatureSpec, *, weight: float = 1.0, initial_variance: float = 5.0) -> Term:
-    """Variational information distillation (`vid`) of the maps beyond the stem."""
-    return Term(_Predictors(stage_maps(spec, "vid"), initial_variance), StatelessLoss(vid), weight=weight)
+def make_vid(
+    spec: FeatureSpec,
+    *,
+    weight: float = 1.0,
+    initial_variance: float = 5.0,
+    standardize: bool | str = False,
+) -> Term:
+    """Variational information distillation (`vid`) of the maps beyond the stem.
+
+    Args:
+        spec: two networks with maps beyond the stem.
+        weight: published.
+        initial_variance: where σ² starts.
+        standardize: predict features of mean 0 and variance 1 (`Standardize`), or "phi-s".
+    """
+    return Term(_Predictors(spec, initial_variance, standardize), StatelessLoss(vid), weight=weight)

@@ -21,14 +21,14 @@ def test_examples_of_ones_own_run(
     code = examples("your-own.md")[number]
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(METHODS, "cosine", METHODS["kd"])  # whatever the example adds is taken back
+    monkeypatch.setitem(METHODS, "angle", METHODS["kd"])  # whatever the example adds is taken back
     exec(compile(code, f"docs/your-own.md, example {number}", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     methods = {0: ["kd", "crd+kd"], 1: ["none", "crd-dense"], 2: []}[number]
     found = [line.split() for line in lines if len(line.split()) == 2 and line.split()[0] in methods]
     assert [name for name, _ in found] == methods and all(0 <= float(value) <= 1 for _, value in found)
     if number == 2:
-        assert METHODS["cosine"].__name__ == "make_cosine"
+        assert METHODS["angle"].__name__ == "make_angle"
 
 
 def test_every_file_that_the_architecture_names_is_there() -> None:

@@ -193,10 +193,10 @@ def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> 
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     names: dict = {}
     exec(compile(block, "CONTRIBUTING.md", "exec"), names)
-    monkeypatch.setitem(METHODS, "cosine", names["make_cosine"])
+    monkeypatch.setitem(METHODS, "angle", names["make_angle"])
     size = Dimensions(maps=((4, 2, 2),), embedding=4, logits=(3,))
     spec = FeatureSpec(size, size, 10)
-    term = build_terms("2*cosine", [spec], {"cosine": {"weight": 3.0}})["cosine"]
+    term = build_terms("2*angle", [spec], {"angle": {"weight": 3.0}})["angle"]
     assert term.weight == 6.0
     student, teacher = (
         Outputs(torch.randn(5, 3), (torch.randn(5, 4, 2, 2),), torch.randn(5, 4, requires_grad=True))
@@ -208,7 +208,7 @@ def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> 
     same = term.loss(term.projector(student, (student,)), BatchMeta(torch.arange(5), None))
     torch.testing.assert_close(same, torch.zeros(()), atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="got 4 and 5"):
-        build_terms("cosine", [FeatureSpec(size, size._replace(embedding=5), 10)])
+        build_terms("angle", [FeatureSpec(size, size._replace(embedding=5), 10)])
 
 
 def test_own_members_of_the_guide_teach(

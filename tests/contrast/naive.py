@@ -35,6 +35,23 @@ def infonce(pairs: list[tuple[float, list[float]]], *, temperature: float) -> li
     return losses
 
 
+def relational(
+    pairs: list[tuple[float, list[float]]],
+    targets: list[tuple[float, list[float]]],
+    *,
+    temperature: float,
+    teacher_temperature: float,
+) -> float:
+    """Cross-entropy of the teacher's and the student's softmax over the same pairs, averaged."""
+    total = 0.0
+    for (own, others), (own_t, others_t) in zip(pairs, targets, strict=True):
+        student = [math.exp(s / temperature) for s in (own, *others)]
+        teacher = [math.exp(s / teacher_temperature) for s in (own_t, *others_t)]
+        for s, t in zip(student, teacher, strict=True):
+            total -= t / sum(teacher) * math.log(s / sum(student))
+    return total / len(pairs)
+
+
 def direction(
     pairs: list[tuple[float, list[float]]],
     *,

@@ -19,7 +19,7 @@ M, D = 20, 4
 def build() -> dict[str, nn.Module]:
     """Everything whose negatives do not depend on a draw."""
     losses: dict[str, nn.Module] = {}
-    for objective in ("nce", "infonce"):
+    for objective in ("nce", "infonce", "relational"):
         for name, groups in (("", None), ("-groups", torch.arange(M) % 5)):
             rule = {"temperature": 0.5, "objective": objective, "groups": groups}
             for negatives in ("all", "batch"):

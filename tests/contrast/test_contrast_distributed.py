@@ -19,7 +19,7 @@ NAMES = [
     f"{kind}{groups}-{objective}"
     for kind in ("all", "batch", "local", "dense")
     for groups in ("", "-groups")
-    for objective in ("nce", "infonce")
+    for objective in ("nce", "infonce", "relational")
 ]
 
 

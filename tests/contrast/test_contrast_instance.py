@@ -264,7 +264,7 @@ def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
         ({"temperature": -0.1}, "temperature must be positive, got -0.1"),
         ({"num_negatives": 0}, "num_negatives must be positive, got 0"),
         ({"momentum": 1.5}, r"momentum must be in \[0, 1\), got 1.5"),
-        ({"objective": "triplet"}, "objective must be one of nce, infonce, got 'triplet'"),
+        ({"objective": "triplet"}, "objective must be one of nce, infonce, relational, got 'triplet'"),
         ({"negatives": "hard"}, "negatives must be one of .*, got 'hard'"),
         ({"negatives": "other_class"}, "needs labels"),
         ({"labels": LABELS[:5]}, "labels must hold 12 classes, one per sample, got 5"),

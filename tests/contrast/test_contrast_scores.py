@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from crdkit.contrast import infonce, nce
 from crdkit.contrast.objectives import Rule
+from crdkit.contrast.relations import contrast_relations
 from crdkit.contrast.scores import contrast
 
 RULE = Rule("nce", 0.2, shift=0.5)
@@ -122,6 +123,12 @@ def test_no_array_exceeds_a_block(num_rows: int, monkeypatch: pytest.MonkeyPatch
     with LargestTensor(noise) as largest:
         contrast(RULE, z, positive, noise, columns=columns).backward()
     assert largest.numel <= block < batch * draws * dim
+    for selection in ({"columns": columns}, {}):
+        with LargestTensor(noise) as largest:
+            contrast_relations(
+                z, positive, noise, temperature=0.1, teacher_temperature=0.05, **selection
+            ).backward()
+        assert largest.numel <= block
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crdkit.contrast import DenseContrast, LocalGlobalContrast
-from crdkit.contrast.spatial import grid, positions
+from crdkit.contrast.maps import grid, positions
 
 D, TAU = 4, 0.5
 INDEX = torch.tensor([3, 0, 8])

@@ -35,7 +35,8 @@ def test_every_setting_has_a_type_and_a_published_value(name: str) -> None:
     settings = settings_of(METHODS[name])
     assert "weight" in settings
     for setting in settings.values():
-        assert setting.annotation in (float, int, bool, str, float | None, int | None, str | None), setting
+        plain = (float, int, bool, str, float | None, int | None, str | None, bool | str)
+        assert setting.annotation in plain, setting
         assert setting.default is not setting.empty
         assert setting.default is None or isinstance(setting.default, setting.annotation), setting
 

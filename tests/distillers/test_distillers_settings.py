@@ -27,10 +27,13 @@ def test_a_value_that_no_maker_takes_is_refused_with_its_name() -> None:
         "crd.momentum=1": r"crd.momentum must be in \[0, 1\), got 1",
         "crd.num_negatives=0": "crd.num_negatives must be at least 1, got 0",
         "crd.negatives=others": "must be one of uniform, .*, got 'others'",
-        "crd.objective=mse": "must be one of nce, infonce, got 'mse'",
+        "crd.objective=mse": "must be one of nce, infonce, relational, got 'mse'",
         "crd.embed_dim=1.5": "crd.embed_dim must be int, got 1.5",
         "crd.embed_dim=none": "crd.embed_dim must be int, got None",
         "kd.standardize=1": "kd.standardize must be bool, got 1",
+        "kd.standardize=phi-s": "kd.standardize must be bool, got 'phi-s'",
+        "crd.standardize=1": "crd.standardize must be bool or phi-s, got 1",
+        "crd.standardize=phi": "crd.standardize must be bool or phi-s, got 'phi'",
         "kd.weight=-1": "kd.weight must be at least 0, got -1",
         "rkd.angle_weight=.inf": "rkd.angle_weight must be finite, got inf",
         "kd.temprature=2": "kd has no setting 'temprature': did you mean temperature",
@@ -41,6 +44,7 @@ def test_a_value_that_no_maker_takes_is_refused_with_its_name() -> None:
         with pytest.raises(ValueError, match=message):
             check_request((), (setting,))
     check_request(("none", "crd+0.5*kd"), ("kd.temperature=2", "crd.num_negatives=none"))
+    check_request((), ("fitnet.standardize=true", "vid.standardize=false", "cosine.standardize=phi-s"))
     with pytest.raises(ValueError, match="unknown method 'crdd' in 'kd\\+crdd': did you mean crd"):
         check_request(("kd+crdd",), ())
 

@@ -38,6 +38,7 @@ READS = {
     **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd", "wcord", "srd"), "embedding"),
     "crd-dense": "maps[-1]",
     "crd-local": "maps[-1] + embedding",
+    "cosine": "maps[-1]",
     "fsp": "maps",
     "ab": "preactivations[1:]",
     "reviewkd": "maps[1:] + embedding",
@@ -58,6 +59,7 @@ WEIGHTS = {
     "crd": 0.8,
     "crd-local": 1,
     "crd-dense": 1,
+    "cosine": 10,
     "dkd": 1,
     "dist": 1,
     "simkd": 1,
@@ -282,3 +284,26 @@ def test_the_pure_functions_have_one_place() -> None:
     assert {"kd", "rkd", "factor"} <= files & set(vars(functional))
     for name in files & set(vars(functional)):
         assert inspect.isfunction(getattr(functional, name)), name
+
+
+@pytest.mark.parametrize("method", ["crd", "crd-local", "crd-dense"])
+def test_relational_contrast_trains_the_students_side_alone(method: str, zoo) -> None:
+    spec = zoo.spec("resnet8x4", "vgg13")
+    settings = {method: {"objective": "relational", "embed_dim": 16, "teacher_temperature": 0.1}}
+    term = build_terms(method, [spec, spec], settings, share_student=True)[method]
+    student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
+    meta = BatchMeta(torch.tensor([3, 1, 7, 12]), None)
+    projected = term.projector(student, (teacher, teacher))
+    term.loss(projected, meta).backward()
+    reached = {name for name, x in named(student).items() if x.grad is not None and x.grad.any()}
+    assert reached == read_names(method, len(spec.student.maps))
+    for name, weight in term.projector.named_parameters():
+        assert weight.requires_grad == (weight.grad is not None) == (".teacher." not in name), name
+    term.update(term.to_remember(projected), meta.index)
+
+
+def test_relational_contrast_takes_its_own_class_too(zoo) -> None:
+    spec = zoo.spec("resnet20", "resnet56")
+    assert METHODS["crd"](spec, objective="relational").objective.contrast.negatives == "uniform"
+    groups = spec._replace(groups=torch.arange(20) % 4)
+    assert METHODS["crd"](groups, objective="relational").objective.contrast.negatives == "other_group"

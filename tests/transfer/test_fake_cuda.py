@@ -125,6 +125,16 @@ def test_two_ranks_stay_on_their_gpus(
     assert steps and not any(steps.values()), steps
 
 
+def test_relational_contrasts_and_standardized_targets_stay_on_their_gpus(
+    digits: ImageSplits, tmp_path: Path, steps, two_ranks: None
+) -> None:
+    names = ("crd", "crd-local", "crd-dense")
+    soft = [f"{name}.objective=relational" for name in names]
+    setting = ("crd.negatives=all", *soft, *(f"{name}.standardize=true" for name in names))
+    compression(digits, tmp_path, method=(*names, "crd-dense+cosine"), setting=setting).check()
+    assert steps and not any(steps.values()), steps
+
+
 def test_shared_statistics_and_relations_stay_on_their_gpus(
     digits: ImageSplits, tmp_path: Path, steps, two_ranks: None
 ) -> None:

@@ -78,6 +78,18 @@ def test_every_method_runs_in_compression(method: str, digits: ImageSplits, tmp_
     assert 0 <= done.metrics["top1"] <= 1 and done.network(digits.test[0]["rgb"][None]).logits.shape == (1, 3)
 
 
+@pytest.mark.parametrize("standardize", ["true", "phi-s"])
+@pytest.mark.parametrize("method", ["crd", "crd-local+cosine", "crd-dense", "fitnet", "vid", "reviewkd"])
+def test_standardized_targets_and_the_relational_contrast(
+    method: str, standardize: str, digits: ImageSplits, tmp_path: Path
+) -> None:
+    names = method.split("+")
+    soft = tuple(f"{name}.objective=relational" for name in names if name.startswith("crd"))
+    setting = (*BRIEF, *soft, *(f"{name}.standardize={standardize}" for name in names))
+    (done,) = compression(digits, tmp_path, method=(method,), setting=setting).runs()
+    assert 0 <= done.metrics["top1"] <= 1
+
+
 @pytest.mark.parametrize("method", [*METHODS, *JOINT])
 def test_every_method_runs_from_rgb_to_depth_or_is_refused_by_name(method: str, tmp_path: Path) -> None:
     teachers = [Teacher(create("resnet8", num_classes=5))]
