@@ -66,8 +66,7 @@ def ensemble_kd(
     """T² · KL(ensemble ‖ student) of softened predictions, a scalar: `kd` of one teacher if N = 1.
 
     The mean over teachers of the KL from each differs from that from their mean by a constant: the gradients
-    are the same. Weights by sample: Zhang et al., Confidence-aware multi-teacher distillation, 2022, in the
-    plainest form.
+    are the same.
 
     Args:
         student_logits: (B, C), or (B, C, H, W) of a segmenter: the mean is over all positions.
@@ -186,6 +185,14 @@ def _reads_of(projector: nn.Module) -> frozenset[str]:
     return reads
 
 
+def check_classes(specs: Sequence[FeatureSpec], method: str) -> None:
+    """Raise `ValueError` for teachers without logits, or of other classes than the first."""
+    found = [classes(spec, method) for spec in specs]
+    if len({logits[0] for logits in found}) > 1:
+        listed = ", ".join(map(str, found))
+        raise ValueError(f"{method} needs teachers of the same classes, got logits of {listed}")
+
+
 def make_kd_together(
     specs: Sequence[FeatureSpec],
     *,
@@ -203,10 +210,7 @@ def make_kd_together(
     """
     settings: dict[str, Any] = {"weight": weight, "temperature": temperature, "standardize": standardize}
     term = make_kd(specs[0], **settings)
-    found = [classes(spec, f"kd-{target}") for spec in specs]
-    if len({logits[0] for logits in found}) > 1:
-        listed = ", ".join(map(str, found))
-        raise ValueError(f"kd-{target} needs teachers of the same classes, got logits of {listed}")
+    check_classes(specs, f"kd-{target}")
     if target == "weighted":
         need_labels(specs[0], "kd-weighted")
     objective = partial(

@@ -7,6 +7,9 @@ teacher's tensors without a graph.
 from .activation_boundary import activation_boundary as activation_boundary
 from .attention import attention as attention
 from .attention import attention_map as attention_map
+from .ca_mkd import ca_hints as ca_hints
+from .ca_mkd import ca_kd as ca_kd
+from .ca_mkd import confidence as confidence
 from .correlation import correlation as correlation
 from .dist import dist as dist
 from .dkd import dkd as dkd

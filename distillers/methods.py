@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, get_args
 from ..common import nearest
 from .activation_boundary import make_ab
 from .attention import make_at
+from .ca_mkd import make_ca_mkd
 from .correlation import make_cc
 from .crd import make_crd
 from .crd_dense import make_crd_dense
@@ -61,6 +62,7 @@ JOINT: dict[str, Maker] = {
     "kd-mean": partial(make_kd_together, target="mean"),
     "kd-logits": partial(make_kd_together, target="logits"),
     "kd-weighted": partial(make_kd_together, target="weighted"),
+    "ca-mkd": make_ca_mkd,
 }
 """Methods that put all teachers together: `make(specs, *, weight=…, …) -> Term`. `kd` of several teachers is
 `kd-mean`."""

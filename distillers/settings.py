@@ -120,6 +120,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "kd-mean": _KD,
     "kd-logits": _KD,
     "kd-weighted": _KD,
+    "ca-mkd": {"weight": _WEIGHT, "temperature": _POSITIVE, "hint_weight": _WEIGHT},
 }
 """The settings of every method by name; that both agree with the makers is tested."""
 

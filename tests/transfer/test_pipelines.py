@@ -25,7 +25,8 @@ from crdkit.transfer import Teacher, TeachersConfig, TransferConfig
 
 ONE = TrainConfig(epochs=1, batch_size=8, lr=0.01)
 BRIEF = ("crd.num_negatives=8", "ab.epochs=1", "ft.epochs=1", "fsp.epochs=1")
-NEEDS_LABELS = {"dkd", "kd-weighted"}
+SEGMENTED = ("at.pairing=resolution", "fitnet.hint=-1", "crd.negatives=batch", "ca-mkd.hint_weight=0")
+NEEDS_LABELS = {"dkd", "kd-weighted", "ca-mkd"}
 """What a transfer without labels refuses."""
 
 
@@ -57,7 +58,7 @@ def samples(count: int = 16) -> Samples:
 def crossmodal(folder: Path, given: Samples | None = None, **changes: Any) -> SegmentationPipeline:
     own = {name: changes.pop(name) for name in ("student", "teachers") if callable(changes.get(name))}
     config = SegmentationConfig(
-        setting=(*BRIEF, "at.pairing=resolution", "fitnet.hint=-1", "crd.negatives=batch"),
+        setting=(*BRIEF, *SEGMENTED),
         data=DataConfig(size=(32, 32)),
         teacher=SegmentersConfig(architecture=("depth_cnn",), width=8, train=ONE),
         transfer=TransferConfig(train=ONE), segment=SegmentConfig(train=ONE), cpu=True,
@@ -113,7 +114,7 @@ def test_two_teachers_of_two_modalities_teach_a_third(method: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("cached", [0, 2])
-@pytest.mark.parametrize("method", ["dkd", "kd-weighted"])
+@pytest.mark.parametrize("method", sorted(NEEDS_LABELS))
 def test_label_maps_teach_where_the_transfer_may_see_them(method: str, cached: int, tmp_path: Path) -> None:
     transfer = TransferConfig(train=ONE, cached_augmentations=cached)
     teacher = SegmentersConfig(architecture=("vgg8",), number=1 + (method in JOINT), width=8, train=ONE)
