@@ -23,7 +23,7 @@ def confidence(logits: Tensor, label: Tensor) -> Tensor:
     """How much each teacher counts for each sample: w_k = (1 − softmax_k(CE_k)) / (N − 1), (N, B, …).
 
     CE_k is the cross-entropy of teacher k with the label at T = 1. Over the teachers the weights add up to 1;
-    one teacher alone has 1. Zhang et al., Confidence-Aware Multi-Teacher Knowledge Distillation, 2022, Eq. 2.
+    one teacher alone has 1. Zhang et al., Confidence-Aware Multi-Teacher Knowledge Distillation, 2022.
 
     Args:
         logits: of N teachers, (N, B, C), or (N, B, C, H, W) of segmenters.
@@ -51,7 +51,7 @@ def ca_kd(
 ) -> Tensor:
     """T² · mean_{k, b} w_k · KL(teacher k ‖ student) of softened predictions, with w the `confidence`.
 
-    `kd` if there is one teacher. Zhang et al., 2022, Eq. 3, with the mean over teachers that the published
+    `kd` if there is one teacher. Zhang et al., 2022, with the mean over teachers that the published
     code takes.
 
     Args:
@@ -73,7 +73,7 @@ def ca_hints(
     """mean_{k, b} w_k · mean (s_k − t_k)², hints weighted by what the teachers' classifiers make of them.
 
     w is the `confidence` of the logits that teacher k's classifier gives to s_k, the student's map regressed
-    to that teacher's. Zhang et al., 2022, Eq. 5 to 7, with the mean over teachers of the published code. No
+    to that teacher's. Zhang et al., 2022, with the mean over teachers of the published code. No
     gradient goes through w, which in the published code it does.
 
     Args:

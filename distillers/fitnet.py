@@ -86,14 +86,16 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-class _Hint(nn.Module):
+class Hint(nn.Module):
     """One map of the student, regressed, and the teacher's."""
 
-    def __init__(self, spec: FeatureSpec, hint: int, *, hypercolumn: bool) -> None:
+    def __init__(
+        self, spec: FeatureSpec, hint: int, *, method: str = "fitnet", hypercolumn: bool = False
+    ) -> None:
         super().__init__()
-        student, _ = map_at(spec, "fitnet", hint)
+        student, _ = map_at(spec, method, hint)
         self.hint = hint
-        self.target = DenseTarget(spec, hint, "fitnet", hypercolumn=hypercolumn)
+        self.target = DenseTarget(spec, hint, method, hypercolumn=hypercolumn)
         self.reads = self.target.reads
         self.regress = FitNetRegressor(student, self.target.shape)
 
@@ -112,4 +114,4 @@ def make_fitnet(
         hint: which of the maps, stem 0; negative from the last.
         hypercolumn: regress to the teacher's hypercolumn if its map is coarser (`DenseTarget`).
     """
-    return Term(_Hint(spec, hint, hypercolumn=hypercolumn), StatelessLoss(fitnet), weight=weight)
+    return Term(Hint(spec, hint, hypercolumn=hypercolumn), StatelessLoss(fitnet), weight=weight)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, get_args
 
 from ..common import nearest
 from .activation_boundary import make_ab
+from .aekd import make_aekd, make_aekd_hint
 from .attention import make_at
 from .ca_mkd import make_ca_mkd
 from .correlation import make_cc
@@ -63,6 +64,8 @@ JOINT: dict[str, Maker] = {
     "kd-logits": partial(make_kd_together, target="logits"),
     "kd-weighted": partial(make_kd_together, target="weighted"),
     "ca-mkd": make_ca_mkd,
+    "aekd": make_aekd,
+    "aekd-hint": make_aekd_hint,
 }
 """Methods that put all teachers together: `make(specs, *, weight=…, …) -> Term`. `kd` of several teachers is
 `kd-mean`."""

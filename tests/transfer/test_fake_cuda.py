@@ -63,7 +63,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         found.setdefault(what, []).extend(fake_step(*args, what=what))
 
     # The contrast asks autograd's engine in its forward, which asks CUDA for a context.
-    monkeypatch.setattr(torch.autograd, "grad", lambda _, inputs: tuple(torch.zeros_like(x) for x in inputs))
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda _, inputs, **how: tuple(torch.zeros_like(x) for x in inputs)
+    )
     monkeypatch.setattr("crdkit.transfer.dry_run.dry_step", step)
     return found
 

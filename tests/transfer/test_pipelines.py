@@ -25,7 +25,13 @@ from crdkit.transfer import Teacher, TeachersConfig, TransferConfig
 
 ONE = TrainConfig(epochs=1, batch_size=8, lr=0.01)
 BRIEF = ("crd.num_negatives=8", "ab.epochs=1", "ft.epochs=1", "fsp.epochs=1")
-SEGMENTED = ("at.pairing=resolution", "fitnet.hint=-1", "crd.negatives=batch", "ca-mkd.hint_weight=0")
+SEGMENTED = (
+    "at.pairing=resolution",
+    "fitnet.hint=-1",
+    "crd.negatives=batch",
+    "ca-mkd.hint_weight=0",
+    "aekd-hint.hint=-1",
+)
 NEEDS_LABELS = {"dkd", "kd-weighted", "ca-mkd"}
 """What a transfer without labels refuses."""
 
