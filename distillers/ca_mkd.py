@@ -150,7 +150,7 @@ def _ca_mkd(
     hint_weight: float,
 ) -> Tensor:
     loss = ca_kd(student_logits, teacher_logits, label, temperature=temperature)
-    return loss + hint_weight * ca_hints(*hints, label=label) if hints else loss
+    return loss + hint_weight * ca_hints(*hints, label) if hints else loss
 
 
 def make_ca_mkd(

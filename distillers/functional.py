@@ -7,6 +7,9 @@ teacher's tensors without a graph.
 from .activation_boundary import activation_boundary as activation_boundary
 from .aekd import aekd as aekd
 from .aekd import min_norm_weights as min_norm_weights
+from .angle import angle as angle
+from .angle import angles as angles
+from .angle import angular_dispersion as angular_dispersion
 from .attention import attention as attention
 from .attention import attention_map as attention_map
 from .ca_mkd import ca_hints as ca_hints

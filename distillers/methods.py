@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, get_args
 from ..common import nearest
 from .activation_boundary import make_ab
 from .aekd import make_aekd, make_aekd_hint
+from .angle import make_angle
 from .attention import make_at
 from .ca_mkd import make_ca_mkd
 from .correlation import make_cc
@@ -55,6 +56,7 @@ METHODS: dict[str, Maker] = {
     "dist": make_dist,
     "simkd": make_simkd,
     "reviewkd": make_reviewkd,
+    "angle": make_angle,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""

@@ -117,6 +117,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "dist": {"weight": _WEIGHT, "beta": _NUMBER, "gamma": _NUMBER, "temperature": _POSITIVE},
     "simkd": {"weight": _WEIGHT, "reduction": _COUNT},
     "reviewkd": {"weight": _WEIGHT, "warmup_epochs": _WEIGHT, "max_width": _COUNT},
+    "angle": {"weight": _WEIGHT},
     "kd-mean": _KD,
     "kd-logits": _KD,
     "kd-weighted": _KD,

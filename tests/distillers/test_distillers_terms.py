@@ -35,7 +35,7 @@ READS = {
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
-    **dict.fromkeys(("cc", "rkd", "pkt", "crd"), "embedding"),
+    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "angle"), "embedding"),
     "crd-dense": "maps[-1]",
     "crd-local": "maps[-1] + embedding",
     "fsp": "maps",
@@ -62,6 +62,7 @@ WEIGHTS = {
     "dist": 1,
     "simkd": 1,
     "reviewkd": 5,
+    "angle": 1,
 }
 
 
