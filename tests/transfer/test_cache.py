@@ -121,7 +121,7 @@ def test_folders_are_made_once_and_known_by_what_they_are_of(
 
 
 @pytest.mark.parametrize(
-    "method", ["kd-mean", "kd-weighted", "ca-mkd", "aekd+aekd-hint", "crd+kd", "rkd", "fitnet"]
+    "method", ["kd-mean", "kd-weighted", "ca-mkd", "aekd+aekd-hint", "angle", "crd+kd", "rkd", "fitnet"]
 )
 def test_first_step_has_the_loss_of_live_teachers(
     method: str, networks: list[nn.Module], tmp_path: Path

@@ -104,7 +104,10 @@ def test_every_method_runs_from_rgb_to_depth_or_is_refused_by_name(method: str, 
     assert digest(teachers[0].network.state_dict()) == before
 
 
-@pytest.mark.parametrize("method", ["sp", "rkd", "pkt", "vid", "kd-mean", "crd-dense+kd", "at", "crd-local"])
+@pytest.mark.parametrize(
+    "method",
+    ["sp", "rkd", "pkt", "vid", "kd-mean", "crd-dense+kd", "at", "crd-local", "angle", "aekd+aekd-hint"],
+)
 def test_two_teachers_of_two_modalities_teach_a_third(method: str, tmp_path: Path) -> None:
     teacher = SegmentersConfig(
         modality=("rgb", "depth"), architecture=("vgg8", "depth_cnn"), width=8, train=ONE
