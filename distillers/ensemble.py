@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
+from .dropping import keep_teachers, mean_of_kept
 from .kd import make_kd, standardize_logits
 from .logits import resized
 from .ops import full_precision, kl, labels_at
 from .spec import BatchMeta, FeatureSpec, classes, need_labels
-from .term import PretrainStage, StatelessLoss, Term
+from .term import PretrainStage, StatelessLoss, Term, loss_of_each
 
 TARGETS = ("mean", "logits", "weighted")
 
@@ -109,15 +110,19 @@ class EachTeacher(nn.Module):
 
 
 class _CompareEach(nn.Module):
-    """The sum, or the mean, of every teacher's objective."""
+    """The sum, or the mean, of every teacher's objective; in training without what is dropped."""
 
-    def __init__(self, objectives: Sequence[nn.Module], *, mean: bool) -> None:
+    def __init__(self, objectives: Sequence[nn.Module], *, mean: bool, drop: float) -> None:
         super().__init__()
         self.each = nn.ModuleList(objectives)
-        self.mean = mean
+        self.mean, self.drop = mean, drop
 
     def forward(self, *projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
         pairs = zip(self.each, projected, strict=True)
+        if self.drop and self.training and len(self.each) > 1:
+            of_each = torch.stack([loss_of_each(objective, part, meta) for objective, part in pairs])
+            mean = mean_of_kept(of_each, keep_teachers(of_each, drop=self.drop))
+            return mean if self.mean else len(of_each) * mean
         losses = torch.stack([objective(*part, meta=meta) for objective, part in pairs])
         return losses.mean() if self.mean else losses.sum()
 
@@ -136,13 +141,17 @@ class _TermOfEach(Term):
         return tuple(part[i].detach() for part in projected for i in self.memory_inputs)
 
 
-def for_each_teacher(method: str, terms: Sequence[Term], *, mean: bool = False, share: bool = False) -> Term:
+def for_each_teacher(
+    method: str, terms: Sequence[Term], *, mean: bool = False, share: bool = False, drop: float = 0.0
+) -> Term:
     """The terms of a method for each teacher as one term, over the outputs of all of them.
 
     Args:
         terms: one for each teacher.
         mean: average them instead of adding them up.
         share: one head and one memory of the student for all teachers of `crd`.
+        drop: probability that a teacher is left out of a sample's loss (`keep_teachers`), or of the batch's
+            if the method has no loss of a sample.
 
     Raises:
         ValueError: several teachers for a method that trains something before the transfer or keeps a part of
@@ -157,7 +166,7 @@ def for_each_teacher(method: str, terms: Sequence[Term], *, mean: bool = False, 
     def lifted(parts: Sequence[Term | PretrainStage]) -> dict[str, Any]:
         return {
             "projector": EachTeacher([part.projector for part in parts]),
-            "objective": _CompareEach([part.objective for part in parts], mean=mean),
+            "objective": _CompareEach([part.objective for part in parts], mean=mean, drop=drop),
         }
 
     pretrain = None if first.pretrain is None else replace(first.pretrain, **lifted([first.pretrain]))
@@ -222,3 +231,15 @@ def make_kd_together(
         projector=TogetherLogits(term.projector, len(specs)),
         objective=StatelessLoss(objective, labels=target == "weighted"),
     )
+
+
+def make_kd_each(specs: Sequence[FeatureSpec], *, drop: float, **settings: Any) -> Term:
+    """`kd-mean` as the mean over teachers of the distillation from each, without those that are dropped.
+
+    Args:
+        specs: of teachers with the same classes.
+        drop: as for `for_each_teacher`.
+        settings: of `make_kd`.
+    """
+    check_classes(specs, "kd-mean")
+    return for_each_teacher("kd-mean", [make_kd(specs[0], **settings)] * len(specs), mean=True, drop=drop)

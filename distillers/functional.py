@@ -18,6 +18,8 @@ from .ca_mkd import confidence as confidence
 from .correlation import correlation as correlation
 from .dist import dist as dist
 from .dkd import dkd as dkd
+from .dropping import keep_teachers as keep_teachers
+from .dropping import mean_of_kept as mean_of_kept
 from .ensemble import ensemble_kd as ensemble_kd
 from .ensemble import soft_targets as soft_targets
 from .factor import factor as factor

@@ -108,4 +108,5 @@ class _Predictors(nn.Module):
 
 def make_vid(spec: FeatureSpec, *, weight: float = 1.0, initial_variance: float = 5.0) -> Term:
     """Variational information distillation (`vid`) of the maps beyond the stem."""
-    return Term(_Predictors(stage_maps(spec, "vid"), initial_variance), StatelessLoss(vid), weight=weight)
+    projector = _Predictors(stage_maps(spec, "vid"), initial_variance)
+    return Term(projector, StatelessLoss(vid, constants=1), weight=weight)
