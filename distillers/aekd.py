@@ -120,8 +120,10 @@ class HintsAndGradients(nn.Module):
         seen = student.maps[self.hint]
         if not losses.requires_grad:
             return losses, losses.new_zeros(len(losses), 1)
-        found = [torch.autograd.grad(loss, [seen], retain_graph=True)[0] for loss in losses]
-        return losses, torch.stack([len(seen) * gradient.sum(0).flatten() for gradient in found])
+        # Of sums, not of means: ranks with shared batch-norm statistics add up what they send back.
+        sums = losses * len(seen)
+        found = [torch.autograd.grad(each, [seen], retain_graph=True)[0] for each in sums]
+        return losses, torch.stack([gradient.sum(0).flatten() for gradient in found])
 
 
 def make_aekd(
