@@ -122,6 +122,27 @@ def test_two_teachers_of_two_modalities_teach_a_third(method: str, tmp_path: Pat
     assert len(one.teacher_metrics()) == 2
 
 
+@pytest.mark.filterwarnings("error:There is a performance drop")
+@pytest.mark.parametrize("cached", [0, 2])
+@pytest.mark.parametrize("method", ["kd-mean", "dkd", "vid+angle", "crd-local"])
+def test_teachers_of_two_modalities_are_dropped(method: str, cached: int, tmp_path: Path) -> None:
+    teacher = SegmentersConfig(
+        modality=("rgb", "depth"), architecture=("vgg8", "depth_cnn"), width=8, train=ONE
+    )
+    transfer = TransferConfig(train=ONE, cached_augmentations=cached, drop_teachers=0.5)
+    one = crossmodal(
+        tmp_path, teacher=teacher, transfer=transfer, student_modality="thermal", method=(method,),
+        labeled_transfer=True,
+    )  # fmt: skip
+    (done,) = one.runs()
+    assert 0 <= done.metrics["mean_iou"] <= 1
+    refused = replace(one.config, method=("kd-logits",))
+    with pytest.raises(ValueError, match="drop_teachers"):
+        SegmentationPipeline(
+            refused, samples(), make_accelerator(cpu=True), tmp_path / "no", student=small
+        ).check()
+
+
 @pytest.mark.parametrize("cached", [0, 2])
 @pytest.mark.parametrize("method", sorted(NEEDS_LABELS))
 def test_label_maps_teach_where_the_transfer_may_see_them(method: str, cached: int, tmp_path: Path) -> None:
