@@ -150,7 +150,10 @@ def _ca_mkd(
     hint_weight: float,
 ) -> Tensor:
     loss = ca_kd(student_logits, teacher_logits, label, temperature=temperature)
-    return loss + hint_weight * ca_hints(*hints, label) if hints else loss
+    if not hints:
+        return loss
+    student_maps, teacher_maps, logits = hints
+    return loss + hint_weight * ca_hints(student_maps, teacher_maps, logits, label)
 
 
 def make_ca_mkd(
