@@ -1,6 +1,6 @@
 from .checks import check_positive
 from .crd import CRDLoss
-from .distributed import equal_rows, gather, gather_with_gradient, rows_of_ranks
+from .distributed import average, equal_rows, gather, gather_with_gradient, rows_of_ranks
 from .heads import CriticHeads, normalize
 from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
@@ -20,6 +20,7 @@ __all__ = [
     "LocalGlobalContrast",
     "MemoryBank",
     "Monitor",
+    "average",
     "check_positive",
     "equal_rows",
     "gather",

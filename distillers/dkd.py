@@ -61,7 +61,7 @@ def dkd(
     label = labels_at(label, student)
     counted = (label >= 0) & (label < classes)
     own = label if label.ndim == 1 else label.where(counted, 0)
-    target = torch.zeros_like(student, dtype=torch.bool).scatter_(1, own[:, None], True)
+    target = torch.zeros_like(student, dtype=torch.bool).scatter(1, own[:, None], True)
     tckd = kl(_binary(student, target), _binary(teacher, target))
     nckd = kl(_others(student, target), _others(teacher, target))
     each = alpha * tckd + beta * nckd

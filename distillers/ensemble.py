@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
+from .dropping import keep_teachers, mean_of_kept
 from .kd import make_kd, standardize_logits
 from .logits import resized
 from .ops import full_precision, kl, labels_at
 from .spec import BatchMeta, FeatureSpec, classes, need_labels
-from .term import PretrainStage, StatelessLoss, Term
+from .term import PretrainStage, StatelessLoss, Term, loss_of_each
 
 TARGETS = ("mean", "logits", "weighted")
 
@@ -66,8 +67,7 @@ def ensemble_kd(
     """T² · KL(ensemble ‖ student) of softened predictions, a scalar: `kd` of one teacher if N = 1.
 
     The mean over teachers of the KL from each differs from that from their mean by a constant: the gradients
-    are the same. Weights by sample: Zhang et al., Confidence-aware multi-teacher distillation, 2022, in the
-    plainest form.
+    are the same.
 
     Args:
         student_logits: (B, C), or (B, C, H, W) of a segmenter: the mean is over all positions.
@@ -110,15 +110,19 @@ class EachTeacher(nn.Module):
 
 
 class _CompareEach(nn.Module):
-    """The sum, or the mean, of every teacher's objective."""
+    """The sum, or the mean, of every teacher's objective; in training without what is dropped."""
 
-    def __init__(self, objectives: Sequence[nn.Module], *, mean: bool) -> None:
+    def __init__(self, objectives: Sequence[nn.Module], *, mean: bool, drop: float) -> None:
         super().__init__()
         self.each = nn.ModuleList(objectives)
-        self.mean = mean
+        self.mean, self.drop = mean, drop
 
     def forward(self, *projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
         pairs = zip(self.each, projected, strict=True)
+        if self.drop and self.training and len(self.each) > 1:
+            of_each = torch.stack([loss_of_each(objective, part, meta) for objective, part in pairs])
+            mean = mean_of_kept(of_each, keep_teachers(of_each, drop=self.drop))
+            return mean if self.mean else len(of_each) * mean
         losses = torch.stack([objective(*part, meta=meta) for objective, part in pairs])
         return losses.mean() if self.mean else losses.sum()
 
@@ -137,13 +141,17 @@ class _TermOfEach(Term):
         return tuple(part[i].detach() for part in projected for i in self.memory_inputs)
 
 
-def for_each_teacher(method: str, terms: Sequence[Term], *, mean: bool = False, share: bool = False) -> Term:
+def for_each_teacher(
+    method: str, terms: Sequence[Term], *, mean: bool = False, share: bool = False, drop: float = 0.0
+) -> Term:
     """The terms of a method for each teacher as one term, over the outputs of all of them.
 
     Args:
         terms: one for each teacher.
         mean: average them instead of adding them up.
         share: one head and one memory of the student for all teachers of `crd`.
+        drop: probability that a teacher is left out of a sample's loss (`keep_teachers`), or of the batch's
+            if the method has no loss of a sample.
 
     Raises:
         ValueError: several teachers for a method that trains something before the transfer or keeps a part of
@@ -158,7 +166,7 @@ def for_each_teacher(method: str, terms: Sequence[Term], *, mean: bool = False, 
     def lifted(parts: Sequence[Term | PretrainStage]) -> dict[str, Any]:
         return {
             "projector": EachTeacher([part.projector for part in parts]),
-            "objective": _CompareEach([part.objective for part in parts], mean=mean),
+            "objective": _CompareEach([part.objective for part in parts], mean=mean, drop=drop),
         }
 
     pretrain = None if first.pretrain is None else replace(first.pretrain, **lifted([first.pretrain]))
@@ -186,6 +194,14 @@ def _reads_of(projector: nn.Module) -> frozenset[str]:
     return reads
 
 
+def check_classes(specs: Sequence[FeatureSpec], method: str) -> None:
+    """Raise `ValueError` for teachers without logits, or of other classes than the first."""
+    found = [classes(spec, method) for spec in specs]
+    if len({logits[0] for logits in found}) > 1:
+        listed = ", ".join(map(str, found))
+        raise ValueError(f"{method} needs teachers of the same classes, got logits of {listed}")
+
+
 def make_kd_together(
     specs: Sequence[FeatureSpec],
     *,
@@ -203,10 +219,7 @@ def make_kd_together(
     """
     settings: dict[str, Any] = {"weight": weight, "temperature": temperature, "standardize": standardize}
     term = make_kd(specs[0], **settings)
-    found = [classes(spec, f"kd-{target}") for spec in specs]
-    if len({logits[0] for logits in found}) > 1:
-        listed = ", ".join(map(str, found))
-        raise ValueError(f"kd-{target} needs teachers of the same classes, got logits of {listed}")
+    check_classes(specs, f"kd-{target}")
     if target == "weighted":
         need_labels(specs[0], "kd-weighted")
     objective = partial(
@@ -218,3 +231,15 @@ def make_kd_together(
         projector=TogetherLogits(term.projector, len(specs)),
         objective=StatelessLoss(objective, labels=target == "weighted"),
     )
+
+
+def make_kd_each(specs: Sequence[FeatureSpec], *, drop: float, **settings: Any) -> Term:
+    """`kd-mean` as the mean over teachers of the distillation from each, without those that are dropped.
+
+    Args:
+        specs: of teachers with the same classes.
+        drop: as for `for_each_teacher`.
+        settings: of `make_kd`.
+    """
+    check_classes(specs, "kd-mean")
+    return for_each_teacher("kd-mean", [make_kd(specs[0], **settings)] * len(specs), mean=True, drop=drop)

@@ -86,14 +86,22 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-class _Hint(nn.Module):
+class Hint(nn.Module):
     """One map of the student, regressed, and the teacher's."""
 
-    def __init__(self, spec: FeatureSpec, hint: int, *, hypercolumn: bool, standardize: bool | str) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        hint: int,
+        *,
+        method: str = "fitnet",
+        hypercolumn: bool = False,
+        standardize: bool | str = False,
+    ) -> None:
         super().__init__()
-        student, _ = map_at(spec, "fitnet", hint)
+        student, _ = map_at(spec, method, hint)
         self.hint = hint
-        self.target = DenseTarget(spec, hint, "fitnet", hypercolumn=hypercolumn, standardize=standardize)
+        self.target = DenseTarget(spec, hint, method, hypercolumn=hypercolumn, standardize=standardize)
         self.reads = self.target.reads
         self.regress = FitNetRegressor(student, self.target.shape, relu=not standardize)
 
@@ -119,5 +127,5 @@ def make_fitnet(
         standardize: regress to features of mean 0 and variance 1 (`Standardize`), or "phi-s"; the regressor
             then has no ReLU.
     """
-    projector = _Hint(spec, hint, hypercolumn=hypercolumn, standardize=standardize)
+    projector = Hint(spec, hint, hypercolumn=hypercolumn, standardize=standardize)
     return Term(projector, StatelessLoss(fitnet), weight=weight)

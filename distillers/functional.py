@@ -5,12 +5,22 @@ teacher's tensors without a graph.
 """
 
 from .activation_boundary import activation_boundary as activation_boundary
+from .aekd import aekd as aekd
+from .aekd import min_norm_weights as min_norm_weights
+from .angle import angle as angle
+from .angle import angles as angles
+from .angle import angular_dispersion as angular_dispersion
 from .attention import attention as attention
 from .attention import attention_map as attention_map
+from .ca_mkd import ca_hints as ca_hints
+from .ca_mkd import ca_kd as ca_kd
+from .ca_mkd import confidence as confidence
 from .correlation import correlation as correlation
 from .cosine import cosine as cosine
 from .dist import dist as dist
 from .dkd import dkd as dkd
+from .dropping import keep_teachers as keep_teachers
+from .dropping import mean_of_kept as mean_of_kept
 from .ensemble import ensemble_kd as ensemble_kd
 from .ensemble import soft_targets as soft_targets
 from .factor import factor as factor

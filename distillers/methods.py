@@ -8,7 +8,10 @@ from typing import Any, TypeAlias, get_args
 
 from ..common import nearest
 from .activation_boundary import make_ab
+from .aekd import make_aekd, make_aekd_hint
+from .angle import make_angle
 from .attention import make_at
+from .ca_mkd import make_ca_mkd
 from .correlation import make_cc
 from .cosine import make_cosine
 from .crd import make_crd
@@ -16,7 +19,7 @@ from .crd_dense import make_crd_dense
 from .crd_local import make_crd_local
 from .dist import make_dist
 from .dkd import make_dkd
-from .ensemble import for_each_teacher, make_kd_together
+from .ensemble import for_each_teacher, make_kd_each, make_kd_together
 from .factor import make_ft
 from .fitnet import make_fitnet
 from .fsp import make_fsp
@@ -65,6 +68,7 @@ METHODS: dict[str, Maker] = {
     "wcord": make_wcord,
     "srd": make_srd,
     "mlkd": make_mlkd,
+    "angle": make_angle,
 }
 """A method's name and its maker for one teacher: `make(spec, *, weight=…, …) -> Term`, its settings
 keyword-only. Several teachers have a term each."""
@@ -73,6 +77,9 @@ JOINT: dict[str, Maker] = {
     "kd-mean": partial(make_kd_together, target="mean"),
     "kd-logits": partial(make_kd_together, target="logits"),
     "kd-weighted": partial(make_kd_together, target="weighted"),
+    "ca-mkd": make_ca_mkd,
+    "aekd": make_aekd,
+    "aekd-hint": make_aekd_hint,
 }
 """Methods that put all teachers together: `make(specs, *, weight=…, …) -> Term`. `kd` of several teachers is
 `kd-mean`."""
@@ -110,6 +117,7 @@ def build_terms(
     *,
     reduction: str = "sum",
     share_student: bool = False,
+    drop_teachers: float = 0.0,
 ) -> dict[str, Term]:
     """The terms of a method by name, with the weights that they have together.
 
@@ -124,11 +132,17 @@ def build_terms(
             are not asked for are checked and not used.
         reduction: "sum" of the teachers' terms, as in Tian et al., 2020, or their "mean".
         share_student: one head and one memory of the student for all teachers of `crd`, not one for each.
+        drop_teachers: probability that a teacher other than the one that it matches worst is left out of a
+            sample's loss (Sariyildiz et al., 2024); out of the batch's, if the method compares samples or has
+            a memory.
 
     Raises:
         ValueError: an unknown method or setting (the nearest are suggested), a value that a setting cannot
-            have, networks that a method cannot compare, or several teachers for one that knows one alone.
+            have, networks that a method cannot compare, several teachers for one that knows one alone, or
+            teachers to drop from one that weighs them itself.
     """
+    if not 0 <= drop_teachers <= 1:
+        raise ValueError(f"drop_teachers must be in [0, 1], got {drop_teachers}")
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be sum or mean, got {reduction!r}")
     factors = parse_method(method)
@@ -137,12 +151,20 @@ def build_terms(
     terms = {}
     for name, factor in factors.items():
         values = settings.get(name, {})
-        maker = JOINT.get("kd-mean" if name == "kd" and len(specs) > 1 else name)
-        if maker is not None:
-            term = maker(specs, **values)
+        joint = "kd-mean" if name == "kd" and len(specs) > 1 else name
+        drop = drop_teachers if len(specs) > 1 else 0.0
+        if drop and joint == "kd-mean":
+            term = make_kd_each(specs, drop=drop, **values)
+        elif drop and joint in JOINT:
+            raise ValueError(
+                f"{name} puts all teachers together, and none can be dropped from it: drop_teachers is for "
+                "kd-mean and for methods with a term for each teacher"
+            )
+        elif joint in JOINT:
+            term = JOINT[joint](specs, **values)
         else:
             each = [METHODS[name](spec, **values) for spec in specs]
-            term = for_each_teacher(name, each, mean=reduction == "mean", share=share_student)
+            term = for_each_teacher(name, each, mean=reduction == "mean", share=share_student, drop=drop)
         weight, task_weight = term.weight, term.task_weight
         if len(factors) > 1:
             weight, task_weight = weight if term.weight_in_sum is None else term.weight_in_sum, 1.0

@@ -159,9 +159,13 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "batch_weight": _NUMBER,
         "class_weight": _NUMBER,
     },
+    "angle": {"weight": _WEIGHT},
     "kd-mean": _KD,
     "kd-logits": _KD,
     "kd-weighted": _KD,
+    "ca-mkd": {"weight": _WEIGHT, "temperature": _POSITIVE, "hint_weight": _WEIGHT},
+    "aekd": {"weight": _WEIGHT, "temperature": _POSITIVE, "tolerance": _POSITIVE, "normalize": _SWITCH},
+    "aekd-hint": {"weight": _WEIGHT, "hint": _WHOLE, "tolerance": _POSITIVE, "normalize": _SWITCH},
 }
 """The settings of every method by name; that both agree with the makers is tested."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from ..contrast import gather_with_gradient, rows_of_ranks
 from ..models import Outputs, freeze
@@ -23,18 +24,46 @@ class StatelessLoss(nn.Module):
         labels: whether it takes the classes of the samples, too, as the keyword `label`.
         relational: whether it compares the samples of a batch with one another. It then sees those of all
             ranks, in their order, with gradients.
+        constants: how many of the last projected tensors belong to no sample.
     """
 
     def __init__(
-        self, function: Callable[..., Tensor], *, labels: bool = False, relational: bool = False
+        self,
+        function: Callable[..., Tensor],
+        *,
+        labels: bool = False,
+        relational: bool = False,
+        constants: int = 0,
     ) -> None:
         super().__init__()
         self.function, self.labels, self.relational = function, labels, relational
+        self.constants = constants
 
     def forward(self, *projected: Any, meta: BatchMeta) -> Tensor:
         if self.relational:
             projected = _of_all_ranks(projected, rows_of_ranks(meta.index))
         return self.function(*projected, label=meta.label) if self.labels else self.function(*projected)
+
+    def of_each(self, *projected: Any, meta: BatchMeta) -> Tensor:
+        """The loss of each sample alone, (B,); that of the batch, (1,), if it compares samples."""
+        if self.relational:
+            return self(*projected, meta=meta)[None]
+        count = len(projected) - self.constants
+        constants, how = projected[count:], {}
+        if self.labels and meta.label is not None:
+            how["label"] = meta.label[:, None]
+
+        def alone(sample: tuple[Any, ...], how: dict[str, Tensor]) -> Tensor:
+            return self.function(*tree_map(lambda x: x[None], sample), *constants, **how)
+
+        losses: Tensor = torch.vmap(alone)(projected[:count], how)
+        return losses
+
+
+def loss_of_each(objective: nn.Module, projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
+    """An objective's loss of each sample, (B,), or, of one that has none, that of the batch, (1,)."""
+    of_each: Callable[..., Tensor] | None = getattr(objective, "of_each", None)
+    return objective(*projected, meta=meta)[None] if of_each is None else of_each(*projected, meta=meta)
 
 
 def _of_all_ranks(x: Any, rows: Sequence[int]) -> Any:

@@ -127,4 +127,6 @@ def make_vid(
         initial_variance: where σ² starts.
         standardize: predict features of mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
-    return Term(_Predictors(spec, initial_variance, standardize), StatelessLoss(vid), weight=weight)
+    return Term(
+        _Predictors(spec, initial_variance, standardize), StatelessLoss(vid, constants=1), weight=weight
+    )

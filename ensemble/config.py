@@ -12,8 +12,9 @@ class EnsembleConfig(PipelineConfig):
     """Distil ensembles of several sizes into one student, with several methods beside each other."""
 
     method: tuple[str, ...] = ("none", "kd-mean", "crd", "crd+kd")
-    """`none` (the student alone), `kd-mean` (also `kd`), `kd-logits`, `kd-weighted`, `crd` or another
-    distiller, which has a term for each teacher, or a sum with optional factors such as `crd+0.5*kd`."""
+    """`none` (the student alone), `kd-mean` (also `kd`), `kd-logits`, `kd-weighted`, `ca-mkd`, `aekd`,
+    `aekd-hint`, `crd` or another distiller, which has a term for each teacher, or a sum with optional factors
+    such as `crd+0.5*kd`."""
     data: ImagesConfig = field(default_factory=ImagesConfig)
     """The images."""
     teacher: TeachersConfig = field(

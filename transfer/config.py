@@ -113,12 +113,17 @@ class TransferConfig:
     """Of the terms of several teachers; the paper adds them up."""
     share_student: bool = False
     """One head and one memory of the student for all teachers of `crd`: nearly half the memory."""
+    drop_teachers: float = 0.0
+    """Of several teachers: the probability that one is left out of a sample's loss, but never the one that
+    the student matches worst there (Sariyildiz et al., 2024: 0.5)."""
 
     def __post_init__(self) -> None:
         if self.cached_augmentations < 0:
             raise ValueError(f"transfer.cached_augmentations must be ≥ 0, got {self.cached_augmentations}")
         if not self.cache_limit > 0:
             raise ValueError(f"transfer.cache_limit must be positive, got {self.cache_limit}")
+        if not 0 <= self.drop_teachers <= 1:
+            raise ValueError(f"transfer.drop_teachers must be in [0, 1], got {self.drop_teachers}")
 
 
 @dataclass(frozen=True)

@@ -250,8 +250,9 @@ class Pipeline(ABC):
             return {}
         specs = [make_spec(student, teacher, self.data) for teacher in teachers]
         return build_terms(
-            method, specs, self.settings, reduction=config.reduction, share_student=config.share_student
-        )
+            method, specs, self.settings, reduction=config.reduction, share_student=config.share_student,
+            drop_teachers=config.drop_teachers,
+        )  # fmt: skip
 
     def task_weight(self, terms: Mapping[str, Term]) -> float | None:
         """The weight of the labels: the configured one, else the smallest that a term was published with."""

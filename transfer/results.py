@@ -66,7 +66,7 @@ def fingerprint_of_transfer(
     config: TransferConfig,
 ) -> dict[str, Any]:
     """By what a transfer is known, beside its training's settings and the data; JSON values."""
-    kept = ("cached_augmentations", "cache_dtype", "reduction", "share_student")
+    kept = ("cached_augmentations", "cache_dtype", "reduction", "share_student", "drop_teachers")
     return {
         "method": method,
         "settings": dict(settings),

@@ -35,7 +35,7 @@ READS = {
     "fitnet": "maps[2]",
     **dict.fromkeys(("at", "vid", "nst"), "maps[1:]"),
     **dict.fromkeys(("sp", "ft", "simkd"), "maps[-1]"),
-    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd", "wcord", "srd"), "embedding"),
+    **dict.fromkeys(("cc", "rkd", "pkt", "crd", "itrd", "wcord", "srd", "angle"), "embedding"),
     "crd-dense": "maps[-1]",
     "crd-local": "maps[-1] + embedding",
     "cosine": "maps[-1]",
@@ -69,6 +69,7 @@ WEIGHTS = {
     "wcord": 1,
     "srd": 2,
     "mlkd": 0.9,
+    "angle": 1,
 }
 
 

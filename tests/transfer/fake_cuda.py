@@ -43,7 +43,8 @@ class Transfers(TorchDispatchMode):
         result = function(*args, **kwargs)
         if function.overloadpacket in (aten._to_copy, aten.copy_):
             source = args[0] if function.overloadpacket is aten._to_copy else args[1]
-            if source.device.type != result.device.type:
+            # Within vmap a number may be converted, too.
+            if isinstance(source, Tensor) and source.device.type != result.device.type:
                 self._sent(source, result, kwargs.get("non_blocking") or args[2:] == (True,))
         elif function.overloadpacket in (aten.index, aten.index_put_, aten.index_put) and args[0].is_cuda:
             for place in args[1]:

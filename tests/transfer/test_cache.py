@@ -120,7 +120,9 @@ def test_folders_are_made_once_and_known_by_what_they_are_of(
         cache(images(), tmp_path, **on_disk).dataset([], [])
 
 
-@pytest.mark.parametrize("method", ["kd-mean", "kd-weighted", "crd+kd", "rkd", "fitnet"])
+@pytest.mark.parametrize(
+    "method", ["kd-mean", "kd-weighted", "ca-mkd", "aekd+aekd-hint", "angle", "crd+kd", "rkd", "fitnet"]
+)
 def test_first_step_has_the_loss_of_live_teachers(
     method: str, networks: list[nn.Module], tmp_path: Path
 ) -> None:

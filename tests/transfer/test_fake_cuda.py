@@ -63,7 +63,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         found.setdefault(what, []).extend(fake_step(*args, what=what))
 
     # The contrast asks autograd's engine in its forward, which asks CUDA for a context.
-    monkeypatch.setattr(torch.autograd, "grad", lambda _, inputs: tuple(torch.zeros_like(x) for x in inputs))
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda _, inputs, **how: tuple(torch.zeros_like(x) for x in inputs)
+    )
     monkeypatch.setattr("crdkit.transfer.dry_run.dry_step", step)
     return found
 
@@ -105,7 +107,8 @@ def test_l_to_ab_stays_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
     ("method", "name"),
     [
         ("kd-mean", "resnet8"), ("crd", "vgg8"), ("vid", "wrn_16_1"), ("kd-weighted", "MobileNetV2"),
-        ("kd", "ShuffleV1"), ("kd", "ShuffleV2"), ("kd", "resnet18"),
+        ("kd", "ShuffleV1"), ("kd", "ShuffleV2"), ("kd", "resnet18"), ("ca-mkd", "resnet8"),
+        ("aekd+aekd-hint", "resnet8"), ("angle", "resnet8"),
     ],
 )  # fmt: skip
 def test_an_ensemble_of_one_architecture_stays_on_the_gpu(
@@ -113,6 +116,14 @@ def test_an_ensemble_of_one_architecture_stays_on_the_gpu(
 ) -> None:
     teacher = TeachersConfig(architecture=(name,), number=2)
     compression(digits, tmp_path, method=(method,), teacher=teacher).check()
+    assert steps and not any(steps.values()), steps
+
+
+@pytest.mark.parametrize("method", ["kd-mean", "dkd", "at", "vid", "sp", "crd", "angle"])
+def test_dropped_teachers_stay_on_the_gpu(method: str, digits: ImageSplits, tmp_path: Path, steps) -> None:
+    teacher = TeachersConfig(architecture=("resnet8",), number=2)
+    transfer = TransferConfig(drop_teachers=0.5)
+    compression(digits, tmp_path, method=(method,), teacher=teacher, transfer=transfer).check()
     assert steps and not any(steps.values()), steps
 
 

@@ -25,7 +25,14 @@ from crdkit.transfer import Teacher, TeachersConfig, TransferConfig
 
 ONE = TrainConfig(epochs=1, batch_size=8, lr=0.01)
 BRIEF = ("crd.num_negatives=8", "ab.epochs=1", "ft.epochs=1", "fsp.epochs=1")
-NEEDS_LABELS = {"dkd", "kd-weighted"}
+SEGMENTED = (
+    "at.pairing=resolution",
+    "fitnet.hint=-1",
+    "crd.negatives=batch",
+    "ca-mkd.hint_weight=0",
+    "aekd-hint.hint=-1",
+)
+NEEDS_LABELS = {"dkd", "kd-weighted", "ca-mkd"}
 """What a transfer without labels refuses."""
 
 
@@ -57,7 +64,7 @@ def samples(count: int = 16) -> Samples:
 def crossmodal(folder: Path, given: Samples | None = None, **changes: Any) -> SegmentationPipeline:
     own = {name: changes.pop(name) for name in ("student", "teachers") if callable(changes.get(name))}
     config = SegmentationConfig(
-        setting=(*BRIEF, "at.pairing=resolution", "fitnet.hint=-1", "crd.negatives=batch"),
+        setting=(*BRIEF, *SEGMENTED),
         data=DataConfig(size=(32, 32)),
         teacher=SegmentersConfig(architecture=("depth_cnn",), width=8, train=ONE),
         transfer=TransferConfig(train=ONE), segment=SegmentConfig(train=ONE), cpu=True,
@@ -109,7 +116,10 @@ def test_every_method_runs_from_rgb_to_depth_or_is_refused_by_name(method: str, 
     assert digest(teachers[0].network.state_dict()) == before
 
 
-@pytest.mark.parametrize("method", ["sp", "rkd", "pkt", "vid", "kd-mean", "crd-dense+kd", "at", "crd-local"])
+@pytest.mark.parametrize(
+    "method",
+    ["sp", "rkd", "pkt", "vid", "kd-mean", "crd-dense+kd", "at", "crd-local", "angle", "aekd+aekd-hint"],
+)
 def test_two_teachers_of_two_modalities_teach_a_third(method: str, tmp_path: Path) -> None:
     teacher = SegmentersConfig(
         modality=("rgb", "depth"), architecture=("vgg8", "depth_cnn"), width=8, train=ONE
@@ -124,8 +134,29 @@ def test_two_teachers_of_two_modalities_teach_a_third(method: str, tmp_path: Pat
     assert len(one.teacher_metrics()) == 2
 
 
+@pytest.mark.filterwarnings("error:There is a performance drop")
 @pytest.mark.parametrize("cached", [0, 2])
-@pytest.mark.parametrize("method", ["dkd", "kd-weighted"])
+@pytest.mark.parametrize("method", ["kd-mean", "dkd", "vid+angle", "crd-local"])
+def test_teachers_of_two_modalities_are_dropped(method: str, cached: int, tmp_path: Path) -> None:
+    teacher = SegmentersConfig(
+        modality=("rgb", "depth"), architecture=("vgg8", "depth_cnn"), width=8, train=ONE
+    )
+    transfer = TransferConfig(train=ONE, cached_augmentations=cached, drop_teachers=0.5)
+    one = crossmodal(
+        tmp_path, teacher=teacher, transfer=transfer, student_modality="thermal", method=(method,),
+        labeled_transfer=True,
+    )  # fmt: skip
+    (done,) = one.runs()
+    assert 0 <= done.metrics["mean_iou"] <= 1
+    refused = replace(one.config, method=("kd-logits",))
+    with pytest.raises(ValueError, match="drop_teachers"):
+        SegmentationPipeline(
+            refused, samples(), make_accelerator(cpu=True), tmp_path / "no", student=small
+        ).check()
+
+
+@pytest.mark.parametrize("cached", [0, 2])
+@pytest.mark.parametrize("method", sorted(NEEDS_LABELS))
 def test_label_maps_teach_where_the_transfer_may_see_them(method: str, cached: int, tmp_path: Path) -> None:
     transfer = TransferConfig(train=ONE, cached_augmentations=cached)
     teacher = SegmentersConfig(architecture=("vgg8",), number=1 + (method in JOINT), width=8, train=ONE)
