@@ -39,6 +39,8 @@ class LocalGlobalContrast(nn.Module):
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
+    keeps_samples = False
+
     def __init__(
         self,
         embed_dim: int = 128,
@@ -116,6 +118,8 @@ class DenseContrast(nn.Module):
         objective: "nce" or "infonce".
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
+
+    keeps_samples = False
 
     def __init__(
         self,

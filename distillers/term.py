@@ -20,7 +20,8 @@ class StatelessLoss(nn.Module):
 
     Args:
         function: (*projected) -> scalar.
-        labels: whether it takes the classes of the samples, too, as the keyword `label`.
+        labels: whether it takes the classes of the samples, too, as the keyword `label`; of mixed samples it
+            is called with both (`BatchMeta.of_labels`).
         relational: whether it compares the samples of a batch with one another. It then sees those of all
             ranks, in their order, with gradients.
     """
@@ -34,7 +35,9 @@ class StatelessLoss(nn.Module):
     def forward(self, *projected: Any, meta: BatchMeta) -> Tensor:
         if self.relational:
             projected = _of_all_ranks(projected, rows_of_ranks(meta.index))
-        return self.function(*projected, label=meta.label) if self.labels else self.function(*projected)
+        if not self.labels:
+            return self.function(*projected)
+        return meta.of_labels(lambda label: self.function(*projected, label=label))
 
 
 def _of_all_ranks(x: Any, rows: Sequence[int]) -> Any:
@@ -48,7 +51,8 @@ class MemoryLoss(nn.Module):
     """A contrast with its memory as an objective: it is asked, and written, at the rows of the batch.
 
     Args:
-        contrast: `forward(*tensors, index) -> scalar` and `update(index, *tensors)`; no weights.
+        contrast: `forward(*tensors, index) -> scalar` and `update(index, *tensors)`; no weights. One without
+            a row for every sample of the data set says so: `keeps_samples = False`.
     """
 
     def __init__(self, contrast: nn.Module) -> None:
@@ -123,6 +127,13 @@ class Term:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
+
+    @property
+    def keeps_samples(self) -> bool:
+        """Whether its memory has a row for every sample of the data set, and so none for a mixed one."""
+        contrasts = [part.contrast for part in self.objective.modules() if isinstance(part, MemoryLoss)]
+        keeps = [getattr(contrast, "keeps_samples", True) for contrast in contrasts]
+        return bool(self.memory_inputs) and (any(keeps) or not keeps)
 
     def loss(self, projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
         """The unweighted term, a scalar."""

@@ -1,5 +1,6 @@
 """What a person can set for a transfer, the same in every pipeline; imports no torch."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,8 +114,21 @@ class TransferConfig:
     """Of the terms of several teachers; the paper adds them up."""
     share_student: bool = False
     """One head and one memory of the student for all teachers of `crd`: nearly half the memory."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """Mix every image with another of its batch, for teachers and student alike: all answer for the mixed
+    images. Needs live teachers; what each method makes of it: docs/mixing.md."""
+    mix_alpha: float = 1.0
+    """α of the share λ ~ Beta(α, α): 1 is CutMix's published value and MixUp's for CIFAR, which has 0.2 for
+    ImageNet."""
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.mix_alpha) and self.mix_alpha > 0):
+            raise ValueError(f"transfer.mix_alpha must be positive, got {self.mix_alpha}")
+        if self.mix != "none" and self.cached_augmentations:
+            raise ValueError(
+                f"transfer.mix {self.mix} draws pairs anew in every step, and cached teachers cannot answer for "
+                f"them: set --transfer.cached-augmentations 0, got {self.cached_augmentations}"
+            )
         if self.cached_augmentations < 0:
             raise ValueError(f"transfer.cached_augmentations must be ≥ 0, got {self.cached_augmentations}")
         if not self.cache_limit > 0:

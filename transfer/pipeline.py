@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
+from ..data import Mix
 from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
 from ..engine import Course, Evaluate, StageRunner, digest, seeded
@@ -22,7 +23,7 @@ from .networks import Own, make_network
 from .plan import Judging, planned_steps
 from .pretrain import pretrain
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
-from .spec import TransferData, make_spec, reads_of
+from .spec import TransferData, check_mixed, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, as_teacher, no_targets
 from .task import Inputs, TransferTask
 from .teachers import train_teacher
@@ -249,9 +250,12 @@ class Pipeline(ABC):
         if not teachers:
             return {}
         specs = [make_spec(student, teacher, self.data) for teacher in teachers]
-        return build_terms(
+        terms = build_terms(
             method, specs, self.settings, reduction=config.reduction, share_student=config.share_student
         )
+        if config.mix != "none":
+            check_mixed(terms)
+        return terms
 
     def task_weight(self, terms: Mapping[str, Term]) -> float | None:
         """The weight of the labels: the configured one, else the smallest that a term was published with."""
@@ -264,14 +268,16 @@ class Pipeline(ABC):
         self, teachers: Sequence[Teacher], reads: Sequence[frozenset[str]], *, live: bool = False
     ) -> tuple[Any, Inputs]:
         """The data set of a transfer, and how a step reads its batches."""
-        data = self.data
-        if self.config.transfer.cached_augmentations and not live:
+        data, config = self.data, self.config.transfer
+        if config.cached_augmentations and not live:
             read = Inputs(cached_targets, data.modality, disturb=data.disturb)
             return self._cache.dataset(teachers, reads), read
-        if not teachers:
-            return data.dataset, Inputs(no_targets, data.modality, data.augment, data.disturb)
-        targets = TeacherTargets(teachers, compiled=not live and choose_compiled(self, teachers))
-        return data.dataset, Inputs(targets, data.modality, data.augment, data.disturb, (targets,))
+        mix = None if config.mix == "none" else Mix(config.mix, config.mix_alpha)
+        read = Inputs(no_targets, data.modality, data.augment, data.disturb, mix)
+        if teachers:
+            targets = TeacherTargets(teachers, compiled=not live and choose_compiled(self, teachers))
+            read = replace(read, targets=targets, frozen=(targets,))
+        return data.dataset, read
 
     @cached_property
     def _cache(self) -> Cache:

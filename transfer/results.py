@@ -66,7 +66,8 @@ def fingerprint_of_transfer(
     config: TransferConfig,
 ) -> dict[str, Any]:
     """By what a transfer is known, beside its training's settings and the data; JSON values."""
-    kept = ("cached_augmentations", "cache_dtype", "reduction", "share_student")
+    kept = ["cached_augmentations", "cache_dtype", "reduction", "share_student"]
+    kept += ["mix", "mix_alpha"] if config.mix != "none" else []
     return {
         "method": method,
         "settings": dict(settings),

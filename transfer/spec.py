@@ -67,3 +67,14 @@ def reads_of(terms: Iterable[Term], teachers: int) -> tuple[frozenset[str], ...]
             own: Any = projector.reads
             reads = [a | b for a, b in zip(reads, own, strict=True)]
     return tuple(reads)
+
+
+def check_mixed(terms: Mapping[str, Term]) -> None:
+    """Raise `ValueError`, naming a setting that works, for a term that cannot learn from mixed images."""
+    for name, term in terms.items():
+        if term.keeps_samples:
+            remedy = "--setting crd.negatives=batch contrasts it with" if name == "crd" else "take a contrast with"
+            raise ValueError(
+                f"{name} keeps a row of every sample in its memory, and a mixed image (--transfer.mix) is none "
+                f"of them: {remedy} the others of its batch"
+            )

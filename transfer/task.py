@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import Batch, readings
+from ..data import Batch, Mix, readings
 from ..distillers import BatchMeta, PretrainStage, Term
 from ..engine import CheckpointError, Task, augment_in_fp32, digest, label_loss
 from ..models import Outputs, load_state, read_weights
@@ -69,6 +69,8 @@ class Inputs:
     """batch -> batch, for teachers and student alike; None if the batches are cached ones."""
     disturb: nn.Module | None = None
     """batch -> batch: what the student's modality undergoes on top, anew in every step."""
+    mix: Mix | None = None
+    """Mixes the augmented images, for teachers and student alike; None mixes none."""
     frozen: tuple[nn.Module, ...] = ()
     """The teachers, if `targets` runs them; kept from training."""
 
@@ -77,11 +79,14 @@ class Inputs:
         """The student's images, the targets, and what an objective may know of the batch."""
         if self.augment is not None:
             batch = augment_in_fp32(batch, self.augment)
+        other, share = None, 1.0
+        if self.mix is not None:
+            batch, other, share = self.mix(batch)
         targets, images = self.targets(batch), batch[self.modality]
         mask = readings(self.modality, images)
         if self.disturb is not None:
             images = self.disturb({self.modality: images})[self.modality]
-        return images, targets, BatchMeta(batch["index"], batch.get("label"), mask)
+        return images, targets, BatchMeta(batch["index"], batch.get("label"), mask, other, share)
 
 
 class TransferTask(Task):
@@ -124,12 +129,14 @@ class TransferTask(Task):
         logits, projected = module(images, targets, meta.readings)
         terms = {name: term.loss(projected[name], meta) for name, term in self.parts.items()}
         if self.task_weight is not None:
-            terms = {"task": label_loss(logits, batch["label"]), **terms}
-        return terms, {name: term.to_remember(projected[name]) for name, term in self.parts.items()}
+            terms = {"task": meta.of_labels(lambda label: label_loss(logits, label)), **terms}
+        remembered = {name: term.to_remember(projected[name]) for name, term in self.parts.items()}
+        return terms, (meta.index, remembered)
 
     def update(self, batch: Batch, extra: Any) -> None:
+        index, remembered = extra
         for name, term in self.parts.items():
-            term.update(extra[name], batch["index"])
+            term.update(remembered[name], index)
 
     def restore(self, folder: Path, kept: Mapping[str, Any]) -> None:
         """The student alone, from its file beside the folder: nothing reads the heads after the transfer."""
