@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -43,7 +43,7 @@ class BatchMeta:
     share: float = 1.0
     """λ of mixed samples: the part of `label`, the same in all; that of `other_label` is 1 − λ."""
 
-    def of_labels(self, loss: Callable[[Tensor | None], Tensor]) -> Tensor:
+    def of_labels(self, loss: Callable[[Any], Tensor]) -> Tensor:
         """A loss that reads labels, a scalar; of mixed samples λ · loss(label) + (1 − λ) · loss(other_label),
         as published for the cross-entropy.
 

@@ -54,9 +54,9 @@ def train(
     for bit (with the same number of threads: torch adds in another order with another one).
 
     In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then `model.safetensors`
-    (the module), `history.json` and, written last, `manifest.json` (what they belong to). A folder with that
-    is finished: the call loads the weights into `task.module` and returns the history. The memory ends with
-    the training; it is not in the results.
+    (the module), `model-ema.safetensors` (`task.average`, if there is one), `history.json` and, written last,
+    `manifest.json` (what they belong to). A folder with that is finished: the call loads the weights into
+    `task.module` and returns the history. The memory ends with the training; it is not in the results.
 
     A batch is cut into slices over the processes; the loss of a step is the mean over the samples of
     `config.accumulate` batches. SIGTERM, SIGINT and SIGUSR1 end the training after the step is finished and
@@ -152,6 +152,8 @@ def train(
         )  # fmt: skip
         seed_all(derive_seed("training", seed, peers.rank))
         signals = stack.enter_context(StopSignals())
+        if task.average is not None:
+            task.average.start()
         state.resume()
         step = state.epoch * steps_per_epoch + math.ceil(state.batch / config.accumulate)
         reporter = stack.enter_context(
@@ -232,6 +234,8 @@ def train(
                     nn.utils.clip_grad_norm_(task.module.parameters(), config.clip_norm)
                 stepper.step()
                 stepper.zero_grad()
+                if task.average is not None:
+                    task.average.update(step + 1)
 
                 # Update the memory.
                 with torch.no_grad():
@@ -263,11 +267,13 @@ def train(
             epoch = state.epoch + 1
             # Batch-norm statistics are each rank's own: what is judged and saved is what every rank holds.
             peers.share(task.module.buffers())
+            if task.average is not None:
+                peers.share(task.average.tensors.values())
             rate = rates[0] * factor_at(step - 1)
             row: dict[str, Any] = {"epoch": epoch, "step": step, "lr": rate, **state.means()}
             if evaluate is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
                 try:
-                    row |= measure(evaluate, task.module, peers, device, taken=set(row))
+                    row |= measure(evaluate, task, peers, device, taken=set(row))
                 except Interrupted:
                     state.save()  # a training inside the evaluation has taken the signal
                     raise

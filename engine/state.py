@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimizer
 from .config import TrainConfig
 from .errors import CheckpointError, CrdkitError, NonFiniteError, ResumeError, TaskError
-from .files import tensors_of
+from .files import digest, tensors_of
 from .finished import require_same, with_nan, write_finished
 from .guards import FiniteGuard, nonfinite_samples
 from .peers import Peers, digests_of
@@ -114,6 +114,8 @@ class TrainState:
                 "optimizer": tensors,
                 "ranks": {f"{r}.{name}": x for r, rank in enumerate(ranks) for name, x in rank.items()},
             }
+            if self._task.average is not None:
+                groups["ema"] = self._task.average.tensors
             state = {
                 "fingerprint": self._fingerprint,
                 "epoch": self.epoch,
@@ -181,6 +183,8 @@ class TrainState:
         self._task.module.load_state_dict(saved.tensors["model"])
         if self._task.memory is not None:
             self._task.memory.load_state_dict(saved.tensors["memory"])
+        if self._task.average is not None:
+            self._task.average.load(self._store.load(number, ("ema",)).tensors["ema"])
         restore_optimizer(self._optimizer, saved.tensors["optimizer"], state["optimizer"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
@@ -230,6 +234,8 @@ def require_same_everywhere(task: Task, peers: Peers, label: str) -> None:
     bits."""
     if peers.size > 1:
         held = digests_of(task.module, "module") | digests_of(task.memory, "memory")
+        if task.average is not None:
+            held |= {f"ema.{name}": digest({"": value}) for name, value in task.average.tensors.items()}
         peers.require_same(held, f"{label} after its training")
 
 
@@ -241,5 +247,6 @@ def required_space(task: Task, config: TrainConfig, folder: Path) -> int:
 
     weights = size(tensors_of(task.module, "module"))
     slots = 2 if config.optimizer == "adamw" else int(config.momentum > 0)
+    slots += task.average is not None
     one = weights * (1 + slots) + size(tensors_of(task.memory, "memory"))
     return one * max(1, KEPT + 1 - len(CheckpointStore(folder).numbers()))

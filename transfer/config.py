@@ -121,13 +121,19 @@ class TransferConfig:
     """α of the share λ ~ Beta(α, α): 1 is CutMix's published value and MixUp's for CIFAR, which has 0.2 for
     ImageNet."""
 
+    ema: float | None = None
+    """Decay, such as 0.999, of a moving average of the student's weights over the steps, which is judged and
+    kept beside the last weights (docs/mixing.md); none if absent."""
+
     def __post_init__(self) -> None:
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"transfer.ema, the decay of an average, must be in (0, 1), got {self.ema}")
         if not (math.isfinite(self.mix_alpha) and self.mix_alpha > 0):
             raise ValueError(f"transfer.mix_alpha must be positive, got {self.mix_alpha}")
         if self.mix != "none" and self.cached_augmentations:
             raise ValueError(
-                f"transfer.mix {self.mix} draws pairs anew in every step, and cached teachers cannot answer for "
-                f"them: set --transfer.cached-augmentations 0, got {self.cached_augmentations}"
+                f"transfer.mix {self.mix} draws pairs anew in every step, and cached teachers cannot answer "
+                f"for them: set --transfer.cached-augmentations 0, got {self.cached_augmentations}"
             )
         if self.cached_augmentations < 0:
             raise ValueError(f"transfer.cached_augmentations must be ≥ 0, got {self.cached_augmentations}")

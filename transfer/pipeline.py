@@ -12,7 +12,7 @@ from torch import nn
 from ..data import Mix
 from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Course, Evaluate, StageRunner, digest, seeded
+from ..engine import Course, Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
 from .cache import Cache, cached_targets
@@ -190,22 +190,26 @@ class Pipeline(ABC):
         kept = {name: term for name, term in terms.items() if term.weight}
         deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
         history: list[dict[str, Any]] = []
+        task: TransferTask | None = None
         if kept or self.data.is_labeled:
             dataset, inputs = self.inputs(chosen if kept else [], reads)
-            task = TransferTask(student, kept, inputs, task_weight=self.task_weight(terms))
+            task = TransferTask(
+                student, kept, inputs, task_weight=self.task_weight(terms), ema=self.config.transfer.ema
+            )
             train = replace(self.config.transfer.train, lr=self.config.lr)
             history = self.stages.train(
                 f"{folder}/transfer", task, dataset, train, seed, fingerprint=fingerprint,
-                evaluate=watch.beside(self.transfer_evaluate(deploy), kept),
+                evaluate=watch.beside(self.transfer_evaluate(deploy), kept, task.average),
                 optimizer=self.own.get("optimizer"), schedule=self.own.get("schedule"),
             )  # fmt: skip
         self.stages.course.pass_by(f"{folder}/pretrain-", f"{folder}/transfer")
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
-            keep_student(self.stages.folder / folder, student, network, self.describe_network)
-        if self.config.keep != "all" and network is student:
-            self.stages.drop_weights(f"{folder}/transfer", {"student": digest(student.state_dict())})
+            average = None if task is None else task.average
+            keep_student(self.stages.folder / folder, student, network, self.describe_network, average)
+        if self.config.keep != "all" and network is student and task is not None:
+            self.stages.drop_weights(f"{folder}/transfer", task.student_digests())
         return Transferred(network, student, history, before, last_measured(history) or watch.align(student))
 
     def describe_network(self, network: nn.Module) -> Description:

@@ -73,8 +73,8 @@ def check_mixed(terms: Mapping[str, Term]) -> None:
     """Raise `ValueError`, naming a setting that works, for a term that cannot learn from mixed images."""
     for name, term in terms.items():
         if term.keeps_samples:
-            remedy = "--setting crd.negatives=batch contrasts it with" if name == "crd" else "take a contrast with"
+            remedy = "--setting crd.negatives=batch contrasts it" if name == "crd" else "contrast it"
             raise ValueError(
-                f"{name} keeps a row of every sample in its memory, and a mixed image (--transfer.mix) is none "
-                f"of them: {remedy} the others of its batch"
+                f"{name} keeps a row of every sample in its memory, and an image mixed of two "
+                f"(--transfer.mix) has none: {remedy} with the others of its batch"
             )

@@ -17,9 +17,9 @@ class Mixed(NamedTuple):
     """A batch of mixed images."""
 
     batch: Batch
-    """With the names, shapes and types of the one given. `index` is the row of the image that makes the larger
-    part, as the mixed one is no sample of the data set; labels are those of the first image, but for label
-    maps of CutMix, which are pasted as their images are."""
+    """With the names, shapes and types of the one given. A mixed image is no sample of the data set: `index`
+    is the row of what makes the larger part. Labels are those of the first image, but for label maps of
+    CutMix, which are pasted as their images are."""
     other_label: Tensor | None
     """The labels of what was mixed in, as `label`; None if there are none, or if they were pasted."""
     share: float
@@ -93,8 +93,8 @@ def _next_in_a_cycle(batch_size: int) -> Tensor:
 def _blend(name: str, values: Tensor, partner: Tensor, share: float) -> Tensor:
     if not averages(name):
         raise DataError(
-            f"mixup would average {name!r} with its holes, which are no readings: mix by cutmix, which pastes "
-            "both (--transfer.mix cutmix)"
+            f"mixup would average {name!r} with its holes, which are no readings: "
+            "--transfer.mix cutmix pastes both"
         )
     return torch.lerp(values.index_select(0, partner), values, share)
 
