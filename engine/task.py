@@ -89,6 +89,8 @@ def check_task(task: Task) -> None:
         for name, parameter in network.named_parameters():
             if id(parameter) in trainable:
                 raise TaskError(f"frozen[{number}].{name} is also a trainable parameter of the module")
+    if task.average is not None and task.average.module is not task.module:
+        raise TaskError("the average must be of the task's module, which is another one")
     if task.memory is not None:
         for name, parameter in task.memory.named_parameters():
             if parameter.requires_grad:
