@@ -189,7 +189,11 @@ def teachers_in_words(number: int) -> str:
     return f"{number} teacher{'s' * (number > 1)}"
 
 
+def _last_epoch(columns: list[Column]) -> list[Column]:
+    return [column for column in columns if column.metric.startswith("error_")]
+
+
 SCENARIO = Scenario(
     "ensemble", make_pipeline, in_words, columns, page, name=name_of, rows=rows, begin=begin,
-    teachers=pool_and_ensembles, shown=lambda columns: columns[: len(columns) // 2], heading="error, percent",
+    teachers=pool_and_ensembles, shown=_last_epoch, heading="error, percent",
 )  # fmt: skip
