@@ -40,6 +40,7 @@ class LocalGlobalContrast(nn.Module):
     """
 
     keeps_samples = False
+    """Whether there is a row for every sample; a queue has none."""
 
     def __init__(
         self,
@@ -120,6 +121,7 @@ class DenseContrast(nn.Module):
     """
 
     keeps_samples = False
+    """Whether there is a row for every sample; a queue has none."""
 
     def __init__(
         self,

@@ -50,8 +50,7 @@ class WeightAverage:
             KeyError, RuntimeError: names or shapes are not the module's.
         """
         self.start()
-        for name, value in self.tensors.items():
-            value.copy_(tensors[name])
+        _copy(tensors, self.tensors)
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -67,16 +66,18 @@ class WeightAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the module has the average for its weights; afterwards its own again, bit for bit."""
-        own = [weight.clone() for weight in self._weights]
-        self._put(list(self.tensors.values()))
+        weights = {name: value.detach() for name, value in tensors_of(self.module, "module").items()}
+        own = {name: weight.clone() for name, weight in weights.items()}
+        _copy(self.tensors, weights)
         self.is_applied = True
         try:
             yield
         finally:
-            self._put(own)
+            _copy(own, weights)
             self.is_applied = False
 
-    @torch.no_grad()
-    def _put(self, values: list[Tensor]) -> None:
-        for weight, value in zip(self._weights, values, strict=True):
-            weight.copy_(value)
+
+@torch.no_grad()
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    for name, value in target.items():
+        value.copy_(source[name])

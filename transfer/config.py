@@ -115,12 +115,11 @@ class TransferConfig:
     share_student: bool = False
     """One head and one memory of the student for all teachers of `crd`: nearly half the memory."""
     mix: Literal["none", "mixup", "cutmix"] = "none"
-    """Mix images in pairs, for all networks alike. Each is mixed with another of its batch, and teachers and
-    student answer for the mixed ones. Needs live teachers; what each method makes of it: docs/mixing.md."""
+    """Mix images in pairs. Each is mixed with another of its batch by one draw for all networks: teachers
+    and student answer for the mixed ones. Needs live teachers; what a method makes of it: docs/mixing.md."""
     mix_alpha: float = 1.0
     """α of the share λ ~ Beta(α, α): 1 is CutMix's published value and MixUp's for CIFAR, which has 0.2 for
     ImageNet."""
-
     ema: float | None = None
     """Decay of the student's average. The moving average of its weights over the steps (0.999 or so) is
     judged and kept beside the last ones (docs/mixing.md); if absent there is none."""
