@@ -39,8 +39,7 @@ class LocalGlobalContrast(nn.Module):
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
-    keeps_samples = False
-    """Whether there is a row for every sample; a queue has none."""
+    keeps_samples = False  # a queue has no row of a sample
 
     def __init__(
         self,
@@ -120,8 +119,7 @@ class DenseContrast(nn.Module):
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
-    keeps_samples = False
-    """Whether there is a row for every sample; a queue has none."""
+    keeps_samples = False  # a queue has no row of a sample
 
     def __init__(
         self,
