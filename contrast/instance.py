@@ -146,6 +146,11 @@ class InstanceContrast(nn.Module):
             self.others = OtherClass(kind)
         self.monitor = Monitor(objective, num_samples)
 
+    @property
+    def keeps_samples(self) -> bool:
+        """Whether there is a row for every sample."""
+        return self.negatives != "batch"
+
     def share_bank_student(self, other: InstanceContrast) -> None:
         """Read the student's bank of `other`, which meets the same student vectors, instead of an own one.
 

@@ -46,6 +46,8 @@ class LocalGlobalContrast(nn.Module):
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
 
+    keeps_samples = False  # a queue has no row of a sample
+
     def __init__(
         self,
         embed_dim: int = 128,
@@ -134,6 +136,8 @@ class DenseContrast(nn.Module):
         teacher_temperature: τ_t of "relational".
         groups: the recording or scene of every sample, (M,): images of the own one are no noise.
     """
+
+    keeps_samples = False  # a queue has no row of a sample
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ from .transforms.channels import (
     ChannelModalities,
     lab_modalities,
 )
+from .transforms.mix import Mix, Mixed
 
 __all__ = [
     "CHANNELS",
@@ -71,6 +72,8 @@ __all__ = [
     "Input",
     "JoinedPairs",
     "MappedArray",
+    "Mix",
+    "Mixed",
     "NYUDepth",
     "Normalize",
     "PackedImages",

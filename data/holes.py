@@ -17,3 +17,9 @@ def readings(name: str, values: Tensor) -> Tensor | None:
     if name == "depth":
         return values > 0
     return ~torch.isnan(values).any(dim=-3, keepdim=True)
+
+
+def averages(name: str) -> bool:
+    """Whether the mean of two values of modality `name` is one of its values again: not of depth, whose hole,
+    0, would count as meters. Of NaN and a reading the mean is NaN, a hole."""
+    return name != "depth"

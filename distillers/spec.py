@@ -1,7 +1,8 @@
 """What a term is built for, what is known of a batch, and errors that name what networks do not have."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -31,12 +32,27 @@ class BatchMeta:
     """What an objective may know of a batch beside the projected tensors."""
 
     index: Tensor
-    """Rows of the samples, (B,)."""
+    """Rows of the samples, (B,); of mixed ones the row of what makes the larger part."""
     label: Tensor | None
     """Classes of the samples, (B,), or of their pixels, (B, H, W)."""
     readings: Tensor | None = None
     """Where the student's modality has readings, (B, 1, H, W) bool, before anything is disturbed; None for
     everywhere."""
+    other_label: Tensor | None = None
+    """Of mixed samples (MixUp, CutMix) the labels of what was mixed in, as `label`; None for nothing."""
+    share: float = 1.0
+    """λ of mixed samples: the part of `label`, the same in all; that of `other_label` is 1 − λ."""
+
+    def of_labels(self, loss: Callable[[Any], Tensor]) -> Tensor:
+        """A loss that reads labels, a scalar; of mixed samples λ · loss(label) + (1 − λ) · loss(other_label),
+        as published for the cross-entropy.
+
+        Args:
+            loss: labels -> scalar.
+        """
+        if self.other_label is None:
+            return loss(self.label)
+        return self.share * loss(self.label) + (1 - self.share) * loss(self.other_label)
 
 
 def map_at(spec: FeatureSpec, method: str, index: int) -> tuple[Shape, Shape]:

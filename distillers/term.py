@@ -21,7 +21,8 @@ class StatelessLoss(nn.Module):
 
     Args:
         function: (*projected) -> scalar.
-        labels: whether it takes the classes of the samples, too, as the keyword `label`.
+        labels: whether it takes the classes of the samples, too, as the keyword `label`; of mixed samples it
+            is called with both (`BatchMeta.of_labels`).
         relational: whether it compares the samples of a batch with one another. It then sees those of all
             ranks, in their order, with gradients.
         constants: how many of the last projected tensors belong to no sample.
@@ -42,7 +43,9 @@ class StatelessLoss(nn.Module):
     def forward(self, *projected: Any, meta: BatchMeta) -> Tensor:
         if self.relational:
             projected = _of_all_ranks(projected, rows_of_ranks(meta.index))
-        return self.function(*projected, label=meta.label) if self.labels else self.function(*projected)
+        if not self.labels:
+            return self.function(*projected)
+        return meta.of_labels(lambda label: self.function(*projected, label=label))
 
     def of_each(self, *projected: Any, meta: BatchMeta) -> Tensor:
         """The loss of each sample alone, (B,); that of the batch, (1,), if it compares samples."""
@@ -77,7 +80,8 @@ class MemoryLoss(nn.Module):
     """A contrast with its memory as an objective: it is asked, and written, at the rows of the batch.
 
     Args:
-        contrast: `forward(*tensors, index) -> scalar` and `update(index, *tensors)`; no weights.
+        contrast: `forward(*tensors, index) -> scalar` and `update(index, *tensors)`; no weights. One without
+            a row for every sample of the data set says so: `keeps_samples = False`.
     """
 
     def __init__(self, contrast: nn.Module) -> None:
@@ -152,6 +156,13 @@ class Term:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
+
+    @property
+    def keeps_samples(self) -> bool:
+        """Whether its memory has a row for every sample of the data set, and so none for a mixed one."""
+        contrasts = [part.contrast for part in self.objective.modules() if isinstance(part, MemoryLoss)]
+        keeps = [getattr(contrast, "keeps_samples", True) for contrast in contrasts]
+        return bool(self.memory_inputs) and (any(keeps) or not keeps)
 
     def loss(self, projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:
         """The unweighted term, a scalar."""

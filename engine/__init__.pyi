@@ -1,3 +1,4 @@
+from .average import WeightAverage
 from .batchnorm import shared_statistics
 from .checkpoint import Checkpoint, CheckpointStore
 from .config import LaunchConfig, RunConfig, TrainConfig, check_seeds
@@ -55,6 +56,7 @@ __all__ = [
     "Task",
     "TaskError",
     "TrainConfig",
+    "WeightAverage",
     "WorkerError",
     "augment_in_fp32",
     "check_seeds",

@@ -14,7 +14,8 @@ from .files import WRITE_ERRORS, read_tensors, split_by_rank, tensors_of, write_
 from .task import Task
 
 CHECKPOINTS = "checkpoints"
-MODEL, HISTORY, KEPT = "model.safetensors", "history.json", "kept.json"
+MODEL, AVERAGE = "model.safetensors", "model-ema.safetensors"
+HISTORY, KEPT = "history.json", "kept.json"
 SHOWN = 12
 
 
@@ -43,6 +44,7 @@ def make_fingerprint(
         "precision": precision,
         "extra": extra or {},
         "shapes": shapes,
+        **({} if task.average is None else {"ema": task.average.decay}),
     })  # fmt: skip
     try:
         found: dict[str, Any] = json.loads(json.dumps(fingerprint))
@@ -72,9 +74,13 @@ def write_finished(
         OutputError: the folder cannot be written.
     """
     try:
+        names: tuple[str, ...] = (MODEL, HISTORY)
         write_tensors(folder / MODEL, tensors_of(task.module, "module"))
+        if task.average is not None:
+            write_tensors(folder / AVERAGE, task.average.tensors)
+            names = (*names, AVERAGE)
         write_json(folder / HISTORY, history)
-        write_manifest(folder, fingerprint, (MODEL, HISTORY))
+        write_manifest(folder, fingerprint, names)
     except WRITE_ERRORS as error:
         raise OutputError(f"cannot write results to {folder}: {error}; its checkpoints stay") from error
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -97,6 +103,8 @@ def read_finished(folder: Path, task: Task, fingerprint: dict[str, Any]) -> list
         require_same(manifest.fingerprint, fingerprint, folder)
         if MODEL in manifest.files:
             task.module.load_state_dict(read_tensors(folder / MODEL))
+            if task.average is not None:
+                task.average.load(read_tensors(folder / AVERAGE))
         else:
             task.restore(folder, json.loads((folder / KEPT).read_bytes()) if KEPT in manifest.files else {})
         history: list[dict[str, Any]] = with_nan(json.loads((folder / HISTORY).read_bytes()))
@@ -137,3 +145,4 @@ def drop_weights(folder: Path, kept: Mapping[str, Any] | None = None) -> None:
     # The manifest first: a kill in between leaves a file too many, and none that is missed.
     write_manifest(folder, manifest.fingerprint, names)
     (folder / MODEL).unlink()
+    (folder / AVERAGE).unlink(missing_ok=True)

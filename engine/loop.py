@@ -54,9 +54,9 @@ def train(
     for bit (with the same number of threads: torch adds in another order with another one).
 
     In the folder: `metrics.jsonl` from the start, `checkpoints/` until the end, then `model.safetensors`
-    (the module), `history.json` and, written last, `manifest.json` (what they belong to). A folder with that
-    is finished: the call loads the weights into `task.module` and returns the history. The memory ends with
-    the training; it is not in the results.
+    (the module), `model-ema.safetensors` (`task.average`, if there is one), `history.json` and, written last,
+    `manifest.json` (what they belong to). A folder with that is finished: the call loads the weights into
+    `task.module` and returns the history. The memory ends with the training; it is not in the results.
 
     A batch is cut into slices over the processes; the loss of a step is the mean over the samples of
     `config.accumulate` batches. SIGTERM, SIGINT and SIGUSR1 end the training after the step is finished and
@@ -111,7 +111,6 @@ def train(
         )  # fmt: skip
         steps_per_epoch = math.ceil(source.batches_per_epoch / config.accumulate)
         total_steps = config.epochs * steps_per_epoch
-        save_interval = max(1, round((config.checkpoint_every or 0) * steps_per_epoch))
         check_interval = 1 if device.type == "cpu" else config.log_every
         known = make_fingerprint(
             task, config, samples=source.length, seed=seed, world_size=peers.size,
@@ -148,10 +147,12 @@ def train(
 
         state = TrainState(
             task, own, source, accelerator=accelerator, peers=peers, folder=folder / CHECKPOINTS,
-            fingerprint=known,
+            fingerprint=known, config=config,
         )  # fmt: skip
         seed_all(derive_seed("training", seed, peers.rank))
         signals = stack.enter_context(StopSignals())
+        if task.average is not None:
+            task.average.start()
         state.resume()
         step = state.epoch * steps_per_epoch + math.ceil(state.batch / config.accumulate)
         reporter = stack.enter_context(
@@ -232,6 +233,8 @@ def train(
                     nn.utils.clip_grad_norm_(task.module.parameters(), config.clip_norm)
                 stepper.step()
                 stepper.zero_grad()
+                if task.average is not None:
+                    task.average.update(step + 1)
 
                 # Update the memory.
                 with torch.no_grad():
@@ -254,11 +257,7 @@ def train(
                     reporter.log_step(step, values)
 
                 # Save.
-                if config.checkpoint_every is not None:
-                    is_due = step % save_interval == 0
-                else:
-                    is_due = (step % config.log_every == 0 or state.at_end) and state.is_due()
-                if is_due:
+                if state.is_due(step):
                     state.save()
 
             # Evaluate. The position is that after the last batch: an interruption loses nothing.
@@ -267,11 +266,13 @@ def train(
             epoch = state.epoch + 1
             # Batch-norm statistics are each rank's own: what is judged and saved is what every rank holds.
             peers.share(task.module.buffers())
+            if task.average is not None:
+                peers.share(task.average.tensors.values())
             rate = rates[0] * factor_at(step - 1)
             row: dict[str, Any] = {"epoch": epoch, "step": step, "lr": rate, **state.means()}
             if evaluate is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
                 try:
-                    row |= measure(evaluate, task.module, peers, device, taken=set(row))
+                    row |= measure(evaluate, task, peers, device, taken=set(row))
                 except Interrupted:
                     state.save()  # a training inside the evaluation has taken the signal
                     raise

@@ -1,5 +1,6 @@
 """Everything of a running training that a checkpoint has to bring back."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch.optim import Optimizer
 from .checkpoint import KEPT, CheckpointStore, flatten_optimizer, restore_optimizer
 from .config import TrainConfig
 from .errors import CheckpointError, CrdkitError, NonFiniteError, ResumeError, TaskError
-from .files import split_by_rank, tensors_of
+from .files import digest, split_by_rank, tensors_of
 from .finished import require_same, with_nan, write_finished
 from .guards import FiniteGuard, nonfinite_samples
 from .peers import Peers, digests_of
@@ -52,6 +53,7 @@ class TrainState:
         peers: Peers,
         folder: Path,
         fingerprint: dict[str, Any],
+        config: TrainConfig,
     ) -> None:
         self.epoch, self.batch = 0, 0
         self.history: list[dict[str, Any]] = []
@@ -61,17 +63,21 @@ class TrainState:
         self._device, self._scaler = accelerator.device, accelerator.scaler
         self._peers, self._fingerprint = peers, fingerprint
         self._store = CheckpointStore(folder)
+        self._config = config
         self._saved, self._cost = time.monotonic(), 0.0
 
-    @property
-    def at_end(self) -> bool:
-        """Whether the position is that after the epoch's last batch."""
-        return self.batch == self._source.batches_per_epoch
-
-    def is_due(self) -> bool:
-        """Whether a checkpoint is worth its time now, by the main process's clock and for all."""
+    def is_due(self, step: int) -> bool:
+        """Whether a checkpoint is to be saved after a step: where it was asked for, else where it is worth
+        its time, by the main process's clock and for all."""
+        at_end = self.batch == self._source.batches_per_epoch
+        every = self._config.checkpoint_every
+        if every is not None:
+            steps = math.ceil(self._source.batches_per_epoch / self._config.accumulate)
+            return step % max(1, round(every * steps)) == 0
+        if not at_end and step % self._config.log_every:
+            return False
         past = time.monotonic() - self._saved
-        due = past * SHARE >= self._cost and (self.at_end or past >= LONGEST)
+        due = past * SHARE >= self._cost and (at_end or past >= LONGEST)
         return bool(self._peers.largest(self._peers.is_main and due)[0])
 
     def watch(self, terms: dict[str, Tensor], loss: Tensor, number: int) -> None:
@@ -139,6 +145,8 @@ class TrainState:
                 "optimizer": tensors,
                 "ranks": {f"{r}.{name}": x for r, rank in enumerate(ranks) for name, x in rank.items()},
             }
+            if self._task.average is not None:
+                groups["ema"] = self._task.average.tensors
             state = {
                 "fingerprint": self._fingerprint,
                 "epoch": self.epoch,
@@ -212,6 +220,8 @@ class TrainState:
             rows = {key: x for name in memories for key, x in saved.tensors[name].items()}
             of_others = split_by_rank(rows)[1].keys() - alone.keys()
             self._task.memory.load_state_dict({key: x for key, x in rows.items() if key not in of_others})
+        if self._task.average is not None:
+            self._task.average.load(self._store.load(number, ("ema",)).tensors["ema"])
         restore_optimizer(self._optimizer, saved.tensors["optimizer"], state["optimizer"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
@@ -265,6 +275,8 @@ def require_same_everywhere(task: Task, peers: Peers, label: str) -> None:
     bits."""
     if peers.size > 1:
         held = digests_of(task.module, "module") | digests_of(task.memory, "memory")
+        if task.average is not None:
+            held |= {f"ema.{name}": digest({"": value}) for name, value in task.average.tensors.items()}
         peers.require_same(held, f"{label} after its training")
 
 
@@ -281,5 +293,6 @@ def required_space(task: Task, config: TrainConfig, folder: Path) -> int:
 
     weights = size(tensors_of(task.module, "module"))
     slots = 2 if config.optimizer == "adamw" else int(config.momentum > 0)
+    slots += task.average is not None
     one = weights * (1 + slots) + size(tensors_of(task.memory, "memory"))
     return one * max(1, KEPT + 1 - len(CheckpointStore(folder).numbers()))

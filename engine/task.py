@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .average import WeightAverage
 from .errors import NotKeptError, TaskError
 
 RESERVED = ("epoch", "step", "lr", "loss")
@@ -25,12 +26,15 @@ class Task(ABC):
         frozen: teachers. Moved to the device, in eval mode, without gradients, not saved; the engine
             verifies that their bits are the same after training.
         weights: the weight of each term in the loss.
+        average: the moving average of the module's weights, or None. Updated after every step, evaluated
+            beside the last weights, saved in checkpoints and with the results.
     """
 
     module: nn.Module
     memory: nn.Module | None = None
     frozen: tuple[nn.Module, ...] = ()
     weights: dict[str, float]
+    average: WeightAverage | None = None
 
     @abstractmethod
     def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
@@ -86,6 +90,8 @@ def check_task(task: Task) -> None:
         for name, parameter in network.named_parameters():
             if id(parameter) in trainable:
                 raise TaskError(f"frozen[{number}].{name} is also a trainable parameter of the module")
+    if task.average is not None and task.average.module is not task.module:
+        raise TaskError("the average must be of the task's module, which is another one")
     if task.memory is not None:
         for name, parameter in task.memory.named_parameters():
             if parameter.requires_grad:

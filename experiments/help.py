@@ -22,8 +22,8 @@ GROUPS = {
     "methods": ("method", "setting", "teachers", "task-weight"),
     "budget": (
         "epochs", "seed", "transfer.train.batch-size", "transfer.cached-augmentations",
-        "segment.label-fraction", "train.batch-size", "train.lr", "processes", "sync-batchnorm", "precision",
-        "cpu",
+        "transfer.mix", "transfer.ema", "segment.label-fraction", "train.batch-size", "train.lr", "processes",
+        "sync-batchnorm", "precision", "cpu",
     ),
     "output": ("output", "resume", "keep", "reuse", "trackers", "dry-run", "list", "help-all"),
 }  # fmt: skip

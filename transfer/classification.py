@@ -88,11 +88,12 @@ class ClassificationPipeline(Pipeline):
     def result(
         self, method: str, seed: int, transferred: Transferred, teacher: nn.Module | None, **more: Any
     ) -> RunResult:
-        """top1 of the last epoch, best_top1 of the best, and what the evaluator finds beside a teacher; its
-        matrices are details."""
+        """top1 of the last epoch, best_top1 of the best, of averaged weights ema_top1 and best_ema_top1, and
+        what the evaluator finds beside a teacher; its matrices are details."""
         found = self.evaluator(transferred.network, teacher=teacher)
         scalars = {name: value for name, value in found.items() if isinstance(value, float)}
-        metrics = {**last_and_best(transferred.history, "top1"), **scalars}
+        judged = [name for name in ("top1", "ema_top1") if name in transferred.history[-1]]
+        metrics = {**last_and_best(transferred.history, *judged), **scalars}
         details = {name: value for name, value in found.items() if not isinstance(value, float)}
         return RunResult(
             method, seed, metrics, transferred.history, transferred.network, details=details, **more

@@ -1,5 +1,6 @@
 """What a person can set for a transfer, the same in every pipeline; imports no torch."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,8 +117,26 @@ class TransferConfig:
     drop_teachers: float = 0.0
     """Of several teachers: the probability that one is left out of a sample's loss, but never the one that
     the student matches worst there (Sariyildiz et al., 2024: 0.5)."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """Mix images in pairs. Each is mixed with another of its batch by one draw for all networks: teachers
+    and student answer for the mixed ones. Needs live teachers; what a method makes of it: docs/mixing.md."""
+    mix_alpha: float = 1.0
+    """α of the share λ ~ Beta(α, α): 1 is CutMix's published value and MixUp's for CIFAR, which has 0.2 for
+    ImageNet."""
+    ema: float | None = None
+    """Decay of the student's average. The moving average of its weights over the steps (0.999 or so) is
+    judged and kept beside the last ones (docs/mixing.md); if absent there is none."""
 
     def __post_init__(self) -> None:
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"transfer.ema, the decay of an average, must be in (0, 1), got {self.ema}")
+        if not (math.isfinite(self.mix_alpha) and self.mix_alpha > 0):
+            raise ValueError(f"transfer.mix_alpha must be positive, got {self.mix_alpha}")
+        if self.mix != "none" and self.cached_augmentations:
+            raise ValueError(
+                f"transfer.mix {self.mix} draws pairs anew in every step, and cached teachers cannot answer "
+                f"for them: set --transfer.cached-augmentations 0, got {self.cached_augmentations}"
+            )
         if self.cached_augmentations < 0:
             raise ValueError(f"transfer.cached_augmentations must be ≥ 0, got {self.cached_augmentations}")
         if not self.cache_limit > 0:

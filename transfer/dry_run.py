@@ -159,7 +159,8 @@ def _transfer(
             task: Task = PretrainTask(student, term.pretrain, seen)
             yield Rehearsal(method, "pretrain", task, dataset, replace(train, **_lasts(term.pretrain)))
     if kept or pipeline.data.is_labeled:
-        task = TransferTask(student, kept, seen, task_weight=pipeline.task_weight(terms))
+        weight, ema = pipeline.task_weight(terms), pipeline.config.transfer.ema
+        task = TransferTask(student, kept, seen, task_weight=weight, ema=ema)
         yield Rehearsal(method, "transfer", task, dataset, train)
 
 

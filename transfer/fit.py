@@ -52,8 +52,10 @@ def disk_of(task: Task, train: TrainConfig, keep: str) -> tuple[int, int]:
     if isinstance(task, TransferTask):  # the student has a file of its own, and the heads may stay
         student = bytes_of(task.student.state_dict())
         kept = student if keep != "all" else kept + student
+        kept *= 1 if task.average is None else 2
     memory = 0 if task.memory is None else bytes_of(task.memory.state_dict())
     slots = 2 if train.optimizer == "adamw" else int(train.momentum > 0)
+    slots += task.average is not None
     return kept, CHECKPOINTS * (whole * (1 + slots) + memory)
 
 

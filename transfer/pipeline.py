@@ -9,9 +9,10 @@ from typing import Any, Unpack
 
 from torch import nn
 
+from ..data import Mix
 from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Course, Evaluate, StageRunner, digest, seeded
+from ..engine import Course, Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
 from .cache import Cache, cached_targets
@@ -22,7 +23,7 @@ from .networks import Own, make_network
 from .plan import Judging, planned_steps
 from .pretrain import pretrain
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
-from .spec import TransferData, make_spec, reads_of
+from .spec import TransferData, check_mixed, make_spec, reads_of
 from .targets import Teacher, TeacherTargets, as_teacher, no_targets
 from .task import Inputs, TransferTask
 from .teachers import train_teacher
@@ -189,22 +190,26 @@ class Pipeline(ABC):
         kept = {name: term for name, term in terms.items() if term.weight}
         deploy = next((term.deploy for term in terms.values() if term.deploy), lambda network: network)
         history: list[dict[str, Any]] = []
+        task: TransferTask | None = None
         if kept or self.data.is_labeled:
             dataset, inputs = self.inputs(chosen if kept else [], reads)
-            task = TransferTask(student, kept, inputs, task_weight=self.task_weight(terms))
+            task = TransferTask(
+                student, kept, inputs, task_weight=self.task_weight(terms), ema=self.config.transfer.ema
+            )
             train = replace(self.config.transfer.train, lr=self.config.lr)
             history = self.stages.train(
                 f"{folder}/transfer", task, dataset, train, seed, fingerprint=fingerprint,
-                evaluate=watch.beside(self.transfer_evaluate(deploy), kept),
+                evaluate=watch.beside(self.transfer_evaluate(deploy), kept, task.average),
                 optimizer=self.own.get("optimizer"), schedule=self.own.get("schedule"),
             )  # fmt: skip
         self.stages.course.pass_by(f"{folder}/pretrain-", f"{folder}/transfer")
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:
-            keep_student(self.stages.folder / folder, student, network, self.describe_network)
-        if self.config.keep != "all" and network is student:
-            self.stages.drop_weights(f"{folder}/transfer", {"student": digest(student.state_dict())})
+            average = None if task is None else task.average
+            keep_student(self.stages.folder / folder, student, network, self.describe_network, average)
+        if self.config.keep != "all" and network is student and task is not None:
+            self.stages.drop_weights(f"{folder}/transfer", task.student_digests())
         return Transferred(network, student, history, before, last_measured(history) or watch.align(student))
 
     def describe_network(self, network: nn.Module) -> Description:
@@ -249,10 +254,13 @@ class Pipeline(ABC):
         if not teachers:
             return {}
         specs = [make_spec(student, teacher, self.data) for teacher in teachers]
-        return build_terms(
+        terms = build_terms(
             method, specs, self.settings, reduction=config.reduction, share_student=config.share_student,
             drop_teachers=config.drop_teachers,
         )  # fmt: skip
+        if config.mix != "none":
+            check_mixed(terms)
+        return terms
 
     def task_weight(self, terms: Mapping[str, Term]) -> float | None:
         """The weight of the labels: the configured one, else the smallest that a term was published with."""
@@ -265,14 +273,16 @@ class Pipeline(ABC):
         self, teachers: Sequence[Teacher], reads: Sequence[frozenset[str]], *, live: bool = False
     ) -> tuple[Any, Inputs]:
         """The data set of a transfer, and how a step reads its batches."""
-        data = self.data
-        if self.config.transfer.cached_augmentations and not live:
+        data, config = self.data, self.config.transfer
+        if config.cached_augmentations and not live:
             read = Inputs(cached_targets, data.modality, disturb=data.disturb)
             return self._cache.dataset(teachers, reads), read
-        if not teachers:
-            return data.dataset, Inputs(no_targets, data.modality, data.augment, data.disturb)
-        targets = TeacherTargets(teachers, compiled=not live and choose_compiled(self, teachers))
-        return data.dataset, Inputs(targets, data.modality, data.augment, data.disturb, (targets,))
+        mix = None if config.mix == "none" else Mix(config.mix, config.mix_alpha)
+        read = Inputs(no_targets, data.modality, data.augment, data.disturb, mix)
+        if teachers:
+            targets = TeacherTargets(teachers, compiled=not live and choose_compiled(self, teachers))
+            read = replace(read, targets=targets, frozen=(targets,))
+        return data.dataset, read
 
     @cached_property
     def _cache(self) -> Cache:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..engine import Evaluate, digest
+from ..engine import Evaluate, WeightAverage, digest
 from ..models import Description, save_weights
 from .config import TransferConfig
 from .targets import Teacher
@@ -66,7 +66,8 @@ def fingerprint_of_transfer(
     config: TransferConfig,
 ) -> dict[str, Any]:
     """By what a transfer is known, beside its training's settings and the data; JSON values."""
-    kept = ("cached_augmentations", "cache_dtype", "reduction", "share_student", "drop_teachers")
+    kept = ["cached_augmentations", "cache_dtype", "reduction", "share_student", "drop_teachers"]
+    kept += ["mix", "mix_alpha"] if config.mix != "none" else []
     return {
         "method": method,
         "settings": dict(settings),
@@ -77,15 +78,26 @@ def fingerprint_of_transfer(
 
 
 def keep_student(
-    folder: Path, student: nn.Module, network: nn.Module, describe: Callable[[nn.Module], Description]
+    folder: Path,
+    student: nn.Module,
+    network: nn.Module,
+    describe: Callable[[nn.Module], Description],
+    average: WeightAverage | None = None,
 ) -> None:
     """Write a student, and what is used in its place, with what `describe` says of each, unless those of this
-    transfer are there."""
+    transfer are there; likewise with averaged weights, as `…-ema.safetensors`."""
     trainings = [*folder.glob("pretrain-*/history.json"), *folder.glob("transfer/history.json")]
     made = max((path.stat().st_mtime for path in trainings), default=math.inf)
-    files = {STUDENT: student, "deployed.safetensors": network}
-    for name, module in files.items():
+
+    def keep(name: str, module: nn.Module) -> None:
         path = folder / name
         is_kept = path.exists() and path.stat().st_mtime >= made
-        if not is_kept and (module is not student or name == STUDENT):
+        if not is_kept:
             save_weights(module, path, description=describe(module))
+
+    files = {STUDENT: student} | ({} if network is student else {"deployed.safetensors": network})
+    for name, module in files.items():
+        keep(name, module)
+        if average is not None:
+            with average.applied():
+                keep(name.replace(".", "-ema."), module)

@@ -67,3 +67,14 @@ def reads_of(terms: Iterable[Term], teachers: int) -> tuple[frozenset[str], ...]
             own: Any = projector.reads
             reads = [a | b for a, b in zip(reads, own, strict=True)]
     return tuple(reads)
+
+
+def check_mixed(terms: Mapping[str, Term]) -> None:
+    """Raise `ValueError`, naming a setting that works, for a term that cannot learn from mixed images."""
+    for name, term in terms.items():
+        if term.keeps_samples:
+            remedy = "--setting crd.negatives=batch contrasts it" if name == "crd" else "contrast it"
+            raise ValueError(
+                f"{name} keeps a row of every sample in its memory, and an image mixed of two "
+                f"(--transfer.mix) has none: {remedy} with the others of its batch"
+            )

@@ -10,15 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import Batch, readings
+from ..data import Batch, Mix, readings
 from ..distillers import BatchMeta, PretrainStage, Term
-from ..engine import CheckpointError, Task, augment_in_fp32, digest, label_loss
+from ..engine import CheckpointError, Task, WeightAverage, augment_in_fp32, digest, label_loss
 from ..models import Outputs, load_state, read_weights
 from .networks import classifier_of
 from .targets import Targets
 
 STUDENT = "student.safetensors"
 """The file of a student as its transfer left it, in the folder that has the transfer's."""
+STUDENT_EMA = "student-ema.safetensors"
+"""Beside it, the student with averaged weights."""
 
 
 class TransferModule(nn.Module):
@@ -69,6 +71,8 @@ class Inputs:
     """batch -> batch, for teachers and student alike; None if the batches are cached ones."""
     disturb: nn.Module | None = None
     """batch -> batch: what the student's modality undergoes on top, anew in every step."""
+    mix: Mix | None = None
+    """Mixes the augmented images, for teachers and student alike; None mixes none."""
     frozen: tuple[nn.Module, ...] = ()
     """The teachers, if `targets` runs them; kept from training."""
 
@@ -77,11 +81,14 @@ class Inputs:
         """The student's images, the targets, and what an objective may know of the batch."""
         if self.augment is not None:
             batch = augment_in_fp32(batch, self.augment)
+        other, share = None, 1.0
+        if self.mix is not None:
+            batch, other, share = self.mix(batch)
         targets, images = self.targets(batch), batch[self.modality]
         mask = readings(self.modality, images)
         if self.disturb is not None:
             images = self.disturb({self.modality: images})[self.modality]
-        return images, targets, BatchMeta(batch["index"], batch.get("label"), mask)
+        return images, targets, BatchMeta(batch["index"], batch.get("label"), mask, other, share)
 
 
 class TransferTask(Task):
@@ -93,6 +100,7 @@ class TransferTask(Task):
         inputs: how a batch is read.
         task_weight: of the cross-entropy with the batch's labels, the term `task`; None for a transfer
             without it.
+        ema: the decay of an average of the weights (`WeightAverage`); None for no average.
     """
 
     def __init__(
@@ -102,6 +110,7 @@ class TransferTask(Task):
         inputs: Inputs,
         *,
         task_weight: float | None = None,
+        ema: float | None = None,
     ) -> None:
         self.student, self.parts, self.inputs, self.frozen = student, dict(terms), inputs, inputs.frozen
         self.task_weight = task_weight
@@ -110,6 +119,7 @@ class TransferTask(Task):
         self.weights = {name: term.weight for name, term in terms.items()}
         if task_weight is not None:
             self.weights = {"task": task_weight, **self.weights}
+        self.average = None if ema is None else WeightAverage(self.module, ema)
 
     def weights_at(self, epoch: int) -> dict[str, float]:
         """A term with a warm-up has weight·(epoch + 1)/warm-up until it is over, as published."""
@@ -124,23 +134,41 @@ class TransferTask(Task):
         logits, projected = module(images, targets, meta.readings)
         terms = {name: term.loss(projected[name], meta) for name, term in self.parts.items()}
         if self.task_weight is not None:
-            terms = {"task": label_loss(logits, batch["label"]), **terms}
-        return terms, {name: term.to_remember(projected[name]) for name, term in self.parts.items()}
+            terms = {"task": meta.of_labels(lambda label: label_loss(logits, label)), **terms}
+        remembered = {name: term.to_remember(projected[name]) for name, term in self.parts.items()}
+        return terms, (meta.index, remembered)
 
     def update(self, batch: Batch, extra: Any) -> None:
+        index, remembered = extra
         for name, term in self.parts.items():
-            term.update(extra[name], batch["index"])
+            term.update(remembered[name], index)
+
+    def student_digests(self) -> dict[str, str]:
+        """By which `restore` knows the student's files: of the last weights, and of the averaged ones."""
+        found = {"student": digest(self.student.state_dict())}
+        if self.average is not None:
+            with self.average.applied():
+                found["ema"] = digest(self.student.state_dict())
+        return found
 
     def restore(self, folder: Path, kept: Mapping[str, Any]) -> None:
-        """The student alone, from its file beside the folder: nothing reads the heads after the transfer."""
-        path = folder.parent / STUDENT
-        if "student" not in kept or not path.exists():
+        """The student alone, from its files beside the folder: nothing reads the heads after the transfer."""
+        files = {"student": folder.parent / STUDENT}
+        if self.average is not None:  # first, as the last weights are to stay
+            files = {"ema": folder.parent / STUDENT_EMA, **files}
+        if any(name not in kept or not path.exists() for name, path in files.items()):
             super().restore(folder, kept)
-        student, state = self.student, read_weights(path)
-        named_bare = state.keys() != student.state_dict().keys()
-        load_state(getattr(student, "network", student) if named_bare else student, state, source=str(path))
-        if digest(student.state_dict()) != kept["student"]:
-            raise CheckpointError(f"{path} is not the student that {folder} trained: delete both")
+        student = self.student
+        for name, path in files.items():
+            state = read_weights(path)
+            named_bare = state.keys() != student.state_dict().keys()
+            load_state(
+                getattr(student, "network", student) if named_bare else student, state, source=str(path)
+            )
+            if digest(student.state_dict()) != kept[name]:
+                raise CheckpointError(f"{path} is not the student that {folder} trained: delete both")
+            if name == "ema" and self.average is not None:
+                self.average.start()
 
 
 class PretrainTask(Task):

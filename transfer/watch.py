@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..distillers import Term
-from ..engine import Accelerator, Evaluate, seeded
+from ..engine import Accelerator, Evaluate, WeightAverage, seeded
 from ..evaluation import AlignmentEvaluator
 from .results import RunResult, Transferred
 from .targets import Teacher
@@ -51,14 +51,21 @@ class Watch:
             found = self.aligner(student.to(self.accelerator.device), self.teachers)
         return {ALIGNMENT + name: value for name, value in found.items()}
 
-    def beside(self, judge: Evaluate | None, terms: Mapping[str, Term]) -> Evaluate | None:
+    def beside(
+        self, judge: Evaluate | None, terms: Mapping[str, Term], average: WeightAverage | None = None
+    ) -> Evaluate | None:
         """What a training calls: the judge's figures, `TERM/…` of what an objective tells of its critic, and
-        the alignment. Warns once of an embedding that has collapsed."""
+        the alignment. Warns once of an embedding that has collapsed.
+
+        Args:
+            average: of the weights; a critic has met the last ones alone, and tells nothing of it.
+        """
 
         def evaluate(module: nn.Module) -> dict[str, float]:
             student: Any = module.student
             found = {} if judge is None else judge(module)
-            return {**found, **diagnostics(terms), **self._warned(self.align(student))}
+            told = {} if average is not None and average.is_applied else diagnostics(terms)
+            return {**found, **told, **self._warned(self.align(student))}
 
         offered = any(True for term in terms.values() for _ in _telling(term.objective))
         return None if judge is None and not offered and not self.aligns else evaluate

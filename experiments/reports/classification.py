@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column("top1", "top-1", digits=2),
     Column("best_top1", "best top-1", digits=2),
+    Column("ema_top1", "EMA top-1", digits=2),
+    Column("best_ema_top1", "best EMA top-1", digits=2),
     Column("top5", "top-5", digits=2),
     Column("agreement", "agreement with teacher"),
     Column("divergence", "KL from teacher", scale=1.0, digits=3, lower=True),

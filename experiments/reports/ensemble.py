@@ -62,16 +62,19 @@ def columns(config: EnsembleConfig, summary: Summary) -> list[Column]:
 
 
 def columns_of(teachers: Sequence[int]) -> list[Column]:
-    """The error of the last epoch for each number of teachers, then that of the best."""
+    """The error of the last epoch for each number of teachers, then that of the best; likewise of averaged
+    weights, if there are any."""
+    kinds = {"": "", "best_": "best ", "ema_": "EMA ", "best_ema_": "best EMA "}
     return [
-        Column(f"{kind}error_{n}", f"{kind.rstrip('_')} {teachers_in_words(n)}".strip(), digits=2, lower=True)
-        for kind in ("", "best_")
+        Column(f"{kind}error_{n}", f"{title}{teachers_in_words(n)}", digits=2, lower=True)
+        for kind, title in kinds.items()
         for n in teachers
     ]
 
 
 def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
-    """A row of results.json for each method, seed and subset: `error_N` and `best_error_N` of N teachers.
+    """A row of results.json for each method, seed and subset: `error_N` and `best_error_N` of N teachers, of
+    averaged weights `ema_error_N` and `best_ema_error_N`.
 
     The student alone has the same error whatever the number.
     """
@@ -82,8 +85,9 @@ def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
         if done.subset_seed is not None:
             row["subset_seed"] = done.subset_seed
         for number in (len(done.teachers),) if done.teachers else config.teachers:
-            row["metrics"][f"error_{number}"] = 1 - done.metrics["top1"]
-            row["metrics"][f"best_error_{number}"] = 1 - done.metrics["best_top1"]
+            for kind in ("", "best_", "ema_", "best_ema_"):
+                if f"{kind}top1" in done.metrics:
+                    row["metrics"][f"{kind}error_{number}"] = 1 - done.metrics[f"{kind}top1"]
             row["metrics"][f"agreement_{number}"] = done.metrics.get("agreement")
     return list(found.values())
 
@@ -185,7 +189,11 @@ def teachers_in_words(number: int) -> str:
     return f"{number} teacher{'s' * (number > 1)}"
 
 
+def _last_epoch(columns: list[Column]) -> list[Column]:
+    return [column for column in columns if column.metric.startswith("error_")]
+
+
 SCENARIO = Scenario(
     "ensemble", make_pipeline, in_words, columns, page, name=name_of, rows=rows, begin=begin,
-    teachers=pool_and_ensembles, shown=lambda columns: columns[: len(columns) // 2], heading="error, percent",
+    teachers=pool_and_ensembles, shown=_last_epoch, heading="error, percent",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -129,3 +130,11 @@ def test_presets_augment_both_modalities_alike_and_leave_color() -> None:
         assert preset.data.augment.jitter == preset.data.augment.grayscale == 0
     with pytest.raises(ValueError, match=r"probe\.dimension.*0"):
         ProbeConfig(dimension=0)
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_lightness_and_color_are_mixed_alike_and_the_average_is_aligned(tmp_path: Path, mix: Any) -> None:
+    config = replace(TINY, method=("crd+kd",), transfer=TransferConfig(train=ONE, mix=mix, ema=0.9))
+    history = pipeline(tmp_path, config).transfer("crd+kd", 0).history
+    assert {"alignment/r1", "ema_alignment/r1"} <= set(history[-1])
+    assert (tmp_path / "runs/crd+kd/seed-0/student-ema.safetensors").exists()

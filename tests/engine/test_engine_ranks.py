@@ -49,9 +49,12 @@ def test_two_ranks_equal_one(outcome: dict[str, Any], tmp_path: Path) -> None:
         both = rank["compared"]
         torch.testing.assert_close(both["weights"], single["weights"], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(both["memory"], single["memory"], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(both["average"], single["average"], rtol=1e-5, atol=1e-6)
         for got, expected in zip(both["history"], single["history"], strict=True):
             assert got.keys() == expected.keys()
-            compared = [name for name in got if name != "draw"]  # a random number: each rank has its own
+            compared = [
+                name for name in got if not name.endswith("draw")
+            ]  # a random number: each rank has its own
             assert [got[name] for name in compared] == pytest.approx(
                 [expected[name] for name in compared], rel=1e-5
             )
@@ -60,7 +63,8 @@ def test_two_ranks_equal_one(outcome: dict[str, Any], tmp_path: Path) -> None:
 def test_both_ranks_return_the_same(outcome: dict[str, Any]) -> None:
     first, second = (rank["compared"] for rank in outcome["ranks"])
     assert first["history"] == second["history"]
-    torch.testing.assert_close(first["memory"], second["memory"], rtol=0, atol=0)
+    for part in ("memory", "average"):
+        torch.testing.assert_close(first[part], second[part], rtol=0, atol=0)
 
 
 def test_a_signal_to_one_rank_stops_both_and_both_continue(outcome: dict[str, Any]) -> None:

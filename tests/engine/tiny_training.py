@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from crdkit.engine import Task, TrainConfig, train
+from crdkit.engine import Task, TrainConfig, WeightAverage, train
 
 SAMPLES = 22
 CONFIG = TrainConfig(
@@ -50,12 +50,15 @@ class TinyData:
 class TinyTask(Task):
     """Regress a frozen teacher and stay near the memory's row of another, random sample."""
 
-    def __init__(self, *, dropout: float = 0.2, slow: float = 0.0, samples: int = SAMPLES) -> None:
+    def __init__(
+        self, *, dropout: float = 0.2, slow: float = 0.0, samples: int = SAMPLES, ema: float | None = None
+    ) -> None:
         generator_state = torch.get_rng_state()
         torch.manual_seed(0)
         self.module = nn.Sequential(
             nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2)
         )
+        self.average = None if ema is None else WeightAverage(self.module, ema)
         self.memory = nn.Module()
         self.memory.register_buffer("bank", torch.zeros(samples, 2))
         self.frozen = (nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2)),)
@@ -88,7 +91,7 @@ def evaluate(module: nn.Module) -> dict[str, float]:
 def run(
     folder: Path, *, task: Task | None = None, config: TrainConfig = CONFIG, **options: Any
 ) -> dict[str, Any]:
-    """Train on the CPU; returns the history, weights and bank."""
+    """Train on the CPU; returns the history, weights, bank and, if there is one, the average."""
     task = task or TinyTask()
     history = train(
         task,
@@ -100,14 +103,19 @@ def run(
         evaluate=options.pop("evaluate", evaluate),
         **options,
     )
-    return {"history": history, "weights": task.module.state_dict(), "memory": task.memory.state_dict()}
+    return {
+        "history": history,
+        "weights": task.module.state_dict(),
+        "memory": task.memory.state_dict(),
+        "average": {} if task.average is None else task.average.tensors,
+    }
 
 
 def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Bitwise equal in every value."""
     return first["history"] == second["history"] and all(
         torch.equal(value, second[part][name])
-        for part in ("weights", "memory")
+        for part in ("weights", "memory", "average")
         for name, value in first[part].items()
     )
 

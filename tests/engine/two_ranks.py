@@ -13,7 +13,7 @@ from tiny_training import CONFIG, TinyData, TinyTask, run, same
 from torch import Tensor, nn
 
 from crdkit.contrast.distributed import gather
-from crdkit.engine import Interrupted, RanksError
+from crdkit.engine import Interrupted, RanksError, WeightAverage
 
 # Batch norm needs two samples on each rank also in the last batch.
 DISTURBED = replace(CONFIG, batch_size=8)
@@ -34,8 +34,8 @@ class GatheringTask(TinyTask):
 class OwnRowsTask(GatheringTask):
     """Each rank has rows of its own in the memory, which its steps write and read."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.memory.register_buffer(f"own_of_rank_{RANK}_of_2", torch.full((2,), float(RANK)))
 
     @property
@@ -58,6 +58,7 @@ class ComparedTask(GatheringTask):
         super().__init__(samples=LENGTH)
         torch.manual_seed(0)
         self.module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+        self.average = WeightAverage(self.module, 0.9)
 
     def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
         output = module(batch["x"])
@@ -121,15 +122,17 @@ def main(folder: Path) -> None:
         dataset=TinyData(LENGTH, noise=0.0),
         accelerator=accelerator,
     )
-    undisturbed = run(folder / "undisturbed", task=OwnRowsTask(), config=DISTURBED, accelerator=accelerator)
+    undisturbed = run(
+        folder / "undisturbed", task=OwnRowsTask(ema=0.9), config=DISTURBED, accelerator=accelerator
+    )
     try:
-        run(folder / "signalled", task=Signalled(), config=DISTURBED, accelerator=accelerator)
+        run(folder / "signalled", task=Signalled(ema=0.9), config=DISTURBED, accelerator=accelerator)
         results["stopped"] = None
     except Interrupted as stopped:
         results["stopped"] = stopped.code
     saved = max((folder / "signalled" / "checkpoints").glob("checkpoint-*"))
     results["files"] = sorted(path.name for path in saved.glob("memory*"))
-    resumed = run(folder / "signalled", task=OwnRowsTask(), config=DISTURBED, accelerator=accelerator)
+    resumed = run(folder / "signalled", task=OwnRowsTask(ema=0.9), config=DISTURBED, accelerator=accelerator)
     results["resumed"] = same(resumed, undisturbed)
     results["own"] = undisturbed["memory"][f"own_of_rank_{RANK}_of_2"]
     try:

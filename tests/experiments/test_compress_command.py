@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from crdkit.deploy import load
 from crdkit.models import create, save_weights
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "compress.py"
@@ -47,6 +48,20 @@ def packed(tmp_path: Path) -> Path:
                 stored[i] = cv2.imencode(".png", image.astype(np.uint8))[1].ravel()
             file[f"{split}/labels"] = labels
     return path
+
+
+def test_mixed_images_and_an_averaged_student(tmp_path: Path) -> None:
+    chosen = ("--method", "crd+dkd", "--transfer.mix", "cutmix", "--transfer.ema", "0.9")
+    done = run(*TINY, *chosen, "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = results(tmp_path / "out")["runs"][0]["metrics"]
+    assert metrics["ema_top1"] <= metrics["best_ema_top1"]
+    assert "EMA top-1" in (tmp_path / "out" / "report.md").read_text()
+    student = tmp_path / "out/runs/crd+dkd/seed-0/student-ema.safetensors"
+    network, _ = load(student)
+    assert network.eval()(torch.rand(2, 3, 32, 32)).logits.shape == (2, 3)
+    refused = run(*TINY, *chosen, "--transfer.cached-augmentations", "2", folder=tmp_path)
+    assert refused.returncode == 2 and "--transfer.cached-augmentations 0" in refused.stderr
 
 
 def test_run_leaves_a_table_a_json_and_pictures(packed: Path, tmp_path: Path) -> None:

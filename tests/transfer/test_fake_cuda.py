@@ -31,7 +31,7 @@ from crdkit.data import (
     with_index,
 )
 from crdkit.distillers import JOINT, METHODS
-from crdkit.engine import Task, make_accelerator
+from crdkit.engine import Task, WeightAverage, make_accelerator
 from crdkit.transfer import CachedAugmentations, TeachersConfig, TransferConfig
 
 __all__ = ["digits"]
@@ -100,6 +100,24 @@ def test_l_to_ab_stays_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
         teacher=TeachersConfig(modality=("l",), architecture=("resnet8",)),
     )  # fmt: skip
     RecognitionPipeline(config, images, make_accelerator(cpu=True), tmp_path).check()
+    assert steps and not any(steps.values()), steps
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+@pytest.mark.parametrize("method", ["none", *METHODS, *JOINT])
+def test_mixed_images_stay_on_the_gpu(
+    method: str, mix: Any, digits: ImageSplits, tmp_path: Path, steps
+) -> None:
+    setting = ("crd.negatives=batch", "ab.epochs=1", "ft.epochs=1", "fsp.epochs=1")
+    transfer = TransferConfig(train=ONE, mix=mix, ema=0.9)
+    compression(digits, tmp_path, method=(method,), setting=setting, transfer=transfer).check()
+    assert steps and not any(steps.values()), steps
+
+
+@pytest.mark.parametrize("method", ["crd-dense+kd", "dkd"])
+def test_mixed_pairs_stay_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
+    transfer = TransferConfig(train=ONE, mix="cutmix")
+    crossmodal(tmp_path, method=(method,), labeled_transfer="dkd" in method, transfer=transfer).check()
     assert steps and not any(steps.values()), steps
 
 
@@ -183,6 +201,16 @@ def test_the_draws_of_a_kind_are_one_copy() -> None:
         for crop in ("resized", "padded"):
             augment = ImageAugment(ImageAugmentConfig(crop=crop, jitter=0.5))
             assert sent(lambda augment=augment: augment(batch)) == (2, [])
+
+
+def test_an_average_of_weights_waits_for_nothing() -> None:
+    gpu, network = FakeGPU(), nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    gpu.move([network])
+    with gpu.mode:
+        average = WeightAverage(network, 0.9)
+        average.start()
+        assert all(value.device == CUDA for value in average.tensors.values())
+        assert sent(lambda: average.update(3)) == (0, [])
 
 
 def test_sets_on_a_gpu_send_their_rows_once() -> None:

@@ -45,3 +45,19 @@ def test_two_ranks_end_with_the_same_bits_and_the_weights_of_one(tmp_path: Path)
                 other[key], value, rtol=1e-5, atol=1e-5, msg=lambda text, at=f"{name}: {key}": f"{at}: {text}"
             )
     assert len(students) == 7
+
+
+def test_each_rank_mixes_its_own_share_and_all_hold_the_same_average(tmp_path: Path) -> None:
+    """That averages have the same bits is asked at the end of a training (`require_same_everywhere`)."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*command, str(SCRIPT.with_name("mixed_ranks.py")), str(tmp_path)], capture_output=True, text=True,
+        timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first["held"] == second["held"] and len(first["held"]) == 3
+    assert len(first["shares"]) == len(second["shares"]) and first["shares"] != second["shares"]
+    for method in first["held"]:
+        assert (tmp_path / f"runs/{method}/seed-0/transfer/model-ema.safetensors").exists()
+        assert (tmp_path / f"runs/{method}/seed-0/student-ema.safetensors").exists()
