@@ -31,6 +31,14 @@ LINES = {
     "value of a setting": ["--cpu", "--setting", "crd.temperature=-1"],
     "missing root": ["nyu", "--cpu", "--data.root", "absent"],
 }
+DATA = {
+    "method twice": ["--method", "kd", "kd"],
+    "workers": ["--transfer.train.num-workers", "100000"],
+    "one sample": ["--data.train-samples", "1", "--data.unlabeled-samples", "0"],
+    "pixels": ["--data.size", "40000", "40000"],
+    "negatives": ["--method", "crd", "--setting", "crd.negatives=uniform", "crd.num_negatives=100000000000"],
+}
+"""Faults that earlier versions may not refuse: they are timed in this checkout alone."""
 TRAINING = [
     "--cpu", "--data.train-samples", "64", "--data.test-samples", "16", "--data.unlabeled-samples", "0",
     "--method", "none", "kd", "--teacher.train.log-every", "1",
@@ -52,13 +60,23 @@ def main() -> None:
             found = medians(calls, given.rounds)
             cases.append({"case": name, **{f"{version}_s": round(t, 3) for version, t in found.items()}})
             print(cases[-1])
+        for name, arguments in DATA.items():
+            found = medians(
+                {"after": partial(answer, ROOT, ["--cpu", *arguments], Path(folder))}, given.rounds
+            )
+            cases.append({"case": name, "after_s": round(found["after"], 3)})
+            print(cases[-1])
     commits = {version: commit_of(root) for version, root in checkouts.items()}
     write(given.output, "startup", around, commits=commits, cases=cases, n=given.rounds)
 
 
 def answer(root: Path, arguments: list[str], folder: Path) -> None:
-    """Run the command until it ends."""
-    subprocess.run(command(root, arguments), cwd=folder, env=environment(root, folder), capture_output=True)
+    """Run the command until it ends, with help or with an error."""
+    done = subprocess.run(
+        command(root, arguments), cwd=folder, env=environment(root, folder), capture_output=True, timeout=120
+    )
+    if done.returncode == 0 and "--help" not in arguments:
+        raise SystemExit(f"{arguments} was no error")
 
 
 def first_step(root: Path, arguments: list[str], folder: Path) -> None:

@@ -211,7 +211,10 @@ def startup(results: Mapping[str, Any]) -> str:
     """Seconds from a command's start to its help, to an error, and to the first step."""
     versions = [name for name in ("before", "after") if f"{name}_s" in results["cases"][0]]
     commits = ", ".join(f"{version} {results['commits'][version][:10]}" for version in versions)
-    rows = [(case["case"], *(f"{case[f'{name}_s']:.2f}" for name in versions)) for case in results["cases"]]
+    rows = [
+        (case["case"], *(f"{case[f'{name}_s']:.2f}" if f"{name}_s" in case else "–" for name in versions))
+        for case in results["cases"]
+    ]
     table = grid(["until", *(f"{version}, s" for version in versions)], rows)
     return f"{table}\nMedians of {results['n']} calls in turns; commits: {commits}.\n"
 
@@ -230,12 +233,44 @@ def first_step(results: Mapping[str, Any]) -> str:
     return f"{grid(['command', *headings], rows)}\n{told}; commits: {commits}.\n"
 
 
+def kills(results: Mapping[str, Any]) -> str:
+    """Runs that were killed at random moments, beside undisturbed ones."""
+
+    def counted(found: Mapping[str, int]) -> str:
+        return ", ".join(f"{name} {number}" for name, number in sorted(found.items()))
+
+    table = grid(
+        ["pipeline", "ranks", "kills", "killed", "in", "runs", "same bits", "ended within, s"],
+        [
+            (cell["pipeline"], cell["ranks"], cell["kills"], counted(cell["whom"]), counted(cell["stages"]),
+             cell["runs"], cell["bitwise"], f"{cell['slowest_end']:.1f}")
+            for cell in results["cells"]
+        ],
+    )  # fmt: skip
+    told = "{kills} kills; of {runs} runs {bitwise} ended with every figure and every bit of the undisturbed."
+    return f"{table}\n{told.format(**results)}\n"
+
+
+def around(results: Mapping[str, Any]) -> str:
+    """What a run spends beside its steps."""
+    parts = ("checkpoints", "evaluations", "logging")
+    return grid(
+        ["command", "trainings, s", *parts],
+        [
+            (run["command"], f"{run['seconds']:.0f}", *(f"{run[part]:.2%}" for part in parts))
+            for run in results["runs"]
+        ],
+    )
+
+
 BENCHMARKS = {
+    "around": around,
     "banks": banks,
     "contrast": contrast,
     "peers": peers,
     "ensemble": ensemble,
     "first_step": first_step,
+    "kills": kills,
     "loading": loading,
     "memory": memory,
     "pairs": pairs,
