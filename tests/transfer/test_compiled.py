@@ -23,11 +23,15 @@ needs_compiler = pytest.mark.skipif(
 class Run:
     """What of a pipeline and its stages is asked."""
 
-    def __init__(self, *, precision: str = "bf16", cached: int = 0, steps: int = 1000) -> None:
+    def __init__(
+        self, *, precision: str = "bf16", cached: int = 0, steps: int = 1000, mix: str = "cutmix"
+    ) -> None:
         self.told: list[str] = []
         self.kept: dict[str, Any] = {}
         train = SimpleNamespace(batch_size=4)
-        self.config = SimpleNamespace(transfer=SimpleNamespace(cached_augmentations=cached, train=train))
+        self.config = SimpleNamespace(
+            transfer=SimpleNamespace(cached_augmentations=cached, train=train, mix=mix)
+        )
         self.accelerator = SimpleNamespace(
             mixed_precision=precision,
             print=self.told.append,
@@ -66,12 +70,12 @@ def test_it_is_chosen_where_it_saves_seconds(
     paying: bool, networks: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = {"plain_ms": 50.0, "compiled_ms": 40.0, "seconds": 9.0 if paying else 11.0}
-    monkeypatch.setattr(compiled, "_time", lambda *_: times)
+    monkeypatch.setattr(compiled, "_time", lambda *_, **__: times)
     run = Run()  # a thousand steps save 10 s for each teacher
     assert run.chooses(networks[:1]) is paying
     (line,) = run.told
     assert "50.0 ms a batch, compiled 40.0" in line and ("saves 1 s" if paying else "does not pay") in line
-    monkeypatch.setattr(compiled, "_time", lambda *_: pytest.fail("timed again"))
+    monkeypatch.setattr(compiled, "_time", lambda *_, **__: pytest.fail("timed again"))
     assert run.chooses(networks[:1]) is paying and len(run.told) == 1
 
 
@@ -97,6 +101,22 @@ def test_never_in_fp32_nor_beside_a_cache_nor_for_little(
     monkeypatch.setattr(compiled.Compiled, "__call__", lambda *_: pytest.fail("compiled"))
     for run in (Run(), Run(precision="no", steps=10**9), Run(cached=2, steps=10**9)):
         assert not run.chooses(networks) and not run.told
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_kept_answers_are_offered_where_live_teachers_take_long(
+    precision: str, networks: list[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "WORTH", 0.0)
+    monkeypatch.setattr(compiled, "Compiled", lambda network: network)
+    run = Run(precision=precision, mix="none")
+    run.chooses(networks[:1])
+    assert run.told[0].startswith("live teachers take about ")
+    assert "--transfer.cached-augmentations 4 would" in run.told[0]
+    assert len(run.told) == 1 + (precision == "bf16")
+    mixed = Run(precision="no")  # their answers cannot be kept
+    mixed.chooses(networks[:1])
+    assert not mixed.told
 
 
 def test_a_compiler_that_fails_costs_a_line(
@@ -130,7 +150,7 @@ def test_a_run_that_goes_on_stays_with_its_choice(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(TeacherTargets, "__init__", noting)
     times = {"plain_ms": 50.0, "compiled_ms": 20.0, "seconds": 0.1}
-    monkeypatch.setattr(compiled, "_time", lambda *_: times)
+    monkeypatch.setattr(compiled, "_time", lambda *_, **__: times)
     run = [
         "digits", "--cpu", "--precision", "bf16", "--seed", "0", "--teacher.architecture", "resnet8",
         "--teacher.train.epochs", "2", "--transfer.train.epochs", "2", "--transfer.cached-augmentations", "0",
@@ -138,6 +158,6 @@ def test_a_run_that_goes_on_stays_with_its_choice(tmp_path: Path, monkeypatch: p
     ]  # fmt: skip
     compress.main([*run, "--method", "kd"])
     assert asked[-1]
-    monkeypatch.setattr(compiled, "_time", lambda *_: {**times, "compiled_ms": 70.0})
+    monkeypatch.setattr(compiled, "_time", lambda *_, **__: {**times, "compiled_ms": 70.0})
     compress.main([*run, "--method", "kd", "fitnet", "--resume"])
     assert asked[-1]
