@@ -68,6 +68,7 @@ class AngleLoss(nn.Module):
     direction: Tensor
     dispersion: Tensor
     count: Tensor
+    keeps_samples = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()

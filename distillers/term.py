@@ -87,6 +87,7 @@ class MemoryLoss(nn.Module):
     def __init__(self, contrast: nn.Module) -> None:
         super().__init__()
         self.contrast = contrast
+        self.keeps_samples = bool(getattr(contrast, "keeps_samples", True))
 
     def forward(self, *projected: Tensor, meta: BatchMeta) -> Tensor:
         loss: Tensor = self.contrast(*projected, meta.index)
@@ -160,8 +161,7 @@ class Term:
     @property
     def keeps_samples(self) -> bool:
         """Whether its memory has a row for every sample of the data set, and so none for a mixed one."""
-        contrasts = [part.contrast for part in self.objective.modules() if isinstance(part, MemoryLoss)]
-        keeps = [getattr(contrast, "keeps_samples", True) for contrast in contrasts]
+        keeps = [part.keeps_samples for part in self.objective.modules() if hasattr(part, "keeps_samples")]
         return bool(self.memory_inputs) and (any(keeps) or not keeps)
 
     def loss(self, projected: tuple[Any, ...], meta: BatchMeta) -> Tensor:

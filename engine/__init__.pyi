@@ -24,6 +24,7 @@ from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
 from .precision import Choice, fast_precision, milliseconds
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler
+from .signals import end_with_launcher
 from .stages import StageRunner, last_and_best, seeded
 from .supervised import SupervisedTask, augment_in_fp32, label_loss
 from .task import Task, check_task, weighted_sum
@@ -64,6 +65,7 @@ __all__ = [
     "derive_seed",
     "digest",
     "end_training",
+    "end_with_launcher",
     "fast_precision",
     "from_main",
     "in_words",

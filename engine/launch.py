@@ -20,6 +20,7 @@ from torch import nn
 from .errors import LaunchError
 from .peers import Peers
 from .precision import fast_precision
+from .signals import end_with_launcher
 
 UNSUPPORTED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 """Ways to split one model over processes, which the engine's checkpoints and memories do not know."""
@@ -55,6 +56,7 @@ def make_accelerator(
         LaunchError: FSDP, DeepSpeed or Megatron; fp16 on a CPU, which would compute in fp32.
     """
     keep_freed_memory()
+    end_with_launcher()
     wish, reason = os.environ.get(WISH), ""
     if precision == "auto":
         precision, reason = _automatic(cpu) if wish in (None, "no") else (None, "")

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import cache
 from types import FrameType, TracebackType
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -13,7 +14,32 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # Launchers forward Ctrl-C to ranks that the terminal has told already: not a second key press.
 SAME_KEY_PRESS = 1.0
 
+LOOK = 0.5
+"""Seconds between two looks whether the launcher is alive."""
+
 LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
+
+
+def launcher() -> int | None:
+    """The process that started this one as a rank; None if nobody did."""
+    return os.getppid() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
+
+
+@cache
+def end_with_launcher() -> None:
+    """From now on the death of the launcher is a SIGTERM to this process, whatever it waits for.
+
+    Ranks that look for one another would otherwise wait for half an hour for what died with it.
+    """
+    parent = launcher()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True, name="launcher").start()
 
 
 class StopSignals:
@@ -29,8 +55,7 @@ class StopSignals:
         self._received = 0
         self._time = 0.0
         self._former: dict[signal.Signals, object] = {}
-        launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
-        self._launcher = os.getppid() if launched else None
+        self._launcher = launcher()
 
     @property
     def received(self) -> int:

@@ -256,8 +256,9 @@ def run_folder(output: Path | None, name: str, *, cpu: bool) -> Iterator[Path]:
     # Before the accelerator is made, as its trackers want to know the folder.
     from accelerate import PartialState
 
-    from crdkit.engine import from_main
+    from crdkit.engine import end_with_launcher, from_main
 
+    end_with_launcher()
     state: Any = PartialState(cpu=cpu)
     with ExitStack() as stack:
         made, trouble = output, ""

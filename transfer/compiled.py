@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 WORTH = 600.0
 """Seconds that a run's teachers take at least, before compiling them is tried: half a minute for each."""
 OFFER = (
-    "--transfer.cached-augmentations 4 would ask them once for each of 4 augmentations of every sample, which "
-    "then repeat (docs/performance.md)"
+    "--transfer.cached-augmentations 4 would ask them once for each of 4 augmentations of every sample, "
+    "which then repeat (docs/performance.md)"
 )
 
 

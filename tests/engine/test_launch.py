@@ -1,8 +1,11 @@
 """What the accelerator's making changes of the process."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +25,54 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 """Steps that take and free 48 MiB; the last one's page faults, of which there are 12,288 if all is given
 back."""
+
+
+WAITING = """
+import os
+from crdkit.engine import make_accelerator
+
+print(os.getpid(), flush=True)
+make_accelerator(cpu=True)
+print("met", flush=True)
+"""
+"""A rank that looks for another one, in vain."""
+LAUNCHER = """
+import subprocess, sys
+
+rank = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(rank.stdout.readline(), flush=True)
+rank.wait()
+"""
+
+
+def test_a_launcher_that_dies_while_its_ranks_look_for_one_another_leaves_none() -> None:
+    with socket.socket() as silent:  # takes the call, and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(silent.getsockname()[1])}
+        ranks = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
+        launcher = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, WAITING], env={**os.environ, **meeting, **ranks},
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert launcher.stdout is not None
+        rank = int(launcher.stdout.readline())
+        time.sleep(2.0)
+        assert launcher.poll() is None and alive(rank)
+        launcher.kill()
+        launcher.wait()
+        deadline = time.monotonic() + 60
+        while alive(rank) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not alive(rank)
+
+
+def alive(number: int) -> bool:
+    """A process that has ended but that nobody waited for is not alive."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def faults(**environment: str) -> int:
