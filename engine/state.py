@@ -31,6 +31,8 @@ FIRST_SCALE = 65536.0
 # Of the time, the most that checkpoints take which nobody asked for; and seconds between two within an epoch.
 SHARE = 0.02
 LONGEST = 600.0
+# Seconds that one is taken to cost until one has been timed: none in the first five of a training.
+GUESS = 0.1
 
 
 class TrainState:
@@ -64,7 +66,7 @@ class TrainState:
         self._peers, self._fingerprint = peers, fingerprint
         self._store = CheckpointStore(folder)
         self._config = config
-        self._saved, self._cost = time.monotonic(), 0.0
+        self._saved, self._cost = time.monotonic(), GUESS
 
     def is_due(self, step: int) -> bool:
         """Whether a checkpoint is to be saved after a step: where it was asked for, else where it is worth

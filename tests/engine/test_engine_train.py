@@ -260,12 +260,12 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path, place: str
 
 
 @pytest.mark.parametrize(
-    ("share", "longest", "expected"),
-    [(0.02, 600.0, 1), (1e9, 600.0, 3), (1e9, 0.0, 9)],
-    ids=["dear", "every epoch", "long epochs"],
+    ("share", "longest", "guess", "expected"),
+    [(0.02, 600.0, 0.1, 0), (0.02, 600.0, 0.0, 1), (1e9, 600.0, 0.1, 3), (1e9, 0.0, 0.1, 9)],
+    ids=["short", "dear", "every epoch", "long epochs"],
 )
 def test_checkpoints_that_nobody_asked_for_take_a_small_share_of_the_time(
-    share: float, longest: float, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    share: float, longest: float, guess: float, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saves, save = [], CheckpointStore.save
 
@@ -277,6 +277,7 @@ def test_checkpoints_that_nobody_asked_for_take_a_small_share_of_the_time(
     monkeypatch.setattr(CheckpointStore, "save", slow)
     monkeypatch.setattr("crdkit.engine.state.SHARE", share)
     monkeypatch.setattr("crdkit.engine.state.LONGEST", longest)
+    monkeypatch.setattr("crdkit.engine.state.GUESS", guess)
     found = run(tmp_path / "auto", config=replace(CONFIG, checkpoint_every=None))
     assert len(saves) == expected  # 3 epochs of 6 steps, looked at after every second one
     assert same(found, run(tmp_path / "asked")) and len(saves) > expected
