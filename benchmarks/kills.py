@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,15 +184,21 @@ def main() -> None:
         "--kills", type=int, default=15, help="of each pipeline and number of ranks, at least"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--only", nargs="*", default=[*PIPELINES, *BANKS], help="pipelines to run")
     given: argparse.Namespace = parser.parse_args()
-    around, cells = surroundings(given), []
-    for name in given.only:
-        for ranks in (2,) if name in BANKS else (1, 2):
-            with tempfile.TemporaryDirectory() as folder:
-                draw = random.Random(f"{given.seed} {name} {ranks}")
-                cells.append(cell(name, ranks, given.kills, Path(folder), draw))
-            print(cells[-1], flush=True)
+    around = surroundings(given)
+
+    def one(name: str, ranks: int) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            draw = random.Random(f"{given.seed} {name} {ranks}")
+            done = cell(name, ranks, given.kills, Path(folder), draw)
+        print(done, flush=True)
+        return done
+
+    wanted = [(name, ranks) for name in given.only for ranks in ((2,) if name in BANKS else (1, 2))]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        cells = list(pool.map(one, *zip(*wanted, strict=True)))
     kills, runs, bitwise = (sum(row[key] for row in cells) for key in ("kills", "runs", "bitwise"))
     print(f"{kills} kills, {runs} runs, {bitwise} of them with the bits of the undisturbed one")
     write(
