@@ -59,6 +59,15 @@ def check_rows(name: str, rows: Tensor, num_samples: int | None) -> None:
             raise IndexError(f"{name} must be in [0, {num_samples}), the number of samples, got {bad}")
 
 
+def check_negatives(rows: Tensor, batch_size: int, num_samples: int) -> int:
+    """K of negatives' rows, (B, K) in [0, M); raise where they are something else."""
+    check_rows("negative_index", rows, num_samples)
+    shape = tuple(rows.shape)
+    if len(shape) != 2 or shape[0] != batch_size or shape[1] == 0:
+        raise ValueError(f"negative_index must be ({batch_size}, K) with K > 0, got {shape}")
+    return shape[1]
+
+
 def check_pair(z_s: Tensor, z_t: Tensor, index: Tensor, num_samples: int) -> None:
     """Raise where the two sides and the index do not describe one batch of vectors."""
     if z_s.dim() != 2 or z_s.shape != z_t.shape or index.shape != z_s.shape[:1] or len(index) == 0:

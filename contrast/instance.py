@@ -14,22 +14,24 @@ from .checks import (
     check_choice,
     check_finite,
     check_momentum,
+    check_negatives,
     check_pair,
     check_positive,
     check_room,
-    check_rows,
 )
 from .critic import TEACHER_TEMPERATURE, Critic
-from .distributed import gather, gather_with_gradient, rows_of_ranks, world_size
-from .memory import MEMORY_DTYPES, MemoryBank
+from .distributed import gather, rows_of_ranks, world_size
+from .memory import MEMORY_DTYPES, Latest, MemoryBank
 from .monitor import Monitor, compare, count_negatives
-from .negatives import FEWER, PUBLISHED_NEGATIVES, OtherClass, Owners, draw_shared, draw_uniform
-
-NEGATIVES = (
-    "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
-    "batch",
-)  # fmt: skip
-_WITH_GROUPS = {"uniform": "other_group", "shared": "shared_other_group"}
+from .negatives import (
+    FEWER,
+    PUBLISHED_NEGATIVES,
+    OtherClass,
+    Owners,
+    check_kind,
+    draw_shared,
+    draw_uniform,
+)
 
 
 class InstanceContrast(nn.Module):
@@ -55,6 +57,8 @@ class InstanceContrast(nn.Module):
         batch: the other side's vectors of all other samples of the batch, over all ranks, with gradients to
             both sides; K is the batch less one and there is no bank. With `groups`, without the samples of
             its own. Alone in its batch a sample has no negative: NCE keeps its positive term, InfoNCE is 0.
+        queue: these, and the K latest ones of the batches before, of all ranks, without gradients (He et al.,
+            Momentum contrast, 2020): for data sets too large for a row of each sample.
 
     Args:
         num_samples: M, the length of the data set.
@@ -107,19 +111,8 @@ class InstanceContrast(nn.Module):
         check_positive(num_negatives=num_negatives)
         check_momentum(momentum)
         check_choice("memory_dtype", memory_dtype, MEMORY_DTYPES)
-        check_choice("negatives", negatives, NEGATIVES)
+        check_kind(negatives, labels, groups, num_samples)
         check_bank(bank, negatives)
-        if labels is not None and len(labels) != num_samples:
-            raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
-        if negatives.endswith("other_class") and labels is None:
-            raise ValueError(f"negatives={negatives!r} needs labels, the class of every sample")
-        if negatives.endswith("other_group") and groups is None:
-            raise ValueError(f"negatives={negatives!r} needs groups, the recording or scene of every sample")
-        if negatives in _WITH_GROUPS and groups is not None:
-            raise ValueError(
-                f"negatives={negatives!r} would draw from a sample's own group, and groups are given: take "
-                f"{_WITH_GROUPS[negatives]!r}, or give no groups"
-            )
         self.num_samples = num_samples
         self.num_negatives = num_negatives
         self.negatives = negatives
@@ -133,8 +126,11 @@ class InstanceContrast(nn.Module):
         self.bank_student: MemoryBank | None = None
         self.bank_teacher: MemoryBank | None = None
         self.bank = WHOLE
-        if negatives != "batch":
-            sides = 1 if self.is_relational else 2
+        sides = 1 if self.is_relational else 2
+        queue_size = num_negatives if negatives == "queue" else 0
+        self.latest_teacher = Latest(embed_dim, queue_size)
+        self.latest_student = Latest(embed_dim, queue_size if sides == 2 else 0)
+        if self.keeps_samples:
             self.bank = choose_bank(bank, negatives, num_samples, embed_dim, memory_dtype, sides=sides)
             self.bank_student, self.bank_teacher = make_banks(
                 self.bank, num_samples, embed_dim, momentum=momentum, dtype=memory_dtype, sides=sides
@@ -149,7 +145,7 @@ class InstanceContrast(nn.Module):
     @property
     def keeps_samples(self) -> bool:
         """Whether there is a row for every sample."""
-        return self.negatives != "batch"
+        return self.negatives not in ("batch", "queue")
 
     def share_bank_student(self, other: InstanceContrast) -> None:
         """Read the student's bank of `other`, which meets the same student vectors, instead of an own one.
@@ -167,7 +163,7 @@ class InstanceContrast(nn.Module):
         shape: tuple[int, ...]
         if self.negatives.startswith("shared"):  # their rows, of both banks
             shape, dtype = (2, self.num_negatives, self.embed_dim), torch.float32
-        elif self.negatives not in ("all", "batch"):
+        elif self.negatives != "all" and self.keeps_samples:
             shape, dtype = (batch_size, self.num_negatives), torch.int64
         else:
             return
@@ -206,8 +202,8 @@ class InstanceContrast(nn.Module):
         if self.bank_teacher is None:
             if negative_index is not None:
                 raise ValueError(
-                    "negatives='batch' has no bank that negative_index could point into; choose another "
-                    "kind, such as negatives='uniform'"
+                    f"negatives={self.negatives!r} has no bank that negative_index could point into; choose "
+                    "another kind, such as negatives='uniform'"
                 )
             return self._within_batch(z_s, z_t, own)
         places: Tensor | None = None
@@ -216,11 +212,8 @@ class InstanceContrast(nn.Module):
         if negative_index is not None:
             if self.bank != WHOLE:
                 raise ValueError(f"negative_index needs bank={WHOLE!r}, got bank={self.bank!r}")
-            check_rows("negative_index", negative_index, self.num_samples)
-            shape = tuple(negative_index.shape)
-            if len(shape) != 2 or shape[0] != len(index) or shape[1] == 0:
-                raise ValueError(f"negative_index must be ({len(index)}, K) with K > 0, got {shape}")
-            selection, num_negatives = {"columns": negative_index}, negative_index.shape[1]
+            num_negatives = check_negatives(negative_index, len(index), self.num_samples)
+            selection = {"columns": negative_index}
         elif self.negatives == "uniform":
             selection = {"columns": draw_uniform(index, self.num_negatives, self.num_samples)}
         elif self.negatives.startswith("other") and self.others is not None:
@@ -254,12 +247,14 @@ class InstanceContrast(nn.Module):
 
     def _within_batch(self, z_s: Tensor, z_t: Tensor, own: Tensor) -> Tensor:
         rows = rows_of_ranks(own)
-        owners = gather(own, rows)
+        owners = self.latest_teacher.of_noise(gather(own, rows))
         selection = {"owner": own, "noise_owner": owners}
-        rule: dict[str, Any] = {"num_negatives": len(owners) - 1, **selection}
-        loss: Tensor = self.critic_student(z_s, z_t, gather_with_gradient(z_t, rows), **rule)
+        # A queue fills up over the first batches.
+        number = len(owners) - 1 if self.latest_teacher.queue is None else (owners >= 0).sum() - 1
+        rule: dict[str, Any] = {"num_negatives": number, **selection}
+        loss: Tensor = self.critic_student(z_s, z_t, self.latest_teacher.noise(z_t, rows), **rule)
         if self.critic_teacher is not None:
-            loss = loss + self.critic_teacher(z_t, z_s, gather_with_gradient(z_s, rows), **rule)
+            loss = loss + self.critic_teacher(z_t, z_s, self.latest_student.noise(z_s, rows), **rule)
         self._watch(loss, z_s, z_t, own, lambda: count_negatives(owners, **selection))
         return loss
 
@@ -284,11 +279,15 @@ class InstanceContrast(nn.Module):
         they were, and passed over on a GPU, which need not wait for the answer.
         """
         check_pair(z_s, z_t, index, self.num_samples)
-        if self.bank_teacher is None:
+        if self.negatives == "batch":
             return
         rows = rows_of_ranks(index)
         index, z_s, z_t = (gather(x, rows) for x in (index, z_s, z_t))
         check_finite(index, student=z_s, teacher=z_t)
+        if self.bank_teacher is None:
+            self.latest_teacher.push(self.owners(index), z_t)
+            self.latest_student.push(self.owners(index), z_s)
+            return
         if self.bank_student is not None and self.owns_bank_student:
             self.bank_student.update(index, z_s)
         self.bank_teacher.update(index, z_t)

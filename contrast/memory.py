@@ -1,13 +1,14 @@
 """The memory: a row per sample (`MemoryBank`) or the latest vectors (`FeatureQueue`); all in buffers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..common import ask_large_pages
 from .checks import check_choice, check_momentum, check_positive, check_room
+from .distributed import gather_with_gradient
 from .heads import normalize
 
 MEMORY_DTYPES = ("float32", "bfloat16")
@@ -131,6 +132,41 @@ class FeatureQueue(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.rows.shape[0]}, {self.rows.shape[1]}"
+
+
+class Latest(nn.Module):
+    """One side's vectors as noise: those of all ranks' batch, then the latest ones before it, in a queue.
+
+    Args:
+        embed_dim: d.
+        queue_size: vectors of the queue; 0 for none.
+    """
+
+    def __init__(self, embed_dim: int, queue_size: int) -> None:
+        super().__init__()
+        check_positive(embed_dim=embed_dim)
+        if queue_size < 0:
+            raise ValueError(f"queue_size must not be negative, got {queue_size}")
+        self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
+
+    def noise(self, z: Tensor, rows: Sequence[int]) -> Tensor:
+        """All vectors, (N, d): the rank's own z, (B, d), and the other ranks' with gradients, the queue's
+        without.
+
+        Args:
+            rows: of z on each rank.
+        """
+        z = gather_with_gradient(z, rows)
+        return z if self.queue is None else torch.cat([z, self.queue.rows.to(z.dtype)])
+
+    def of_noise(self, owner: Tensor) -> Tensor:
+        """Who each of these belongs to, (N,), from who the vectors of all ranks do; −1 for an empty place."""
+        return owner if self.queue is None else torch.cat([owner, self.queue.owner])
+
+    def push(self, owner: Tensor, z: Tensor) -> None:
+        """Add the vectors of all ranks to the queue."""
+        if self.queue is not None:
+            self.queue.push(owner, z)
 
 
 def new_rows(number: int, embed_dim: int, dtype: torch.dtype) -> Tensor:

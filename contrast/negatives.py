@@ -4,9 +4,33 @@ rows then come up several times, K/M each on average, and the loss keeps its K/M
 import torch
 from torch import Tensor, nn
 
-from .checks import check_room, check_rows
+from .checks import check_choice, check_room, check_rows
 
+PUBLISHED_NEGATIVES = 16384
+"""K of Tian et al., 2020. Of fewer samples than that, the loss left to itself takes its negatives from the
+batch (docs/contrast.md, Small sets)."""
+NEGATIVES = (
+    "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
+    "batch", "queue",
+)  # fmt: skip
+_WITH_GROUPS = {"uniform": "other_group", "shared": "shared_other_group"}
 FEWER = "lower num_negatives or the batch, or take negatives='shared' or 'all'"
+
+
+def check_kind(negatives: str, labels: Tensor | None, groups: Tensor | None, num_samples: int) -> None:
+    """Raise a ValueError for an unknown kind of negatives, or without the labels or groups that it needs."""
+    check_choice("negatives", negatives, NEGATIVES)
+    if labels is not None and len(labels) != num_samples:
+        raise ValueError(f"labels must hold {num_samples} classes, one per sample, got {len(labels)}")
+    if negatives.endswith("other_class") and labels is None:
+        raise ValueError(f"negatives={negatives!r} needs labels, the class of every sample")
+    if negatives.endswith("other_group") and groups is None:
+        raise ValueError(f"negatives={negatives!r} needs groups, the recording or scene of every sample")
+    if negatives in _WITH_GROUPS and groups is not None:
+        raise ValueError(
+            f"negatives={negatives!r} would draw from a sample's own group, and groups are given: take "
+            f"{_WITH_GROUPS[negatives]!r}, or give no groups"
+        )
 
 
 def draw_uniform(index: Tensor, num_negatives: int, num_samples: int) -> Tensor:
@@ -32,11 +56,6 @@ def draw_shared(num_negatives: int, num_samples: int, *, device: torch.device | 
         "shared negatives", num_negatives, dtype=torch.int64, device=device, remedy="lower num_negatives"
     )
     return torch.randint(num_samples, (num_negatives,), device=device)
-
-
-PUBLISHED_NEGATIVES = 16384
-"""K of Tian et al., 2020. Of fewer samples than that, the loss left to itself takes its negatives from the
-batch (docs/contrast.md, Small sets)."""
 
 
 class Owners(nn.Module):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from .checks import check_finite, check_maps, check_positive
 from .critic import TEACHER_TEMPERATURE, Critic
-from .distributed import gather, gather_with_gradient, rows_of_ranks, world_size
+from .distributed import gather, rows_of_ranks, world_size
 from .maps import grid, positions, spread
-from .memory import FeatureQueue
+from .memory import Latest
 from .monitor import Monitor, compare, count_negatives
 from .negatives import Owners
 
@@ -214,19 +214,15 @@ class DenseContrast(nn.Module):
         return z_s, z_t, index.repeat_interleave(len(z_s) // len(index))
 
 
-class _Direction(nn.Module):
+class _Direction(Latest):
     """The positions of one side against vectors of the other: those of the batch, then those of a queue.
 
     For NCE the number of samples cancels out of log Z + log(K/M); it counts as 1.
     """
 
     def __init__(self, embed_dim: int, queue_size: int, **rule: Any) -> None:
-        super().__init__()
-        check_positive(embed_dim=embed_dim)
-        if queue_size < 0:
-            raise ValueError(f"queue_size must not be negative, got {queue_size}")
+        super().__init__(embed_dim, queue_size)
         self.critic = Critic(1, **rule)
-        self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
 
     def forward(
         self,
@@ -248,10 +244,7 @@ class _Direction(nn.Module):
             rows: vectors of noise on each rank.
         """
         batch_size, of_image = len(own), len(noise) // len(own)
-        noise = gather_with_gradient(noise, rows)
-        if self.queue is not None:
-            noise = torch.cat([noise, self.queue.rows.to(noise.dtype)])
-            noise_owner = torch.cat([noise_owner, self.queue.owner])
+        noise, noise_owner = self.noise(noise, rows), self.of_noise(noise_owner)
         loss: Tensor = self.critic(
             positions(z_map),
             positive,
@@ -265,14 +258,8 @@ class _Direction(nn.Module):
 
     def num_negatives(self, own: Tensor, noise_owner: Tensor) -> Tensor | float:
         """The noise pairs of a position on average; arguments as of `forward`."""
-        if self.queue is not None:
-            noise_owner = torch.cat([noise_owner, self.queue.owner])
+        noise_owner = self.of_noise(noise_owner)
         return count_negatives(noise_owner, owner=own, noise_owner=noise_owner)
-
-    def push(self, owners: Tensor, noise: Tensor) -> None:
-        """Add the vectors of all ranks to the queue."""
-        if self.queue is not None:
-            self.queue.push(owners, noise)
 
 
 def _compare(z_map: Tensor, vectors: Tensor, own: Tensor) -> Tensor:

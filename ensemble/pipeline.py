@@ -70,7 +70,7 @@ class EnsemblePipeline(ClassificationPipeline):
         settings = self.settings.get("crd", {})
         if not self.config.teachers or not any("crd" in terms for terms in named):
             return None
-        if settings.get("negatives") == "batch":
+        if settings.get("negatives") in ("batch", "queue"):
             return None
         width = settings.get("embed_dim", settings_of(METHODS["crd"])["embed_dim"].default)
         number, rows = max(self.config.teachers), len(self.images.train)

@@ -91,6 +91,10 @@ def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
     if kind == "batch":
         return
     number = values["num_negatives"] or PUBLISHED
+    if kind == "queue":
+        remedy = "lower crd.num_negatives or crd.embed_dim"
+        require_memory(2 * number * width * 4, f"crd's queues, {number} × {width},", remedy, free=free)
+        return
     size = 2 if values["memory_dtype"] == "bfloat16" else 4
     if values["bank"] in ("memory", "host") or not kind.startswith("shared"):  # others may lie elsewhere
         require_memory(

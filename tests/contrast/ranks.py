@@ -22,7 +22,7 @@ def build() -> dict[str, nn.Module]:
     for objective in ("nce", "infonce", "relational"):
         for name, groups in (("", None), ("-groups", torch.arange(M) % 5)):
             rule = {"temperature": 0.5, "objective": objective, "groups": groups}
-            for negatives in ("all", "batch"):
+            for negatives in ("all", "batch", "queue"):
                 losses[f"{negatives}{name}-{objective}"] = InstanceContrast(
                     M, D, num_negatives=8, negatives=negatives, **rule
                 )

@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("ranks.py")
 WORLD_SIZE = 2
 NAMES = [
     f"{kind}{groups}-{objective}"
-    for kind in ("all", "batch", "local", "dense")
+    for kind in ("all", "batch", "queue", "local", "dense")
     for groups in ("", "-groups")
     for objective in ("nce", "infonce", "relational")
 ]

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from crdkit.contrast.instance import NEGATIVES
+from crdkit.contrast.negatives import NEGATIVES
 from crdkit.distillers import SETTINGS, check_request, check_settings, known_methods, settings_of
 
 
