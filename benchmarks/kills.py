@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -189,21 +189,24 @@ def main() -> None:
     given: argparse.Namespace = parser.parse_args()
     around = surroundings(given)
 
-    def one(name: str, ranks: int) -> dict[str, Any]:
+    cells: list[dict[str, Any]] = []
+
+    def one(name: str, ranks: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             draw = random.Random(f"{given.seed} {name} {ranks}")
-            done = cell(name, ranks, given.kills, Path(folder), draw)
-        print(done, flush=True)
-        return done
+            cells.append(cell(name, ranks, given.kills, Path(folder), draw))
+        print(cells[-1], flush=True)
+        done = sorted(cells, key=lambda row: wanted.index((row["pipeline"], row["ranks"])))
+        total = {key: sum(row[key] for row in cells) for key in ("kills", "runs", "bitwise")}
+        write(given.output, "kills", around, seed=given.seed, cells=done, **total)
+        print(
+            "{kills} kills, {runs} runs, {bitwise} of them with the bits of the undisturbed".format(**total)
+        )
 
     wanted = [(name, ranks) for name in given.only for ranks in ((2,) if name in BANKS else (1, 2))]
     with ThreadPoolExecutor(given.jobs) as pool:
-        cells = list(pool.map(one, *zip(*wanted, strict=True)))
-    kills, runs, bitwise = (sum(row[key] for row in cells) for key in ("kills", "runs", "bitwise"))
-    print(f"{kills} kills, {runs} runs, {bitwise} of them with the bits of the undisturbed one")
-    write(
-        given.output, "kills", around, seed=given.seed, cells=cells, kills=kills, runs=runs, bitwise=bitwise
-    )
+        for each in as_completed([pool.submit(one, name, ranks) for name, ranks in wanted]):
+            each.result()  # what went wrong in one is told when it does, and the others are not begun
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from functools import cache
+from pathlib import Path
 from types import FrameType, TracebackType
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -34,12 +35,23 @@ def end_with_launcher() -> None:
     parent = launcher()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and not _is_reaper(parent):
             time.sleep(LOOK)
         os.kill(os.getpid(), signal.SIGTERM)
 
     if parent is not None:
         threading.Thread(target=watch, daemon=True, name="launcher").start()
+
+
+def _is_reaper(number: int) -> bool:
+    """Whether a process is one that orphans are left to, and no launcher: ours was dead before we looked."""
+    try:
+        place = Path(f"/proc/{number}")
+        return (number == 1 or place.joinpath("comm").read_text().strip() == "systemd") and (
+            b"python" not in place.joinpath("cmdline").read_bytes()
+        )
+    except OSError:
+        return False
 
 
 class StopSignals:

@@ -36,6 +36,8 @@ make_accelerator(cpu=True)
 print("met", flush=True)
 """
 """A rank that looks for another one, in vain."""
+LATE = WAITING.replace("import os\n", "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(3)\n", 1)
+"""One whose launcher is dead before it begins to look."""
 LAUNCHER = """
 import subprocess, sys
 
@@ -45,14 +47,15 @@ rank.wait()
 """
 
 
-def test_a_launcher_that_dies_while_its_ranks_look_for_one_another_leaves_none() -> None:
+@pytest.mark.parametrize("program", [WAITING, LATE], ids=["waiting", "late"])
+def test_a_launcher_that_dies_while_its_ranks_look_for_one_another_leaves_none(program: str) -> None:
     with socket.socket() as silent:  # takes the call, and never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(silent.getsockname()[1])}
         ranks = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
         launcher = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, WAITING], env={**os.environ, **meeting, **ranks},
+            [sys.executable, "-c", LAUNCHER, program], env={**os.environ, **meeting, **ranks},
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert launcher.stdout is not None
