@@ -49,6 +49,8 @@ rank.wait()
 
 @pytest.mark.parametrize("program", [WAITING, LATE], ids=["waiting", "late"])
 def test_a_launcher_that_dies_while_its_ranks_look_for_one_another_leaves_none(program: str) -> None:
+    if program is LATE and b"python" in Path("/proc/1/cmdline").read_bytes():
+        pytest.skip("orphans are left to a process that may be a launcher")
     with socket.socket() as silent:  # takes the call, and never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
