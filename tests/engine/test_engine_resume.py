@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_training import CONFIG, TinyTask, evaluate, launch, run, run_and_save, same
+from tiny_training import CONFIG, TinyTask, alive, evaluate, launch, run, run_and_save, same
 from torch import Tensor, nn
 
 from crdkit.common import write_json, write_manifest
@@ -214,11 +214,3 @@ def test_a_dead_launcher_leaves_no_orphan(tmp_path: Path, processes: ForkServerC
     assert not alive(rank)
     assert not (tmp_path / "result.pt").exists()
     assert list((tmp_path / "checkpoints").glob("checkpoint-*/manifest.json"))
-
-
-def alive(pid: int) -> bool:
-    """A process that has ended but that nobody waited for is not alive."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

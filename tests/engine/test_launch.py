@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_training import alive
 
 from crdkit.engine.launch import SIZES, WISH, lacking_processes
 
@@ -70,14 +71,6 @@ def test_a_launcher_that_dies_while_its_ranks_look_for_one_another_leaves_none(p
         while alive(rank) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not alive(rank)
-
-
-def alive(number: int) -> bool:
-    """A process that has ended but that nobody waited for is not alive."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def faults(**environment: str) -> int:

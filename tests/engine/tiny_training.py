@@ -136,3 +136,11 @@ def launch(folder: Path) -> None:
         os._exit(0)
     (folder / "rank.pid").write_text(str(rank))
     os.waitpid(rank, 0)
+
+
+def alive(pid: int) -> bool:
+    """A process that has ended but that nobody waited for is not alive."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
