@@ -1,5 +1,15 @@
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError
-from .files import atomically, flush, free_disk, require_space, sha256, to_json, write_json, write_text
+from .files import (
+    atomically,
+    flush,
+    free_disk,
+    require_space,
+    sha256,
+    to_json,
+    used_disk,
+    write_json,
+    write_text,
+)
 from .lock import LOCK, hold, is_empty, require_free
 from .machine import (
     ask_large_pages,
@@ -44,6 +54,7 @@ __all__ = [
     "require_workers",
     "sha256",
     "to_json",
+    "used_disk",
     "write_json",
     "write_manifest",
     "write_text",

@@ -1,5 +1,6 @@
 """Files and folders that are whole or absent: written beside their place, flushed to the disk, renamed."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -8,14 +9,13 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import OutputError
 
 
-@contextmanager
+@contextlib.contextmanager
 def atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path to write a file, or to make a folder with files, that takes the place of `path` if nothing
     fails.
@@ -93,6 +93,17 @@ def free_disk(folder: Path) -> int:
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
+
+
+def used_disk(folder: Path) -> int:
+    """Bytes of all files below a folder, which other processes may be writing: what they rename or delete
+    meanwhile is passed over."""
+    total = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def require_space(folder: Path, size: int, remedy: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..common import free_memory, require_memory, require_space
+from ..common import free_memory, require_memory, require_space, used_disk
 from ..distillers import known_methods, parse_method, settings_of
 from ..engine import Task, TrainConfig
 from .task import TransferTask
@@ -41,9 +41,8 @@ def check_fit(pipeline: Pipeline) -> None:
 def require_disk(pipeline: Pipeline, size: int) -> None:
     """Raise `OutputError` if all stages together need more disk than is free, or taken by them already."""
     folder = pipeline.stages.folder
-    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     remedy = "all stages of the run together take that; --keep none, another --output or smaller networks"
-    require_space(folder, max(0, size - there), remedy)
+    require_space(folder, max(0, size - used_disk(folder)), remedy)
 
 
 def disk_of(task: Task, train: TrainConfig, keep: str) -> tuple[int, int]:

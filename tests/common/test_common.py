@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from crdkit.common import (
     nearest,
     plain,
     read_manifest,
+    used_disk,
     write_json,
     write_manifest,
     write_text,
@@ -121,3 +123,24 @@ def test_a_full_disk_names_the_file_and_leaves_none(tmp_path: Path, monkeypatch:
             write_json(tmp_path / name, {})
     assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
     assert (tmp_path / "old.json").read_text() == "{}"
+
+
+def test_a_folder_is_measured_while_another_process_writes_there(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("a", "deep/b"):
+        (tmp_path / name).write_bytes(bytes(1000))
+    assert used_disk(tmp_path) == 2000 and used_disk(tmp_path / "absent") == 0
+    end = threading.Event()
+
+    def write() -> None:
+        while not end.is_set():
+            write_text(tmp_path / "deep" / "c", "c" * 500)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        sizes = [used_disk(tmp_path) for _ in range(300)]
+    finally:
+        end.set()
+        writer.join()
+    assert min(sizes) >= 2000 and used_disk(tmp_path) == 2500
