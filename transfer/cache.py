@@ -20,6 +20,10 @@ from .targets import Teacher, TeacherTargets
 BLOCK = 128
 """Samples that are augmented and taught at a time."""
 
+VECTORS = ("logits", "embedding")
+"""Parts that are kept with whatever is read, where they are one vector a sample: they are small, and another
+method of the run, which reads them, need not run the teachers once more."""
+
 SMALLER = "fewer --transfer.cached-augmentations, --transfer.cache-dtype float16, or another --transfer.cache"
 
 
@@ -112,25 +116,31 @@ class Cache:
         }  # fmt: skip
         self.taken = 0
         self._kept: dict[str, Store] = {}
+        self._vectors: dict[str, frozenset[str]] = {}
 
     def dataset(self, teachers: Sequence[Teacher], reads: Sequence[frozenset[str]]) -> CachedAugmentations:
         """The cached augmentations with what `reads` names of each teacher's outputs."""
         store = dict(self._stored("pixels", {}, self._pixels))
         for number, (teacher, names) in enumerate(zip(teachers, reads, strict=True)):
+            known = digest(teacher.network.state_dict())
+            if known not in self._vectors:
+                self._vectors[known] = self._vectors_of(teacher)
+            kept = names | self._vectors[known]
             made_from = {
-                "teacher": digest(teacher.network.state_dict()),
+                "teacher": known,
                 "modality": teacher.modality,
-                "reads": sorted(names),
+                "reads": sorted(kept),
                 "dtype": str(self.dtype),
                 "precision": self.accelerator.mixed_precision,
             }
             name = f"outputs-{digest_of(made_from)}"
 
-            def taught(teacher: Teacher = teacher, names: frozenset[str] = names) -> Blocks:
-                return self._taught(teacher, names)
+            def taught(teacher: Teacher = teacher, kept: frozenset[str] = kept) -> Blocks:
+                for outputs in self._taught(teacher):
+                    yield {part: x.to(self.dtype) for part, x in take_parts(outputs, kept).items()}
 
             outputs = self._stored(name, made_from, taught)
-            store |= {f"teacher.{number}.{part}": array for part, array in outputs.items()}
+            store |= {f"teacher.{number}.{part}": outputs[part] for part in names}
         return CachedAugmentations(store, self.data.modality)
 
     def _batches(self) -> Iterator[Batch]:
@@ -147,23 +157,29 @@ class Cache:
 
     def _pixels(self) -> Iterator[dict[str, Tensor]]:
         for batch in self._batches():
-            block = {"images": _as_kept(batch[self.data.modality], self.data.modality)}
+            block = {"images": as_kept(batch[self.data.modality], self.data.modality)}
             if (label := batch.get("label")) is not None:
                 maps = label.ndim == 3  # they move with the pixels, and have at most 256 values
                 block |= {"label_maps": label.byte()} if maps else {"label": label}
             yield block
 
+    def _vectors_of(self, teacher: Teacher) -> frozenset[str]:
+        outputs = next(self._taught(teacher, 2))
+        found = {name: getattr(outputs, name) for name in VECTORS}
+        return frozenset(name for name, value in found.items() if value is not None and value.ndim == 2)
+
     @torch.no_grad()
-    def _taught(self, teacher: Teacher, reads: frozenset[str]) -> Iterator[dict[str, Tensor]]:
+    def _taught(self, teacher: Teacher, limit: int = BLOCK) -> Iterator[Outputs]:
+        """What a teacher says of every batch, or of the first samples of each."""
         targets, modality = TeacherTargets([teacher]), teacher.modality
         targets.to(self.accelerator.device)
         for batch in self._batches():
             if modality == self.data.modality:  # the teacher sees what the student will
-                kept = _as_kept(batch[modality], modality)
+                kept = as_kept(batch[modality], modality)
                 batch[modality] = kept.float() / 255 if kept.dtype == torch.uint8 else kept
             with self.accelerator.autocast():
-                (outputs,) = targets(batch)
-            yield {name: value.to(self.dtype) for name, value in take_parts(outputs, reads).items()}
+                (outputs,) = targets({modality: batch[modality][:limit]})
+            yield outputs
 
     def _stored(self, name: str, made_from: Mapping[str, Any], blocks: Callable[[], Blocks]) -> Store:
         if name in self._kept:
@@ -212,7 +228,7 @@ class Cache:
         return self.place == "disk" or not fits
 
 
-def _as_kept(images: Tensor, modality: str) -> Tensor:
+def as_kept(images: Tensor, modality: str) -> Tensor:
     """RGB in bytes, as image files hold it; any other modality as it is."""
     return (images.clamp(0, 1) * 255).round().byte() if modality == "rgb" else images
 

@@ -17,9 +17,10 @@ from ..data import read_rows
 from ..distillers import known_methods, parse_method, settings_of
 from ..engine import Accelerator, Task, TrainConfig, seeded, weighted_sum
 from ..models import take_parts
+from .cache import as_kept
 from .dry_run import Rehearsal, dry_step, rehearsals
 from .fit import alike, bytes_of, disk_of
-from .task import PretrainTask, TransferTask
+from .task import Inputs, PretrainTask, TransferTask
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -117,7 +118,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     folders, keep = list(pipeline.transfers()), pipeline.config.keep
-    parts: dict[str, int] = {}
+    cache = _CachePlan()
     with seeded(0):
         for each in rehearsals(pipeline):
             dry_step(each.task, each.dataset, each.train, accelerator, what=each.what)
@@ -129,7 +130,8 @@ def make_plan(pipeline: Pipeline) -> Plan:
                     continue  # the second of a kind, for methods that know one teacher alone
                 number = alike(pipeline, each.what)
             elif pipeline.config.transfer.cached_augmentations:
-                seconds -= _count_cache(plan, parts, pipeline, each, batch)
+                given = cache.count(pipeline, each, batch)
+                seconds = _timed(partial(_step, each.task, given, accelerator), device)
             kind = f" {each.stage}" if each.stage != "teachers" else ""
             _add(plan, each, number, max(seconds, 0.0), kind, keep)
         for stage, judging in pipeline.judging().items():
@@ -139,7 +141,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
             batch = _batch(each, device)
             seconds = _timed(partial(_step, each.task, batch, accelerator), device)
             _add(plan, each, len(folders), seconds, f" {stage}", keep)
-    plan.cache_bytes = sum(parts.values())
+    plan.cache_seconds, plan.cache_bytes = sum(cache.passes.values()), sum(cache.parts.values())
     plan.memory_bytes = (
         torch.cuda.max_memory_allocated(device)
         if device.type == "cuda"
@@ -172,24 +174,32 @@ def _timed(action: Callable[[], object], device: torch.device) -> float:
     return min(taken)
 
 
-def _count_cache(
-    plan: Plan, parts: dict[str, int], pipeline: Pipeline, each: Rehearsal, batch: dict[str, Tensor]
-) -> float:
-    """Add what the cache of a transfer takes; returns the seconds that a step saves by it."""
-    assert isinstance(each.task, TransferTask | PretrainTask)
-    config, inputs = pipeline.config.transfer, each.task.inputs
-    seconds = _timed(lambda: inputs(batch), pipeline.accelerator.device)
-    images, targets, _ = inputs(batch)
-    width = 2 if config.cache_dtype == "float16" else 4
-    copies = config.cached_augmentations * len(each.dataset) / len(images)
-    new = {"images": images.numel() * width}
-    for number, outputs in enumerate(targets):
-        given = take_parts(outputs, _named(outputs))
-        new |= {f"{number}.{name}": value.numel() * width for name, value in given.items()}
-    if any(name not in parts for name in new):
-        plan.cache_seconds += seconds * copies
-    parts |= {name: round(size * copies) for name, size in new.items()}
-    return seconds
+@dataclass
+class _CachePlan:
+    """What the cached augmentations of all transfers take."""
+
+    parts: dict[str, int] = field(default_factory=dict)
+    """Bytes by name."""
+    passes: dict[frozenset[str], float] = field(default_factory=dict)
+    """Seconds of each pass of the teachers over the data, by what it keeps beside vectors."""
+
+    def count(self, pipeline: Pipeline, each: Rehearsal, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add a transfer; returns the batch that the cache serves, and has the task read it."""
+        assert isinstance(each.task, TransferTask | PretrainTask)
+        config, inputs = pipeline.config.transfer, each.task.inputs
+        images, targets, _ = inputs(batch)
+        dtype = getattr(torch, config.cache_dtype)
+        copies = config.cached_augmentations * len(each.dataset) / len(images)
+        new, maps = {"images": as_kept(images, inputs.modality)}, set[str]()
+        for number, outputs in enumerate(targets):
+            given = take_parts(outputs, _named(outputs))
+            new |= {f"{number}.{name}": value.to(dtype) for name, value in given.items()}
+            maps |= {f"{number}.{name}" for name, value in given.items() if value.ndim > 2}
+        self.parts |= {name: round(value.nbytes * copies) for name, value in new.items()}
+        if (kept := frozenset(maps if targets else new)) not in self.passes:
+            self.passes[kept] = copies * _timed(lambda: inputs(batch), pipeline.accelerator.device)
+        each.task.inputs = Inputs(lambda _: targets, inputs.modality)
+        return batch | {inputs.modality: images}
 
 
 def _named(outputs: Any) -> frozenset[str]:

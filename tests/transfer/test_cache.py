@@ -120,6 +120,27 @@ def test_folders_are_made_once_and_known_by_what_they_are_of(
         cache(images(), tmp_path, **on_disk).dataset([], [])
 
 
+def test_methods_that_read_vectors_share_one_pass_of_the_teacher(
+    networks: list[nn.Module], tmp_path: Path
+) -> None:
+    teacher, seen = Teacher(networks[0]), 0
+
+    def count(module: nn.Module, given: Any, outputs: Any) -> None:
+        nonlocal seen
+        seen += len(given[0])
+
+    teacher.network.register_forward_hook(count)
+    state = torch.get_rng_state()
+    made = cache(images(), tmp_path)
+    for reads in ({"logits"}, {"embedding"}, {"logits", "embedding"}):
+        served = made.dataset([teacher], [frozenset(reads)])
+        assert {name for name in served.store if "teacher" in name} == {f"teacher.0.{n}" for n in reads}
+    assert seen == 3 * 40 + 2  # and two samples to see which parts are vectors
+    assert torch.equal(torch.get_rng_state(), state)
+    made.dataset([teacher], [frozenset({"maps.2"})])  # a map may be too large for memory: it lies for itself
+    assert seen == 2 * 3 * 40 + 2
+
+
 @pytest.mark.parametrize(
     "method", ["kd-mean", "kd-weighted", "ca-mkd", "aekd+aekd-hint", "angle", "crd+kd", "rkd", "fitnet"]
 )
