@@ -54,7 +54,9 @@ def require_memory(size: int, what: str, remedy: str, *, free: int | None = None
     if size > UNASKED:
         left = free_memory() if free is None else free
         if left is not None and size > left:
-            raise ValueError(f"{what} would take {_gib(size)}, and {_gib(left)} of memory are free: {remedy}")
+            raise ValueError(
+                f"{what} would take {in_gib(size)}, and {in_gib(left)} of memory are free: {remedy}"
+            )
 
 
 def cache_folder() -> Path:
@@ -100,5 +102,6 @@ def ask_large_pages(place: int, size: int) -> None:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_HUGEPAGE)
 
 
-def _gib(size: int) -> str:
+def in_gib(size: float) -> str:
+    """Bytes as text for a person."""
     return f"{size / 2**30:,.1f} GiB"

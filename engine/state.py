@@ -25,14 +25,13 @@ from .tracking import Meter
 
 T = TypeVar("T")
 
-# The factor that torch's GradScaler starts from; it belongs to the accelerator, which may have served before.
+# What torch's GradScaler starts from; it belongs to the accelerator, which may have served before.
 FIRST_SCALE = 65536.0
 
 # Of the time, the most that checkpoints take which nobody asked for; and seconds between two within an epoch.
-SHARE = 0.02
-LONGEST = 600.0
-# Seconds that one is taken to cost until one has been timed: none in the first five of a training.
-GUESS = 0.1
+SHARE, LONGEST = 0.02, 600.0
+# Seconds that one is taken to cost until one has been timed, and on top bytes a second.
+GUESS, RATE = 0.03, 30e6
 
 
 class TrainState:
@@ -66,7 +65,8 @@ class TrainState:
         self._peers, self._fingerprint = peers, fingerprint
         self._store = CheckpointStore(folder)
         self._config = config
-        self._saved, self._cost = time.monotonic(), GUESS
+        size = 2 * sum(parameter.nbytes for parameter in task.module.parameters())  # and the optimizer's
+        self._saved, self._cost = time.monotonic(), GUESS + size / RATE
 
     def is_due(self, step: int) -> bool:
         """Whether a checkpoint is to be saved after a step: where it was asked for, else where it is worth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common import free_disk
+from ..common import free_disk, free_memory, in_gib
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +48,9 @@ def print_plan(plan: Plan, config: Any, preset: str, *, ranks: int, device: torc
         (
             "memory",
             f"{plan.memory_bytes / MIB:,.0f} MiB in the steps that were tried; "
-            f"{_gib(free_memory(device))} free",
+            f"{in_gib(free_on(device))} free",
         ),
-        ("disk", f"about {plan.disk_bytes / MIB:,.0f} MiB in {folder}; {_gib(free_disk(folder))} free"),
+        ("disk", f"about {plan.disk_bytes / MIB:,.0f} MiB in {folder}; {in_gib(free_disk(folder))} free"),
     ]
     if ranks > 1:
         rows.append(("ranks", f"{ranks}: the steps above are those of one process that does everything"))
@@ -67,13 +67,12 @@ def name_of(device: torch.device) -> str:
     return f"process with {torch.get_num_threads()} threads"
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device; of the machine for a CPU."""
+def free_on(device: torch.device) -> int:
+    """Bytes that are free on a device; on a CPU those that this process may still take."""
     import psutil
     import torch
 
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = free_memory()
+    return psutil.virtual_memory().available if free is None else free

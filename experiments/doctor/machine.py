@@ -6,8 +6,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ...common import free_disk
-from ..plan import MIB, free_memory, name_of
+from ...common import free_disk, in_gib
+from ..plan import MIB, free_on, name_of
 from .finding import Findings
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def examine_room(found: Findings, pipeline: Any, plan: Plan, output: Any) -> Non
     on_disk = cached if config.cache_on == "auto" else config.cache_on == "disk"
     needed = plan.memory_bytes + (0 if on_disk else plan.cache_bytes)
     held = 0 if device.type == "cuda" else psutil.Process().memory_info().rss
-    free = free_memory(device) + held
+    free = free_on(device) + held
     text = f"about {needed / MIB:,.0f} MiB, by the steps that were tried"
     if plan.cache_bytes and not on_disk:
         text += f", {plan.cache_bytes / MIB:,.0f} MiB of it the teachers' cached outputs"
@@ -79,7 +79,7 @@ def examine_room(found: Findings, pipeline: Any, plan: Plan, output: Any) -> Non
 
 
 def _room(found: Findings, topic: str, text: str, needed: float, free: float, remedy: str) -> None:
-    text += f"; {free / 2**30:.1f} GiB are free"
+    text += f"; {in_gib(free)} are free"
     if needed > free:
         found.add("problem", topic, f"{text}: too little. Take {remedy}")
     elif needed > 0.8 * free:
