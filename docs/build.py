@@ -5,7 +5,8 @@
 
 A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME -->`, and is made from
 benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment from the same file holds how well
-its students agree with the teacher; `NAME of METHOD METHOD …` has some rows of the last epoch's columns;
+its students agree with the teacher; `NAME of METHOD METHOD …` has some rows of the last epoch's columns,
+`NAME less METHOD` how much that method is above each other, by seed;
 `headline` is the README's table (headline.py). Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
 where the page has changed.
@@ -25,10 +26,12 @@ from timings import BENCHMARKS
 from crdkit.experiments.reports import classification, recognition
 from crdkit.experiments.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
 from crdkit.experiments.reports.alignment import alignment_summary
+from crdkit.experiments.reports.as_markdown import plain_table
 from crdkit.experiments.reports.charts import error_curves, layer_curves
 from crdkit.experiments.reports.ensemble import columns_of, pool_figures
+from crdkit.experiments.reports.paired import less_others
 from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
-from crdkit.experiments.reports.tables import Column, markdown_table
+from crdkit.experiments.reports.tables import Column, markdown_table, present
 from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
 
 DOCS = Path(__file__).resolve().parent
@@ -45,11 +48,12 @@ PUBLISHED = {
 }
 
 MARKED = re.compile(
-    r"(?P<begin><!-- begin results (?P<name>[\w.-]+)(?: of (?P<methods>[^>]+?))? -->\n).*?"
+    r"(?P<begin><!-- begin results (?P<name>[\w.-]+)"
+    r"(?: of (?P<methods>[^>]+?)| less (?P<best>[^>]+?))? -->\n).*?"
     r"(?P<end><!-- end results (?P=name) -->)",
     re.DOTALL,
 )
-MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+(?: of [^>]+?)? -->")
+MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+(?: (?:of|less) [^>]+?)? -->")
 PICTURED = re.compile(r"\]\((?P<file>pictures/(?P<name>[\w.-]+)\.png)\)")
 
 
@@ -72,7 +76,10 @@ def fill(page: str, results: Path) -> str:
         if not path.is_file():
             raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
         found = json.loads(path.read_text(encoding="utf-8"))
-        content = excerpt(found, match["methods"].split()) if match["methods"] else made(found)
+        if match["best"]:
+            content = differences(found, match["best"])
+        else:
+            content = excerpt(found, match["methods"].split()) if match["methods"] else made(found)
         return match["begin"] + content + match["end"]
 
     unpaired = MARKER.findall(MARKED.sub("", page))
@@ -85,6 +92,20 @@ def excerpt(results: Mapping[str, Any], methods: Sequence[str]) -> str:
     """The rows of some methods, in the columns of the last epoch."""
     shown = [column for column in columns_of_task(results) if not column.title.startswith("best")]
     return markdown_table({name: results["summary"][name] for name in methods}, shown, baseline=methods[0])
+
+
+def differences(results: Mapping[str, Any], method: str) -> str:
+    """A method less each other one of the file, in the columns of the last epoch."""
+    if method not in results["summary"]:
+        raise KeyError(method)
+    shown = [
+        column
+        for column in present(results["summary"], columns_of_task(results))
+        if not column.title.startswith("best")
+    ]
+    table = less_others(results["runs"], method, shown)
+    rows = [[f"`{method}` less `{other}`", *cells] for other, *cells in table.rows]
+    return f"{plain_table(['', *table.columns[1:]], rows)}\n{table.note}\n"
 
 
 def columns_of_task(results: Mapping[str, Any]) -> list[Column]:

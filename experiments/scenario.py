@@ -14,6 +14,7 @@ from .command import session, write_config
 from .deployed import deploy
 from .invocation import command_line
 from .reports.page import Page, Predictions
+from .reports.paired import best_less_others
 from .reports.report import write_report
 from .reports.results import as_written, write_results
 from .reports.tables import Column, Run, Summary, summarize, terminal_table
@@ -138,6 +139,7 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
                 page, title=f"{page.title}: {data_in_words(getattr(config, 'data', None), preset)}",
                 baseline="none" if "none" in config.method else None,
                 command=command_in_words(command_line()),
+                parts=[*best_less_others(rows, summary, columns, page.headline), *page.parts],
             )  # fmt: skip
             write_report(folder, page)
             panels = [part.file for part in page.parts if isinstance(part, Predictions)]

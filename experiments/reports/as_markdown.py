@@ -53,7 +53,7 @@ def _text(part: Part) -> str:
         case Curves():
             return f"{_picture(part.heading, part.file)}\n\n{part.note}"
         case Table():
-            return f"{_table(part.columns, part.rows, part.digits)}\n{part.note}"
+            return f"{plain_table(part.columns, part.rows, part.digits)}\n{part.note}"
         case Predictions():
             shown = ", ".join((*part.inputs, "truth", *part.methods))
             return f"{_picture(shown, part.file)}\n\n{part.note}"
@@ -67,7 +67,7 @@ def _text(part: Part) -> str:
                 )
                 for method, counts in part.counts.items()
             ]
-            return _table(("method", "most frequent errors, of the true class"), rows, 0)
+            return plain_table(("method", "most frequent errors, of the true class"), rows, 0)
         case Scatter():
             shown = "\n".join(_picture(method, file) for method, file in part.files.items())
             return f"{shown}\n\n{part.note}"
@@ -81,7 +81,8 @@ def _picture(words: str, file: str) -> str:
     return f"![{words}](pictures/{file})"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], digits: int) -> str:
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 1) -> str:
+    """Headings, and rows of text and numbers."""
     lines = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
     lines += [f"| {' | '.join(figure(cell, digits) for cell in row)} |" for row in rows]
     return "\n".join(lines) + "\n"

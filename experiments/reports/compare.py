@@ -3,11 +3,11 @@ and which settings differ."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .page import Page, Part, Table, Text
+from .paired import NOTE, paired, rows_of
 from .tables import Column, Run, present, summarize
 
 BETWEEN = " · "
@@ -55,47 +55,19 @@ def _shared_columns(results: Sequence[Mapping[str, Any]], pages: Sequence[Page])
     return sorted(shared, key=lambda column: order.index(column.metric))
 
 
-def paired(first: Sequence[Run], other: Sequence[Run], metric: str) -> dict[str, list[float]]:
-    """For each method of both runs, `other` less `first` for each seed (and draw of the teachers) of both."""
-    before = {_key(run): run["metrics"].get(metric) for run in first}
-    found: dict[str, list[float]] = {}
-    for run in other:
-        old, new = before.get(_key(run)), run["metrics"].get(metric)
-        if old is not None and new is not None:
-            found.setdefault(run["method"], []).append(new - old)
-    return found
-
-
-def _key(run: Run) -> tuple[str, int, int | None]:
-    return run["method"], run["seed"], run.get("subset_seed")
-
-
 def _differences(
     names: Sequence[str], results: Sequence[Mapping[str, Any]], columns: Sequence[Column]
 ) -> Iterator[Part]:
     """Of every run after the first, against it: a row a method, the mean of the paired differences."""
     for name, one in zip(names[1:], results[1:], strict=True):
         found = {column: paired(results[0]["runs"], one["runs"], column.metric) for column in columns}
-        methods = dict.fromkeys(method for gains in found.values() for method in gains)
-        rows = []
-        for method in methods:
-            cells = [_gain(gains.get(method, []), column) for column, gains in found.items()]
-            rows.append([method, *cells, max(len(gains.get(method, [])) for gains in found.values())])
+        rows = rows_of(found)
         heading = f"{name} less {names[0]}"
         if rows:
-            note = "Paired: the difference of each seed that both runs have, then mean ± sample deviation."
             headings = ["method", *(column.title for column in columns), "seeds"]
-            yield Table(heading, headings, rows, note=note)
+            yield Table(heading, headings, rows, note=f"Paired: {NOTE}.")
         else:
             yield Text(heading, "No method and seed is in both runs.")
-
-
-def _gain(gains: Sequence[float], column: Column) -> str | None:
-    if not gains:
-        return None
-    shown = [column.scale * gain for gain in gains]
-    text = f"{statistics.fmean(shown):+.{column.digits}f}"
-    return text + (f" ± {statistics.stdev(shown):.{column.digits}f}" if len(shown) > 1 else "")
 
 
 def _settings(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Iterator[Part]:

@@ -262,6 +262,19 @@ def test_documentation_is_filled_between_its_markers(docs: ModuleType, tmp_path:
     assert docs.fill(filled, tmp_path) == filled
 
 
+def test_documentation_shows_how_much_a_method_is_above_the_others(docs: ModuleType, tmp_path: Path) -> None:
+    runs = [run("none", s, 0.5, mean_iou=0.2 + s / 10) for s in (0, 1)]
+    runs += [run("kd", s, 0.5, mean_iou=0.3 + s / 5) for s in (0, 1)]
+    path = write_results(tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT)
+    path.rename(tmp_path / "pairs.json")
+    filled = docs.fill("<!-- begin results pairs less kd -->\n<!-- end results pairs -->\n", tmp_path)
+    assert "|  | pixel accuracy | mean IoU | seeds |" in filled
+    assert "| `kd` less `none` | +0.0 ± 0.0 | +15.0 ± 5.0 | 2 |" in filled
+    assert docs.fill(filled, tmp_path) == filled
+    with pytest.raises(KeyError, match="at"):
+        docs.fill("<!-- begin results pairs less at -->\n<!-- end results pairs -->\n", tmp_path)
+
+
 def test_documentation_shows_the_alignment_beside_the_accuracy(docs: ModuleType, tmp_path: Path) -> None:
     def aligned(seed: int, before: float, after: float) -> Run:
         figures = {"alignment/r1": after, "alignment_before/r1": before}

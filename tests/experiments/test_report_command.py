@@ -1,5 +1,6 @@
 """`crdkit report`: runs beside each other, and a run's report again."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 from reported import COLUMNS, ENVIRONMENT, write_run
 
 from crdkit.experiments import report
-from crdkit.experiments.reports.compare import compare, flat, paired, short_names
+from crdkit.experiments.reports.compare import compare, flat, short_names
 from crdkit.experiments.reports.page import Page, Table, Text
-from crdkit.experiments.reports.tables import Run
+from crdkit.experiments.reports.paired import best_less_others, paired
+from crdkit.experiments.reports.tables import Run, summarize
 
 
 def runs(*rows: tuple[str, int, float]) -> list[Run]:
@@ -34,6 +36,20 @@ def test_differences_are_of_the_same_seed() -> None:
     assert paired(A, one, "mean_iou") == {}  # another draw of the teachers
 
 
+def test_the_best_method_less_each_other_by_seed() -> None:
+    rows = runs(
+        ("kd", 0, 0.5), ("kd", 1, 0.6), ("at", 1, 0.5), ("at", 0, 0.44), ("at", 2, 0.1), ("sp", 0, 0.2)
+    )
+    (table,) = best_less_others(rows, summarize(rows), COLUMNS, "mean_iou")
+    assert table.heading == "kd less the others" and table.columns == ["less", "mean IoU", "seeds"]
+    # 6 and 10 points: a mean of 8, a deviation of 2.83, by the root of two.
+    assert table.rows == [["at", "+8.0 ± 2.0", 2], ["sp", "+30.0", 1]]
+    lower = [replace(COLUMNS[0], lower=True)]
+    assert best_less_others(rows, summarize(rows), lower, None)[0].heading == "sp less the others"
+    assert best_less_others(rows[:1] + rows[3:4], summarize(rows), COLUMNS, "mean_iou") == []  # one seed
+    assert best_less_others(rows[:2], summarize(rows[:2]), COLUMNS, "mean_iou") == []  # one method
+
+
 def test_a_comparison_has_one_table_paired_differences_and_what_differs() -> None:
     first = results(A, student="resnet8", transfer={"lr": 0.1, "epochs": 3}, output="a")
     other = results(B, student="resnet8", transfer={"lr": 0.2, "epochs": 3}, output="b", probe=[])
@@ -45,7 +61,7 @@ def test_a_comparison_has_one_table_paired_differences_and_what_differs() -> Non
     gains, differs = page.parts
     assert isinstance(gains, Table) and isinstance(differs, Table)
     assert gains.heading == "b less a"
-    assert gains.rows == [["none", "+3.0 ± 1.4", 2], ["kd", "-10.0", 1]]
+    assert gains.rows == [["none", "+3.0 ± 1.0", 2], ["kd", "-10.0", 1]]
     assert differs.rows == [["transfer.lr", "0.1", "0.2"], ["probe", "–", "[]"]]
     same = compare(["a", "b"], [first, first], pages)[0].parts[-1]
     assert isinstance(same, Text) and "same" in same.markdown
