@@ -233,6 +233,20 @@ def first_step(results: Mapping[str, Any]) -> str:
     return f"{grid(['command', *headings], rows)}\n{told}; commits: {commits}.\n"
 
 
+def defaults(results: Mapping[str, Any]) -> str:
+    """Seconds of each command's embedded default, from its start to its end."""
+    versions = list(results["commits"])
+    kinds = {"wall": "s", "cpu": "CPU s"}
+    rows = [
+        (case["case"], *(f"{case[version][kind]:.0f}" for kind in kinds for version in versions))
+        for case in results["cases"]
+    ]
+    headings = [f"{version}, {unit}" for unit in kinds.values() for version in versions]
+    commits = ", ".join(f"{version} {commit[:10]}" for version, commit in results["commits"].items())
+    calls = "one call" if results["n"] == 1 else f"medians of {results['n']} calls"
+    return f"{grid(['command', *headings], rows)}\nOf {calls} in turns; commits: {commits}.\n"
+
+
 def kills(results: Mapping[str, Any]) -> str:
     """Runs that were killed at random moments, beside undisturbed ones."""
 
@@ -270,6 +284,7 @@ BENCHMARKS = {
     "peers": peers,
     "ensemble": ensemble,
     "first_step": first_step,
+    "defaults": defaults,
     "kills": kills,
     "loading": loading,
     "memory": memory,
