@@ -28,6 +28,7 @@ def main() -> None:
     versions = {"after": ROOT}
     if given.before is not None:
         versions = {"before": given.before.resolve(), **versions}
+    commits = {version: commit_of(root) for version, root in versions.items()}
     cases = []
     with tempfile.TemporaryDirectory() as place:
         for name in given.only:
@@ -43,8 +44,7 @@ def main() -> None:
             found = {version: middle(times)._asdict() for version, times in taken.items()}
             cases.append({"case": name, **found})
             print(cases[-1])
-    commits = {version: commit_of(root) for version, root in versions.items()}
-    write(given.output, "defaults", around, commits=commits, cases=cases, n=given.rounds)
+            write(given.output, "defaults", around, commits=commits, cases=cases, n=given.rounds)
 
 
 if __name__ == "__main__":
