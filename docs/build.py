@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ablated
 from growth import PICTURES
 from headline import headline
 from timings import BENCHMARKS
@@ -36,6 +37,9 @@ from crdkit.experiments.reports.words import environment_line, listed, teacher_f
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
+
+TABLES = BENCHMARKS | {"ablations": ablated.table}
+DRAWN = PICTURES | {"ablations": ablated.curves}
 
 # Tian, Krishnan, Isola: Contrastive Representation Distillation, ICLR 2020, RGB→depth on NYU-Depth-v2:
 # pixel accuracy and mean IoU, percent. Their CRD is local-global, their teacher an ImageNet ResNet-50.
@@ -129,8 +133,8 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
     Raises:
         ValueError: its task has none.
     """
-    if results.get("benchmark") in PICTURES:
-        PICTURES[results["benchmark"]](path, results)
+    if results.get("benchmark") in DRAWN:
+        DRAWN[results["benchmark"]](path, results)
         return
     summary = results["summary"]
     if results["task"] == "ensemble":
@@ -145,7 +149,7 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
 def section(results: Mapping[str, Any]) -> str:
     """Table and provenance of one results file, as Markdown."""
     if "benchmark" in results:
-        tables = BENCHMARKS[results["benchmark"]](results)
+        tables = TABLES[results["benchmark"]](results)
         return f"{tables}\n{environment_line(results['environment'])}\n"
     return accuracy(results)
 
