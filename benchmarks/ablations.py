@@ -76,7 +76,13 @@ def main() -> None:
     published = train(
         base, arguments, *shared, "none", "crd", "--setting", *settings_of(axis, axis.published)
     )
+    alone = [run for run in published if run["method"] == "none"]
     made, points = read_results(base)["config"], list[dict[str, Any]]()
+    config = {key: made[key] for key in ("student", "seed", "precision")} | {
+        "data": {key: made["data"][key] for key in ("source", "classes")},
+        "teacher": made["teacher"]["architecture"],
+        "epochs": made["transfer"]["train"]["epochs"],
+    }
     for name in given.only:
         axis = AXES[name]
         for value in axis.values:
@@ -87,13 +93,6 @@ def main() -> None:
                 runs = train(given.folder / f"{name}-{value}", arguments, *own)
             points.append({"axis": name, "words": axis.words, "value": value,
                            "published": value == axis.published, "runs": runs})  # fmt: skip
-            alone = [run for run in published if run["method"] == "none"]
-            config = {key: made[key] for key in ("data", "student", "seed", "precision")}
-            config |= {
-                "teacher": made["teacher"]["architecture"],
-                "epochs": made["transfer"]["train"]["epochs"],
-            }
-            config["data"] = {key: made["data"][key] for key in ("source", "classes")}
             write(given.output, "ablations", around, config=config, alone=alone, points=points)
 
 

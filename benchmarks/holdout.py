@@ -8,7 +8,8 @@ The first file's own test images are not in it, so that a choice made on it has 
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+from packed import copy_rows
 
 PARTS = ("train", "test")
 
@@ -40,15 +41,8 @@ def write_holdout(source: Path, output: Path, fraction: float, seed: int) -> dic
                     made[part] = train[:][rows[part]]
                     continue
                 for name, values in train.items():
-                    _copy(values, rows[part], made, f"{part}/{name}")
+                    copy_rows(values, rows[part], made, f"{part}/{name}")
     return {part: len(rows[part]) for part in PARTS}
-
-
-def _copy(values: Any, rows: Any, made: Any, name: str) -> None:
-    copy = made.create_dataset(name, (len(rows),), values.dtype)
-    copy.attrs.update(values.attrs)
-    for place, row in enumerate(rows):  # encoded images have different lengths
-        copy[place] = values[row]
 
 
 def main() -> None:

@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[*PIPELINES, *BANKS], help="pipelines to run")
     given: argparse.Namespace = parser.parse_args()
     around = surroundings(given)
-
+    wanted = [(name, ranks) for name in given.only for ranks in ((2,) if name in BANKS else (1, 2))]
     cells: list[dict[str, Any]] = []
 
     def one(name: str, ranks: int) -> None:
@@ -203,7 +203,6 @@ def main() -> None:
             "{kills} kills, {runs} runs, {bitwise} of them with the bits of the undisturbed".format(**total)
         )
 
-    wanted = [(name, ranks) for name in given.only for ranks in ((2,) if name in BANKS else (1, 2))]
     with ThreadPoolExecutor(given.jobs) as pool:
         for each in as_completed([pool.submit(one, name, ranks) for name, ranks in wanted]):
             each.result()  # what went wrong in one is told when it does, and the others are not begun

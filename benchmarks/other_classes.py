@@ -11,6 +11,8 @@ split of another, as many unlabeled images as the first has, or as many as asked
 import argparse
 from pathlib import Path
 
+from packed import copy_rows
+
 SPLITS = ("train", "test")
 
 
@@ -32,10 +34,7 @@ def write_mixture(labeled: Path, others: Path, output: Path, count: int | None, 
             mixture.attrs.update(ours.attrs)
             for split in SPLITS:
                 ours.copy(split, mixture)
-            kind = h5py.vlen_dtype(np.uint8)
-            unlabeled = mixture.create_dataset("unlabeled/images", (count,), kind)
-            for place, row in enumerate(rows):
-                unlabeled[place] = images[row]
+            copy_rows(images, rows, mixture, "unlabeled/images")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from crdkit.experiments.reports.as_markdown import plain_table
 from crdkit.experiments.reports.canvas import new_figure, save
 from crdkit.experiments.reports.paired import gain, paired
-from crdkit.experiments.reports.tables import Column, Run, summarize
+from crdkit.experiments.reports.tables import Column, Run, cell, summarize
 
 COLUMNS = (Column("top1", "top-1", digits=2), Column("best_top1", "best top-1", digits=2))
 
@@ -19,9 +19,9 @@ def table(results: Mapping[str, Any]) -> str:
     rows = []
     for name in dict.fromkeys(point["axis"] for point in results["points"]):
         points = [point for point in results["points"] if point["axis"] == name]
-        published = next(_runs(point) for point in points if point["published"])
+        published = next(point["runs"] for point in points if point["published"])
         for point in points:
-            runs = _runs(point)
+            runs: Sequence[Run] = point["runs"]
             cells = [_in_words(runs, column) for column in COLUMNS]
             above = paired(published, runs, "top1").get("crd", []) if not point["published"] else []
             value = f"{point['value']:,}" if isinstance(point["value"], int) else str(point["value"])
@@ -59,13 +59,6 @@ def curves(path: Path, results: Mapping[str, Any]) -> None:
     save(figure, path)
 
 
-def _runs(point: Mapping[str, Any]) -> list[Run]:
-    runs: list[Run] = point["runs"]
-    return runs
-
-
 def _in_words(runs: Sequence[Run], column: Column) -> str:
-    (metrics,) = summarize(runs).values()
-    found, scale = metrics[column.metric], column.scale
-    spread = "" if found["std"] is None else f" ± {scale * found['std']:.{column.digits}f}"
-    return f"{scale * found['mean']:.{column.digits}f}{spread}"
+    (method,) = summary = summarize(runs)
+    return cell(summary, method, column)

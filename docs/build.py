@@ -32,7 +32,7 @@ from crdkit.experiments.reports.charts import error_curves, layer_curves
 from crdkit.experiments.reports.ensemble import columns_of, pool_figures
 from crdkit.experiments.reports.paired import less_others
 from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
-from crdkit.experiments.reports.tables import Column, markdown_table, present
+from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present
 from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
 
 DOCS = Path(__file__).resolve().parent
@@ -94,7 +94,7 @@ def fill(page: str, results: Path) -> str:
 
 def excerpt(results: Mapping[str, Any], methods: Sequence[str]) -> str:
     """The rows of some methods, in the columns of the last epoch."""
-    shown = [column for column in columns_of_task(results) if not column.title.startswith("best")]
+    shown = last_epoch(columns_of_task(results))
     return markdown_table({name: results["summary"][name] for name in methods}, shown, baseline=methods[0])
 
 
@@ -102,11 +102,7 @@ def differences(results: Mapping[str, Any], method: str) -> str:
     """A method less each other one of the file, in the columns of the last epoch."""
     if method not in results["summary"]:
         raise KeyError(method)
-    shown = [
-        column
-        for column in present(results["summary"], columns_of_task(results))
-        if not column.title.startswith("best")
-    ]
+    shown = present(results["summary"], last_epoch(columns_of_task(results)))
     table = less_others(results["runs"], method, shown)
     rows = [[f"`{method}` less `{other}`", *cells] for other, *cells in table.rows]
     return f"{plain_table(['', *table.columns[1:]], rows)}\n{table.note}\n"

@@ -11,6 +11,11 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)]) + "\n"
 
 
+def commits_in_words(commits: Mapping[str, str]) -> str:
+    """Versions with the beginnings of their commits."""
+    return ", ".join(f"{version} {commit[:10]}" for version, commit in commits.items())
+
+
 def contrast(results: Mapping[str, Any]) -> str:
     """Time and memory of a contrastive step: the headline setting, then the growth."""
     first, *growth = results["settings"]
@@ -210,7 +215,7 @@ def small_sets(results: Mapping[str, Any]) -> str:
 def startup(results: Mapping[str, Any]) -> str:
     """Seconds from a command's start to its help, to an error, and to the first step."""
     versions = [name for name in ("before", "after") if f"{name}_s" in results["cases"][0]]
-    commits = ", ".join(f"{version} {results['commits'][version][:10]}" for version in versions)
+    commits = commits_in_words({version: results["commits"][version] for version in versions})
     rows = [
         (case["case"], *(f"{case[f'{name}_s']:.2f}" if f"{name}_s" in case else "–" for name in versions))
         for case in results["cases"]
@@ -227,7 +232,7 @@ def first_step(results: Mapping[str, Any]) -> str:
         for case in results["cases"]
     ]
     headings = [f"{name}, {kind}" for kind in ("CPU s", "s") for name in versions]
-    commits = ", ".join(f"{version} {commit[:10]}" for version, commit in results["commits"].items())
+    commits = commits_in_words(results["commits"])
     torch = statistics.median(case["torch_cpu_s"] for case in results["cases"])
     told = f"Importing torch takes {torch:.1f} s of CPU. Medians of {results['n']} calls in turns"
     return f"{grid(['command', *headings], rows)}\n{told}; commits: {commits}.\n"
@@ -242,7 +247,7 @@ def defaults(results: Mapping[str, Any]) -> str:
         for case in results["cases"]
     ]
     headings = [f"{version}, {unit}" for unit in kinds.values() for version in versions]
-    commits = ", ".join(f"{version} {commit[:10]}" for version, commit in results["commits"].items())
+    commits = commits_in_words(results["commits"])
     calls = "one call" if results["n"] == 1 else f"medians of {results['n']} calls"
     return f"{grid(['command', *headings], rows)}\nOf {calls} in turns; commits: {commits}.\n"
 

@@ -1,17 +1,18 @@
 """The benchmarks' file to choose settings by: its test images are training images of another."""
 
-import importlib.util
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
 import pytest
 
-_SCRIPT = Path(__file__).parents[1] / "benchmarks" / "holdout.py"
-_spec = importlib.util.spec_from_file_location("holdout", _SCRIPT)
-assert _spec is not None and _spec.loader is not None
-holdout = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(holdout)
+
+@pytest.fixture
+def holdout(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return importlib.import_module("holdout")
 
 
 def _images(group: h5py.Group, start: int, count: int) -> None:
@@ -21,7 +22,9 @@ def _images(group: h5py.Group, start: int, count: int) -> None:
     group["labels"] = np.arange(start, start + count)
 
 
-def test_the_training_images_are_split_and_the_test_images_are_left_out(tmp_path: Path) -> None:
+def test_the_training_images_are_split_and_the_test_images_are_left_out(
+    holdout: ModuleType, tmp_path: Path
+) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs["classes"] = ["x", "y"]
         _images(file.create_group("train"), 0, 10)
@@ -41,7 +44,7 @@ def test_the_training_images_are_split_and_the_test_images_are_left_out(tmp_path
         assert file["test/labels"][:].tolist() != found["test"]
 
 
-def test_lists_of_rows_are_split_and_the_images_stay(tmp_path: Path) -> None:
+def test_lists_of_rows_are_split_and_the_images_stay(holdout: ModuleType, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["depth"] = np.arange(8)
         file["train"], file["test"] = np.array([7, 1, 4, 2]), np.array([0, 3])
@@ -51,7 +54,7 @@ def test_lists_of_rows_are_split_and_the_images_stay(tmp_path: Path) -> None:
         assert file["depth"][:].tolist() == list(range(8))
 
 
-def test_no_split_is_left_empty_and_no_file_is_overwritten(tmp_path: Path) -> None:
+def test_no_split_is_left_empty_and_no_file_is_overwritten(holdout: ModuleType, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         _images(file.create_group("train"), 0, 4)
     for fraction in (0.0, 0.1, 1.0):

@@ -81,8 +81,7 @@ def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
     values |= pipeline.settings.get(name, {})
     width = values.get("embed_dim", 0)
     if queue := values.get("queue_size"):
-        remedy = f"lower {name}.queue_size or {name}.embed_dim"
-        require_memory(2 * queue * width * 4, f"{name}'s queues, {queue} × {width},", remedy, free=free)
+        _require_queues(name, "queue_size", queue, width, free)
     if name != "crd":
         return
     chosen = any(values[key] is not None for key in ("num_negatives", "objective", "negatives"))
@@ -91,9 +90,7 @@ def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
         return
     number = values["num_negatives"] or PUBLISHED
     if kind == "queue":
-        remedy = "lower crd.num_negatives or crd.embed_dim"
-        require_memory(2 * number * width * 4, f"crd's queues, {number} × {width},", remedy, free=free)
-        return
+        return _require_queues(name, "num_negatives", number, width, free)
     size = 2 if values["memory_dtype"] == "bfloat16" else 4
     if values["bank"] in ("memory", "host") or not kind.startswith("shared"):  # others may lie elsewhere
         require_memory(
@@ -108,6 +105,11 @@ def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
             drawn, f"{number} negatives of crd for a batch of {batch}",
             "lower crd.num_negatives or the batch size, or take crd.negatives=all", free=free,
         )  # fmt: skip
+
+
+def _require_queues(name: str, setting: str, number: int, width: int, free: int | None) -> None:
+    remedy = f"lower {name}.{setting} or {name}.embed_dim"
+    require_memory(2 * number * width * 4, f"{name}'s queues, {number} × {width},", remedy, free=free)
 
 
 def _check_cache(pipeline: Pipeline, samples: int) -> None:

@@ -123,17 +123,16 @@ def make_plan(pipeline: Pipeline) -> Plan:
         for each in rehearsals(pipeline):
             dry_step(each.task, each.dataset, each.train, accelerator, what=each.what)
             batch = _batch(each, device)
-            seconds = _timed(partial(_step, each.task, batch, accelerator), device)
             number = sum(method == each.what for method, _ in folders)
             if each.stage == "teachers":
                 if any(planned.name == each.what for planned in plan.trainings):
                     continue  # the second of a kind, for methods that know one teacher alone
                 number = alike(pipeline, each.what)
             elif pipeline.config.transfer.cached_augmentations:
-                given = cache.count(pipeline, each, batch)
-                seconds = _timed(partial(_step, each.task, given, accelerator), device)
+                batch = cache.count(pipeline, each, batch)
+            seconds = _timed(partial(_step, each.task, batch, accelerator), device)
             kind = f" {each.stage}" if each.stage != "teachers" else ""
-            _add(plan, each, number, max(seconds, 0.0), kind, keep)
+            _add(plan, each, number, seconds, kind, keep)
         for stage, judging in pipeline.judging().items():
             task = judging.make_task(pipeline.make_student())
             each = Rehearsal("each student's", stage, task, judging.dataset, judging.train)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .page import Table
-from .tables import Column, Run, Summary, means_of, present
+from .tables import Column, Run, Summary, best_of, last_epoch, present
 
 NOTE = "the difference of each seed that both have, then its mean ± standard error"
 
@@ -68,15 +68,12 @@ def best_less_others(
     runs: Sequence[Run], summary: Summary, columns: Sequence[Column], headline: str | None
 ) -> list[Table]:
     """`less_others` of the method that is best by the headline's metric; none for one method or one seed."""
-    shown = [column for column in present(summary, columns) if not column.metric.startswith("best_")]
+    shown = last_epoch(present(summary, columns))
     judged = next((column for column in shown if column.metric == headline), shown[0] if shown else None)
     if judged is None or len({_key(run)[1:] for run in runs}) < 2:
         return []
-    means = means_of(summary, judged)
-    if len(means) < 2:
-        return []
-    best = (min if judged.lower else max)(means, key=means.__getitem__)
-    return [less_others(runs, best, shown)]
+    best = best_of(summary, judged)
+    return [] if best is None else [less_others(runs, best, shown)]
 
 
 def _key(run: Run) -> tuple[str, int, int | None]:

@@ -134,6 +134,11 @@ def present(summary: Summary, columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if any(column.metric in metrics for metrics in summary.values())]
 
 
+def last_epoch(columns: Sequence[Column]) -> list[Column]:
+    """Without those of the best epoch, which the test set chose."""
+    return [column for column in columns if not column.title.startswith("best")]
+
+
 def means_of(summary: Summary, column: Column) -> dict[str, float]:
     """The mean of each method that has the metric."""
     return {m: metrics[column.metric]["mean"] for m, metrics in summary.items() if column.metric in metrics}
@@ -143,13 +148,14 @@ def _cells(
     summary: Summary, columns: Sequence[Column], baseline: str | None, *, bold: str
 ) -> Iterator[tuple[str, list[str]]]:
     """Each method with its cells, the best of a column in bold."""
-    best = {column: _best(summary, column) for column in columns}
+    best = {column: best_of(summary, column) for column in columns}
     for method in summary:
-        cells = {column: _cell(summary, method, column, baseline) for column in columns}
+        cells = {column: cell(summary, method, column, baseline) for column in columns}
         yield method, [bold.format(x) if method == best[column] else x for column, x in cells.items()]
 
 
-def _best(summary: Summary, column: Column) -> str | None:
+def best_of(summary: Summary, column: Column) -> str | None:
+    """The method with the best mean; None where there are not two that have the metric."""
     means = means_of(summary, column)
     return (min if column.lower else max)(means, key=means.__getitem__) if len(means) > 1 else None
 
@@ -158,7 +164,8 @@ def _seeds(summary: Summary, method: str) -> int:
     return max((statistic["n"] for statistic in summary[method].values()), default=0)
 
 
-def _cell(summary: Summary, method: str, column: Column, baseline: str | None) -> str:
+def cell(summary: Summary, method: str, column: Column, baseline: str | None = None) -> str:
+    """Mean ± deviation as text, with the difference from another method's mean."""
     statistic = summary[method].get(column.metric)
     if statistic is None:
         return "–"

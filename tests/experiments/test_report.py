@@ -308,6 +308,16 @@ def test_documentation_shows_every_metric_of_another_task(docs: ModuleType, tmp_
     assert "| resnet18 | 0.500 | 81.250 | 1 |" in section and "seed 0. " in section
 
 
+def test_documentation_shows_the_seconds_of_whole_defaults(docs: ModuleType) -> None:
+    case = {"case": "compress", "before": {"cpu": 145.4, "wall": 80.0}, "after": {"cpu": 115.4, "wall": 62.6}}
+    made = {"benchmark": "defaults", "environment": ENVIRONMENT, "cases": [case], "n": 1,
+            "commits": {"before": "a" * 40, "after": "b" * 40}}  # fmt: skip
+    section = docs.section(made)
+    assert "| command | before, s | after, s | before, CPU s | after, CPU s |" in section
+    assert "| compress | 80 | 63 | 145 | 115 |" in section
+    assert "Of one call in turns; commits: before aaaaaaaaaa, after bbbbbbbbbb." in section
+
+
 def test_documentation_markers_must_be_whole(docs: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'gone'"):
         docs.fill("<!-- begin results gone -->\n<!-- end results gone -->", tmp_path)
