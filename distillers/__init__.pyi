@@ -14,7 +14,7 @@ from .methods import (
 )
 from .projector import StudentProjector
 from .review import Fusion, Review
-from .settings import SETTINGS, check_request, parse_settings
+from .settings import SETTINGS, check_request, parse_settings, without_effect
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
 from .standardize import Standardize
@@ -54,4 +54,5 @@ __all__ = [
     "parse_method",
     "parse_settings",
     "settings_of",
+    "without_effect",
 ]

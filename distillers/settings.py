@@ -6,7 +6,7 @@ and its published default.
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -170,6 +170,14 @@ SETTINGS: dict[str, dict[str, Setting]] = {
 }
 """The settings of every method by name; that both agree with the makers is tested."""
 
+_IDLE: dict[str, tuple[str, tuple[object, ...]]] = {
+    "num_negatives": ("negatives", ("batch",)),
+    "momentum": ("negatives", ("batch", "queue")),
+    "memory_dtype": ("negatives", ("batch", "queue")),
+    "teacher_temperature": ("objective", (None, "nce", "infonce")),
+}
+"""Of the contrasts: a setting, and the values of another one that leave no use for it; None if not given."""
+
 FORMER = {
     "standardise": "standardize",
     "paraphraser_learning_rate": "paraphraser_lr",
@@ -229,6 +237,33 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
             )
             field = FORMER[field]
         found.setdefault(method, {})[field] = _value(value)
+    return found
+
+
+def without_effect(methods: Sequence[str], typed: Iterable[str], settings: Sequence[str]) -> list[str]:
+    """What of the settings that somebody typed is not read, and why: the method does not run, or another
+    setting leaves no use for it.
+
+    Args:
+        methods: as on the command line.
+        typed: the settings in question.
+        settings: all that are in force.
+
+    Raises:
+        ValueError: methods or settings that cannot be.
+    """
+    check_request(methods, settings)
+    running = {name for method in methods for name in read_method(method, SETTINGS)}
+    in_force, found = parse_settings(settings), []
+    for method, values in parse_settings(typed).items():
+        for name in values:
+            other, idle = _IDLE.get(name, ("", ()))
+            value = in_force[method].get(other)
+            if method not in running:
+                found.append(f"{method}.{name} has no effect: {method} is none of the methods")
+            elif value in idle:
+                why = f"is {value}" if value is not None else "is not given"
+                found.append(f"{method}.{name} has no effect while {method}.{other} {why}")
     return found
 
 

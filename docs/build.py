@@ -185,7 +185,7 @@ def accuracy(results: Mapping[str, Any]) -> str:
     seeds = sorted({run["seed"] for run in results["runs"]})
     sentences.append(f"Preset `{preset}`, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     if fraction is not None:
-        sentences.append(f"Labels of the segmentation stage: {fraction:.0%}")
+        sentences.append(f"Labels of the segmentation stage: {100 * fraction:.3g}%")
     sentences.append(environment_line(results["environment"]))
     return f"{markdown_table(summary, columns, baseline='none', extra=extra)}\n{'. '.join(sentences)}\n"
 

@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdkit.common import CrdkitError, OutputError, hold, is_empty, nearest, plain, write_text
 
 from .checks import check_config
 from .invocation import command_line, is_main_rank, start_ranks, use_cores, without
-from .options import WORDS, Options, epochs_of_methods, read_options, with_epochs, with_stages
+from .options import Options, epochs_of_methods, known_flags, read_options, with_epochs, with_stages
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -107,6 +107,8 @@ def parse(
     """
     import tyro
 
+    from crdkit.distillers import without_effect
+
     from .flags import current
 
     preset, rest = default, list(arguments)
@@ -118,8 +120,7 @@ def parse(
     if options is not None and options.help:
         from .help import short_help
 
-        text, examples = split_description(description)
-        print(short_help(name, base, preset, presets, text, examples))
+        print(short_help(name, base, preset, presets, *split_description(description)))
         raise SystemExit(0)
     said: list[str] = []
     if options is not None and options.epochs is not None:
@@ -134,46 +135,18 @@ def parse(
             description=f"{description}\nPresets: {', '.join(presets)}.", console_outputs=is_main_rank(),
         )  # fmt: skip
         own = getattr(base, "setting", ())
-        if own and config.setting != own:
-            config = replace(config, setting=(*own, *config.setting))
+        if (typed := getattr(config, "setting", own)) != own:
+            config = replace(config, setting=(*own, *typed))
+            said += [f"--setting {line}" for line in without_effect(config.method, typed, config.setting)]
         if options is not None and options.epochs is not None and hasattr(config, "method"):
             more = epochs_of_methods(config.method, config.setting, options.epochs)
-            config, said = replace(config, setting=(*config.setting, *more)), [*said, *more]
+            config = replace(config, setting=(*config.setting, *more))
+            said += [f"--epochs: {line}" for line in more]
     except ValueError as error:
         raise Refused(name, error, USAGE) from None
     if said and is_main_rank() and options is not None and options.processes is None:
-        print("\n".join(f"--epochs: {line}" for line in said))
+        print("\n".join(said))
     return preset, config
-
-
-def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
-    """The arguments, if their flags are of the configuration.
-
-    Raises:
-        ValueError: a flag that is not; the nearest are suggested. Or one of a list that stands twice:
-            the values of the first would be passed over.
-    """
-    from .help import walk
-
-    known, lists = {}, set[str]()
-    for flag, (kind, _, _) in walk(config):
-        known[flag] = f"--{flag}"
-        if get_origin(kind) is tuple and Ellipsis in get_args(kind):
-            lists.add(flag)
-        if kind is bool:
-            part, dot, last = flag.rpartition(".")
-            known[f"{part}{dot}no-{last}"] = f"--{part}{dot}no-{last}"
-    given = set[str]()
-    shown = known | {name: f"--{name}" for name in WORDS}
-    for word in arguments:
-        if word.startswith("--") and word[2:3].isalpha():
-            flag = word[2:].partition("=")[0].replace("_", "-")
-            if flag not in known:
-                raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
-            if flag in lists & given:
-                raise ValueError(f"--{flag} is given twice: give it once, several values with blanks between")
-            given.add(flag)
-    return list(arguments)
 
 
 def split_description(text: str) -> tuple[str, str]:

@@ -3,9 +3,20 @@
 from typing import get_args
 
 import pytest
+import torch
+from torch.nn import functional
 
+from crdkit.contrast import InstanceContrast
 from crdkit.contrast.negatives import NEGATIVES
-from crdkit.distillers import SETTINGS, check_request, check_settings, known_methods, settings_of
+from crdkit.distillers import (
+    SETTINGS,
+    check_request,
+    check_settings,
+    known_methods,
+    parse_settings,
+    settings_of,
+    without_effect,
+)
 
 
 def test_the_table_has_the_methods_and_settings_of_the_makers() -> None:
@@ -59,3 +70,47 @@ def test_a_method_of_ones_own_is_known_by_its_annotations(monkeypatch: pytest.Mo
     check_settings({"mine": {"weight": 2, "levels": None}})
     with pytest.raises(ValueError, match=r"mine\.levels must be int or none, got 1\.5"):
         check_settings({"mine": {"levels": 1.5}})
+
+
+@pytest.mark.parametrize(("methods", "typed", "others", "said"), [
+    (("none", "crd"), ("kd.temperature=2",), (), ["kd.temperature has no effect: kd is none of the methods"]),
+    (("0.5*kd+crd",), ("kd.temperature=2",), (), []),
+    (("crd",), ("crd.num_negatives=77",), ("crd.negatives=batch",),
+     ["crd.num_negatives has no effect while crd.negatives is batch"]),
+    (("crd",), ("crd.negatives=batch",), ("crd.num_negatives=77",), []),
+    (("crd",), ("crd.negatives=queue", "crd.num_negatives=77", "crd.momentum=0.9"), (),
+     ["crd.momentum has no effect while crd.negatives is queue"]),
+    (("crd",), ("crd.negatives=shared", "crd.num_negatives=77", "crd.momentum=0.9"), (), []),
+    (("crd-dense",), ("crd-dense.teacher_temperature=0.1",), (),
+     ["crd-dense.teacher_temperature has no effect while crd-dense.objective is not given"]),
+    (("crd-dense",), ("crd-dense.teacher_temperature=0.1",), ("crd-dense.objective=relational",), []),
+])  # fmt: skip
+def test_a_setting_that_is_not_read_is_told(
+    methods: tuple[str, ...], typed: tuple[str, ...], others: tuple[str, ...], said: list[str]
+) -> None:
+    assert without_effect(methods, typed, (*others, *typed)) == said
+
+
+def test_what_is_said_to_have_no_effect_has_none() -> None:
+    """The same terms with and without it, for what `without_effect` says of the contrast's settings."""
+    index = torch.arange(8)
+    z_s, z_t = (functional.normalize(torch.randn(8, 4), dim=1) for _ in "st")
+    decided = {
+        "negatives=batch": ("num_negatives=9", "momentum=0.9", "memory_dtype=bfloat16"),
+        "negatives=queue": ("momentum=0.9", "memory_dtype=bfloat16"),
+        "objective=infonce": ("teacher_temperature=0.3",),
+        "objective=nce": ("teacher_temperature=0.3",),
+    }
+    for deciding, idle in decided.items():
+        found = []
+        for setting in ("", *idle):
+            words = [f"crd.{word}" for word in (deciding, setting) if word]
+            assert len(without_effect(("crd",), words, words)) == len(words) - 1
+            torch.manual_seed(0)
+            contrast = InstanceContrast(40, 4, **parse_settings(words)["crd"])
+            losses = []
+            for _ in range(2):
+                losses.append(float(contrast(z_s, z_t, index)))
+                contrast.update(index, z_s, z_t)
+            found.append(losses)
+        assert all(losses == found[0] for losses in found), deciding
