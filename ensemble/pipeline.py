@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data import read_rows
 from ..distillers import METHODS, parse_method, settings_of
-from ..transfer import ClassificationPipeline, RunResult, Transferred
+from ..engine import derive_seed, seeded
+from ..transfer import ClassificationPipeline, RunResult, TeacherTargets, Transferred
 from .config import EnsembleConfig
 from .pool import EnsembleMean, describe, draw_subset
 
@@ -61,8 +63,27 @@ class EnsemblePipeline(ClassificationPipeline):
         return torch.stack([self.evaluator.logits(teacher.network).vectors for teacher in self.teachers])
 
     def describe(self) -> dict[str, Any]:
-        """Accuracy, calibration and diversity of the pool; see `describe`."""
-        return describe(self.teachers, self.logits, self.images.test.labels.cpu())
+        """Accuracy, calibration and diversity of the pool; see `describe`. `training`: the same for training
+        images as a student sees them, which is all that it learns of the pool."""
+        tested = describe(self.teachers, self.logits, self.images.test.labels.cpu())
+        return {**tested, "training": describe(self.teachers, *self._taught)}
+
+    @cached_property
+    @torch.no_grad()
+    def _taught(self) -> tuple[Tensor, Tensor]:
+        """Every teacher's logits for as many augmented training images as there are to test, evenly spaced,
+        (N, M, C), and their labels, (M,), on the CPU."""
+        data, device, logits, labels = self.data, self.accelerator.device, [], []
+        number = min(len(self.images.test), len(data.dataset))
+        rows = torch.linspace(0, len(data.dataset) - 1, number).round().long()
+        targets = TeacherTargets(self.teachers).to(device)
+        with seeded(derive_seed("pool", self.config.teacher.seed)):
+            for part in rows.split(self.config.transfer.train.batch_size):
+                batch = read_rows(data.dataset, part.tolist())
+                batch = data.augment({name: value.to(device) for name, value in batch.items()})
+                logits.append(torch.stack([outputs.logits.float().cpu() for outputs in targets(batch)]))
+                labels.append(batch["label"].cpu())
+        return torch.cat(logits, 1), torch.cat(labels)
 
     def memory(self) -> str | None:
         """What the memories of `crd` take on the device with the most teachers, in a sentence."""

@@ -41,7 +41,7 @@ def describe(teachers: Sequence[Teacher], logits: Tensor, label: Tensor) -> dict
 
     Args:
         teachers: N of them.
-        logits: theirs for the test split, (N, M, C).
+        logits: theirs for some images, (N, M, C).
         label: (M,).
 
     Returns:

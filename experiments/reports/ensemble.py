@@ -110,16 +110,28 @@ def pool_figures(pool: Mapping[str, Any]) -> str:
     accuracies = [100 * member["top1"] for member in pool["members"]]
     errors = [100 * member["calibration_error"] for member in pool["members"]]
     count, together = len(accuracies), pool["ensemble"]
-    apart = 100 * sum(map(sum, pool["disagreement"])) / max(count * (count - 1), 1)
     taught = ", ".join(
         f"{n}: {100 * statistics.fmean(values):.2f}" for n, values in pool["ensembles"].items()
     )
-    return (
+    said = (
         f"{count} members: top-1 {statistics.fmean(accuracies):.2f} on average ({min(accuracies):.2f} to "
         f"{max(accuracies):.2f}), calibration error {statistics.fmean(errors):.1f}; two of them disagree on "
-        f"{apart:.1f} % of the images. All together: top-1 {100 * together['top1']:.2f}, calibration error "
-        f"{100 * together['calibration_error']:.1f}. Error of the ensembles that taught, by size: {taught}."
+        f"{_apart(pool):.1f} % of the images. All together: top-1 {100 * together['top1']:.2f}, calibration "
+        f"error {100 * together['calibration_error']:.1f}. "
     )
+    if training := pool.get("training"):  # not in reports of earlier releases
+        alone = statistics.fmean(100 * member["top1"] for member in training["members"])
+        said += (
+            f"On augmented training images: top-1 {alone:.2f} on average, all together "
+            f"{100 * training['ensemble']['top1']:.2f}; two disagree on {_apart(training):.1f} %. "
+        )
+    return f"{said}Error of the ensembles that taught, by size: {taught}."
+
+
+def _apart(pool: Mapping[str, Any]) -> float:
+    """On how many of the images two members name different classes, on average, percent."""
+    count = len(pool["members"])
+    return 100 * float(sum(map(sum, pool["disagreement"]))) / max(count * (count - 1), 1)
 
 
 def pool_table(pool: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crdkit.compression import CompressionConfig, CompressionPipeline
-from crdkit.data import ImagesConfig, ImageSplits, load_splits
+from crdkit.data import Batch, ImagesConfig, ImageSplits, load_splits
 from crdkit.engine import CheckpointError, ResumeError, TrainConfig, digest, make_accelerator, seeded
 from crdkit.ensemble import PRESETS, EnsembleConfig, EnsemblePipeline, draw_subset
 from crdkit.models import Outputs, create, save_weights
@@ -29,6 +29,18 @@ TINY = EnsembleConfig(
 @pytest.fixture(scope="module")
 def images() -> ImageSplits:
     return load_splits(TINY.data, torch.device("cpu"))
+
+
+class Recorder(nn.Module):
+    """Keeps the batches that pass."""
+
+    def __init__(self, seen: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, batch: Batch) -> Batch:
+        self.seen.append((batch["rgb"], batch["label"]))
+        return batch
 
 
 def pipeline(images: ImageSplits, folder: Path, config: EnsembleConfig = TINY) -> EnsemblePipeline:
@@ -87,6 +99,25 @@ def test_pool_is_described_before_anything_is_distilled(images: ImageSplits, poo
         assert 0 <= metrics["calibration_error"] <= 1
     assert torch.tensor(found["disagreement"]).shape == torch.tensor(found["divergence"]).shape == (3, 3)
     assert 0 <= found["ensemble"]["top1"] <= 1
+
+
+def test_pool_is_described_where_it_teaches(images: ImageSplits, pool: Path) -> None:
+    """The augmented training images of the transfer, of which the test split's number is looked at."""
+    one = pipeline(images, pool)
+    seen: list[tuple[Tensor, Tensor]] = []
+    one.data = replace(one.data, augment=nn.Sequential(one.data.augment, Recorder(seen)))
+    state = torch.get_rng_state()
+    found = one.describe()["training"]
+    assert torch.equal(torch.get_rng_state(), state)
+    shown, label = torch.cat([batch for batch, _ in seen]), torch.cat([label for _, label in seen])
+    assert len(shown) == min(len(images.test), len(images.train))
+    plain = torch.stack([images.train[row]["rgb"] for row in range(len(shown))])
+    assert shown.shape == plain.shape and not torch.equal(shown, plain)
+    logits = torch.stack([member.network(shown).logits for member in one.teachers])
+    assert found["members"][1]["top1"] == pytest.approx(float((logits[1].argmax(1) == label).double().mean()))
+    apart = float((logits[0].argmax(1) != logits[2].argmax(1)).double().mean())
+    assert found["disagreement"][0][2] == pytest.approx(apart)
+    assert one.describe()["training"] == found
 
 
 def test_a_cache_is_shared_by_runs(images: ImageSplits, pool: Path, tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
     assert {number: len(values) for number, values in errors.items()} == {"1": 2, "2": 1}
     assert json.loads((tmp_path / "out" / "pool.json").read_text())["members"] == found["teacher"]["members"]
     report = (tmp_path / "out" / "report.md").read_text()
+    apart = 100 * found["teacher"]["training"]["disagreement"][0][1]
+    assert "On augmented training images: top-1" in report and f"two disagree on {apart:.1f} %" in report
     for picture in ("errors", "diversity", "curves", "methods"):
         assert f"pictures/{picture}.png" in report
         assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
