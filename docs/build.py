@@ -6,8 +6,8 @@
 A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME -->`, and is made from
 benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment from the same file holds how well
 its students agree with the teacher; `NAME of METHOD METHOD …` has some rows of the last epoch's columns,
-`NAME less METHOD` how much that method is above each other, by seed;
-`headline` is the README's table (headline.py). Nothing between the two is written by hand.
+`NAME less METHOD` how much that method is above each other, by seed, and `NAME less METHOD from OTHER` how
+much each of its methods is above one of the other file; `headline` is the README's table (headline.py). Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
 where the page has changed.
 """
@@ -30,7 +30,7 @@ from crdkit.experiments.reports.alignment import alignment_summary
 from crdkit.experiments.reports.as_markdown import plain_table
 from crdkit.experiments.reports.charts import error_curves, layer_curves
 from crdkit.experiments.reports.ensemble import columns_of, pool_figures
-from crdkit.experiments.reports.paired import less_others
+from crdkit.experiments.reports.paired import less_others, less_reference
 from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
 from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present
 from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
@@ -81,7 +81,9 @@ def fill(page: str, results: Path) -> str:
             raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
         found = json.loads(path.read_text(encoding="utf-8"))
         if match["best"]:
-            content = differences(found, match["best"])
+            method, _, other = match["best"].partition(" from ")
+            source = json.loads((results / f"{other}.json").read_text(encoding="utf-8")) if other else None
+            content = differences(found, method, source)
         else:
             content = excerpt(found, match["methods"].split()) if match["methods"] else made(found)
         return match["begin"] + content + match["end"]
@@ -98,13 +100,19 @@ def excerpt(results: Mapping[str, Any], methods: Sequence[str]) -> str:
     return markdown_table({name: results["summary"][name] for name in methods}, shown, baseline=methods[0])
 
 
-def differences(results: Mapping[str, Any], method: str) -> str:
-    """A method less each other one of the file, in the columns of the last epoch."""
-    if method not in results["summary"]:
+def differences(results: Mapping[str, Any], method: str, other: Mapping[str, Any] | None = None) -> str:
+    """A method less each other one of the file, or each of the file less that one of another file, in the
+    columns of the last epoch."""
+    if method not in (results if other is None else other)["summary"]:
         raise KeyError(method)
     shown = present(results["summary"], last_epoch(columns_of_task(results)))
-    table = less_others(results["runs"], method, shown)
-    rows = [[f"`{method}` less `{other}`", *cells] for other, *cells in table.rows]
+    if other is None:
+        table = less_others(results["runs"], method, shown)
+        rows = [[f"`{method}` less `{name}`", *cells] for name, *cells in table.rows]
+    else:
+        reference = [run for run in other["runs"] if run["method"] == method]
+        table = less_reference(results["runs"], reference, shown)
+        rows = [[f"`{name}` less `{method}`", *cells] for name, *cells in table.rows]
     return f"{plain_table(['', *table.columns[1:]], rows)}\n{table.note}\n"
 
 
@@ -157,17 +165,18 @@ def accuracy(results: Mapping[str, Any]) -> str:
     columns = columns_of_task(results)
     extra: dict[str, dict[str, str]] = {}
     sentences = ["Mean ± sample standard deviation over n seeds"]
+    gained = "; in brackets the difference from `none`" if "none" in summary else ""
     if results["task"] == "crossmodal":
-        sentences[0] += ", percent; in brackets the difference from `none`"
+        sentences[0] += f", percent{gained}"
         if preset.startswith("nyu") and fraction in (None, 1.0):
             extra["paper: accuracy"] = {method: f"{pair[0]:.1f}" for method, pair in PUBLISHED.items()}
             extra["paper: mean IoU"] = {method: f"{pair[1]:.1f}" for method, pair in PUBLISHED.items()}
     elif results["task"] == "compression":
-        sentences[0] += ", accuracies in percent; in brackets the difference from `none`"
+        sentences[0] += f", accuracies in percent{gained}"
         teacher, student = architectures(results["config"]), results["config"]["student"]
         sentences.append(f"Teacher {teacher} ({teacher_figures(results['teacher'])}), student {student}")
     elif results["task"] == "recognition":
-        sentences[0] += ", percent; in brackets the difference from `none`"
+        sentences[0] += f", percent{gained}"
         config = results["config"]
         if "views" in config:  # of earlier releases
             sees = config["views"].split(":")[:: -1 if config["reverse"] else 1]
@@ -179,7 +188,7 @@ def accuracy(results: Mapping[str, Any]) -> str:
         sentences.append(f"Teacher {of}, student {config['student']} of {sees[1]}")
     elif results["task"] == "ensemble":
         config, pool = results["config"], results["teacher"]
-        sentences[0] += ", error in percent; in brackets the difference from `none`"
+        sentences[0] += f", error in percent{gained}"
         sentences.append(f"Teachers {architectures(config)}, student {config['student']}")
         sentences.append(pool_figures(pool).rstrip("."))
     seeds = sorted({run["seed"] for run in results["runs"]})

@@ -275,6 +275,24 @@ def test_documentation_shows_how_much_a_method_is_above_the_others(docs: ModuleT
         docs.fill("<!-- begin results pairs less at -->\n<!-- end results pairs -->\n", tmp_path)
 
 
+def test_documentation_shows_how_much_methods_are_above_one_of_another_file(
+    docs: ModuleType, tmp_path: Path
+) -> None:
+    for name, gained in (("plain", 0.0), ("later", 0.1)):
+        runs = [run("none", s, 0.5, mean_iou=0.2) for s in (0, 1)]
+        runs += [run("kd", s, 0.5, mean_iou=0.3 + gained * (1 + s)) for s in (0, 1, 2)]
+        write_results(
+            tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT
+        ).rename(tmp_path / f"{name}.json")  # fmt: skip
+    marked = "<!-- begin results later less kd from plain -->\n<!-- end results later -->\n"
+    filled = docs.fill(marked, tmp_path)
+    assert "| `none` less `kd` | +0.0 ± 0.0 | -10.0 ± 0.0 | 2 |" in filled
+    assert "| `kd` less `kd` | +0.0 ± 0.0 | +20.0 ± 5.8 | 3 |" in filled
+    assert docs.fill(filled, tmp_path) == filled
+    with pytest.raises(KeyError, match="at"):
+        docs.fill(marked.replace("less kd", "less at"), tmp_path)
+
+
 def test_documentation_shows_the_alignment_beside_the_accuracy(docs: ModuleType, tmp_path: Path) -> None:
     def aligned(seed: int, before: float, after: float) -> Run:
         figures = {"alignment/r1": after, "alignment_before/r1": before}
