@@ -7,7 +7,8 @@ A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME 
 benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment from the same file holds how well
 its students agree with the teacher; `NAME of METHOD METHOD …` has some rows of the last epoch's columns,
 `NAME less METHOD` how much that method is above each other, by seed, and `NAME less METHOD from OTHER` how
-much each of its methods is above one of the other file; `headline` is the README's table (headline.py). Nothing between the two is written by hand.
+much each of its methods is above one of the other file; `headline` is the README's table (headline.py).
+Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
 where the page has changed.
 """
