@@ -1,14 +1,17 @@
 """Networks on the test split of a run, on its device, shared out over its ranks; in fp32 whatever they
 trained in, as that is how they are taken home: the figures of a run are those of its files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ..engine import Accelerator, Evaluate
-from ..models import Outputs
+from ..models import Outputs, evaluating
 from .batches import judging
 from .classification import ClassificationMetrics, evaluate_classifier
 from .features import Features, extract
@@ -37,6 +40,7 @@ class _OnTestSplit:
     ) -> None:
         self.test, self.num_classes, self.accelerator = test, num_classes, accelerator
         self.modality, self.num_workers = modality, num_workers
+        self._answers: WeakKeyDictionary[nn.Module, tuple[list[int], list[Tensor]]] = WeakKeyDictionary()
 
     @property
     def _reading(self) -> dict[str, Any]:
@@ -45,16 +49,43 @@ class _OnTestSplit:
 
 
 class Evaluator(_OnTestSplit):
-    """Judges classifiers of one modality on a test split; every rank calls it, and has the same figures."""
+    """Judges classifiers of one modality on a test split; every rank calls it, and has the same figures.
+
+    A teacher is asked once: students after the first are judged beside the logits that it gave then.
+    """
 
     def __call__(
-        self, network: Callable[[Any], Any], *, teacher: Callable[[Any], Any] | None = None
+        self, network: Callable[[Any], Any], *, teacher: nn.Module | None = None
     ) -> ClassificationMetrics:
         """All metrics of `evaluate_classifier`, those beside a teacher if there is one."""
-        with full_precision(self.accelerator):
+        with full_precision(self.accelerator), self._answering(teacher) as answers:
             return evaluate_classifier(
-                network, self.test, self.num_classes, teacher=teacher, sharded=True, **self._reading
+                network, self.test, self.num_classes, teacher=answers, sharded=True, **self._reading
             )
+
+    @contextmanager
+    def _answering(self, teacher: nn.Module | None) -> Iterator[Callable[[Any], Tensor] | None]:
+        """The teacher's logits for one pass over the split, batch by batch, which always has one order: kept
+        ones, if the teacher's tensors have not been written since."""
+        if teacher is None:
+            yield None
+            return
+        written = [tensor._version for tensor in chain(teacher.parameters(), teacher.buffers())]
+        before, kept = self._answers.get(teacher, ([], []))
+        if kept and before == written:
+            left = iter(kept)
+            yield lambda _: next(left)
+            return
+        given: list[Tensor] = []
+
+        def ask(images: Any) -> Tensor:
+            outputs = teacher(images)
+            given.append(getattr(outputs, "logits", outputs).cpu())
+            return given[-1]
+
+        with evaluating(teacher):
+            yield ask
+        self._answers[teacher] = written, given
 
     def top1(self, deployed: Callable[[Any], nn.Module] = lambda module: module) -> Evaluate:
         """What a training calls at the end of an epoch: the trained module -> {"top1"}.

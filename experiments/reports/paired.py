@@ -67,7 +67,7 @@ def less_others(runs: Sequence[Run], method: str, columns: Sequence[Column]) -> 
 def less_reference(runs: Sequence[Run], reference: Sequence[Run], columns: Sequence[Column]) -> Table:
     """Each method less one of another run, whose rows `reference` are; a row for each of the former."""
     names = dict.fromkeys(run["method"] for run in runs)
-    as_each = [{**run, "method": name} for name in names for run in reference]
+    as_each: list[Run] = [{**run, "method": name} for name in names for run in reference]
     gains = {column: paired(as_each, runs, column.metric) for column in columns}
     headings = ["method", *(column.title for column in columns), "seeds"]
     return Table("less another run's", headings, rows_of(gains), note=f"Paired: {NOTE}.")
