@@ -15,7 +15,7 @@ from crdkit.common import CrdkitError, OutputError, hold, is_empty, nearest, pla
 
 from .checks import check_config
 from .invocation import command_line, is_main_rank, start_ranks, use_cores, without
-from .options import Options, epochs_of_methods, known_flags, read_options, with_epochs, with_stages
+from .options import Options, epochs_of_methods, read_options, with_epochs, with_stages
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -110,6 +110,7 @@ def parse(
     from crdkit.distillers import without_effect
 
     from .flags import current
+    from .help import known_flags
 
     preset, rest = default, list(arguments)
     if rest and not rest[0].startswith("-"):

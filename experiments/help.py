@@ -1,4 +1,4 @@
-"""What `--help` prints: the settings that most runs change, on two screens; `--help-all` has every one."""
+"""The flags that there are, and what `--help` prints of them: those that most runs change, on two screens."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import ast
 import inspect
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
+from ..common import nearest
 from .options import WORDS
 
 GROUPS = {
@@ -121,3 +122,31 @@ def _default(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value)) if len(str(value)) < 60 else f"{value[0]} … {len(value)} in all"
     return str(value)
+
+
+def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
+    """The arguments, if their flags are of the configuration.
+
+    Raises:
+        ValueError: a flag that is not; the nearest are suggested. Or one of a list that stands twice:
+            the values of the first would be passed over.
+    """
+    known, lists = {}, set[str]()
+    for flag, (kind, _, _) in walk(config):
+        known[flag] = f"--{flag}"
+        if get_origin(kind) is tuple and Ellipsis in get_args(kind):
+            lists.add(flag)
+        if kind is bool:
+            part, dot, last = flag.rpartition(".")
+            known[f"{part}{dot}no-{last}"] = f"--{part}{dot}no-{last}"
+    given = set[str]()
+    shown = known | {name: f"--{name}" for name in WORDS}
+    for word in arguments:
+        if word.startswith("--") and word[2:3].isalpha():
+            flag = word[2:].partition("=")[0].replace("_", "-")
+            if flag not in known:
+                raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
+            if flag in lists & given:
+                raise ValueError(f"--{flag} is given twice: give it once, several values with blanks between")
+            given.add(flag)
+    return list(arguments)

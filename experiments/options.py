@@ -1,13 +1,11 @@
-"""What a command line's flags may be: a configuration's, and those that every command has beside it."""
+"""The options that every command has beside its configuration: help, lists, the plan, epochs, processes."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
-
-from ..common import nearest
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from crdkit.engine import TrainConfig
@@ -69,36 +67,6 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     if given.list is not None and given.list not in LISTS:
         raise ValueError(f"--list {given.list}: there are lists of {', '.join(LISTS)}")
     return Options(**vars(given)), rest
-
-
-def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
-    """The arguments, if their flags are of the configuration.
-
-    Raises:
-        ValueError: a flag that is not; the nearest are suggested. Or one of a list that stands twice:
-            the values of the first would be passed over.
-    """
-    from .help import walk
-
-    known, lists = {}, set[str]()
-    for flag, (kind, _, _) in walk(config):
-        known[flag] = f"--{flag}"
-        if get_origin(kind) is tuple and Ellipsis in get_args(kind):
-            lists.add(flag)
-        if kind is bool:
-            part, dot, last = flag.rpartition(".")
-            known[f"{part}{dot}no-{last}"] = f"--{part}{dot}no-{last}"
-    given = set[str]()
-    shown = known | {name: f"--{name}" for name in WORDS}
-    for word in arguments:
-        if word.startswith("--") and word[2:3].isalpha():
-            flag = word[2:].partition("=")[0].replace("_", "-")
-            if flag not in known:
-                raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
-            if flag in lists & given:
-                raise ValueError(f"--{flag} is given twice: give it once, several values with blanks between")
-            given.add(flag)
-    return list(arguments)
 
 
 def with_epochs(config: Config, epochs: int) -> tuple[Config, list[str]]:
