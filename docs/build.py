@@ -108,12 +108,11 @@ def differences(results: Mapping[str, Any], method: str, other: Mapping[str, Any
         raise KeyError(method)
     shown = present(results["summary"], last_epoch(columns_of_task(results)))
     if other is None:
-        table = less_others(results["runs"], method, shown)
-        rows = [[f"`{method}` less `{name}`", *cells] for name, *cells in table.rows]
+        table, words = less_others(results["runs"], method, shown), f"`{method}` less `{{}}`"
     else:
         reference = [run for run in other["runs"] if run["method"] == method]
-        table = less_reference(results["runs"], reference, shown)
-        rows = [[f"`{name}` less `{method}`", *cells] for name, *cells in table.rows]
+        table, words = less_reference(results["runs"], reference, shown), f"`{{}}` less `{method}`"
+    rows = [[words.format(name), *cells] for name, *cells in table.rows]
     return f"{plain_table(['', *table.columns[1:]], rows)}\n{table.note}\n"
 
 

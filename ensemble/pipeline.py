@@ -30,9 +30,10 @@ class EnsemblePipeline(ClassificationPipeline):
             for subset_seed in self.config.subset_seed or (seed,):
                 for number in self.config.teachers:
                     teachers = draw_subset(pool, number, subset_seed)
+                    together = self.together(teachers)
                     for method in self.config.method:
                         if method != "none":
-                            yield self.distil(method, teachers, subset_seed, seed)
+                            yield self.distil(method, teachers, subset_seed, seed, together)
 
     def transfers(self) -> Iterator[tuple[str, str]]:
         """The method and the folder of every transfer."""
@@ -46,11 +47,19 @@ class EnsemblePipeline(ClassificationPipeline):
                         if method != "none":
                             yield method, _folder(method, number, subset_seed, seed)
 
-    def distil(self, method: str, teachers: tuple[int, ...], subset_seed: int, seed: int) -> RunResult:
-        """The student, taught by some of the pool, beside what they predict together."""
+    def together(self, teachers: tuple[int, ...]) -> EnsembleMean:
+        """What some of the pool predict together."""
+        return EnsembleMean([self.teachers[number] for number in teachers])
+
+    def distil(
+        self, method: str, teachers: tuple[int, ...], subset_seed: int, seed: int,
+        together: EnsembleMean | None = None,
+    ) -> RunResult:  # fmt: skip
+        """The student, taught by some of the pool, beside what they predict together; methods that are given
+        one `together` are judged beside the same answers of it."""
+        together = self.together(teachers) if together is None else together
         folder = _folder(method, len(teachers), subset_seed, seed)
         transferred = self.transfer(method, seed, teachers, folder=folder)
-        together = EnsembleMean([self.teachers[number] for number in teachers])
         return self.result(method, seed, transferred, together, teachers=teachers, subset_seed=subset_seed)
 
     def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:

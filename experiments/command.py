@@ -123,9 +123,9 @@ def parse(
 
         print(short_help(name, base, preset, presets, *split_description(description)))
         raise SystemExit(0)
-    said: list[str] = []
+    shortened: list[str] = []
     if options is not None and options.epochs is not None:
-        base, said = with_epochs(base, options.epochs)
+        base, shortened = with_epochs(base, options.epochs)
     if options is not None and options.sync_batchnorm:
         base = with_stages(base, lambda train, _: replace(train, sync_batchnorm=True))
     everything = options is not None and options.help_all
@@ -135,16 +135,16 @@ def parse(
             type(base), default=base, args=given, prog=f"crdkit {name} {preset}",
             description=f"{description}\nPresets: {', '.join(presets)}.", console_outputs=is_main_rank(),
         )  # fmt: skip
-        own = getattr(base, "setting", ())
+        own, idle = getattr(base, "setting", ()), list[str]()
         if (typed := getattr(config, "setting", own)) != own:
             config = replace(config, setting=(*own, *typed))
-            said += [f"--setting {line}" for line in without_effect(config.method, typed, config.setting)]
+            idle = without_effect(config.method, typed, config.setting)
         if options is not None and options.epochs is not None and hasattr(config, "method"):
             more = epochs_of_methods(config.method, config.setting, options.epochs)
-            config = replace(config, setting=(*config.setting, *more))
-            said += [f"--epochs: {line}" for line in more]
+            config, shortened = replace(config, setting=(*config.setting, *more)), [*shortened, *more]
     except ValueError as error:
         raise Refused(name, error, USAGE) from None
+    said = [*(f"--epochs: {line}" for line in shortened), *(f"--setting {line}" for line in idle)]
     if said and is_main_rank() and options is not None and options.processes is None:
         print("\n".join(said))
     return preset, config

@@ -76,7 +76,7 @@ def with_epochs(config: Config, epochs: int) -> tuple[Config, list[str]]:
     def shorten(train: TrainConfig, path: str) -> TrainConfig:
         factor = epochs / train.epochs
         warmup = train.warmup_epochs * factor
-        line = f"--epochs: {path}: {epochs} epochs instead of {train.epochs}"
+        line = f"{path}: {epochs} epochs instead of {train.epochs}"
         if train.warmup_epochs:
             line += f", warm-up over {warmup:.3g} instead of {train.warmup_epochs:.3g}"
         if train.schedule == "step":

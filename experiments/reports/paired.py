@@ -16,13 +16,9 @@ NOTE = "the difference of each seed that both have, then its mean ± standard er
 
 def paired(first: Sequence[Run], other: Sequence[Run], metric: str) -> dict[str, list[float]]:
     """For each method of both, `other` less `first` for each seed (and draw of the teachers) of both."""
-    before = {_key(run): run["metrics"].get(metric) for run in first}
-    found: dict[str, list[float]] = {}
-    for run in other:
-        old, new = before.get(_key(run)), run["metrics"].get(metric)
-        if old is not None and new is not None:
-            found.setdefault(run["method"], []).append(new - old)
-    return found
+    ours, theirs = _by_method(first), _by_method(other)
+    found = {name: _less(runs, ours[name], metric) for name, runs in theirs.items() if name in ours}
+    return {name: differences for name, differences in found.items() if differences}
 
 
 def rows_of(gains: Mapping[Column, Mapping[str, Sequence[float]]]) -> list[list[Any]]:
@@ -51,26 +47,16 @@ def gain(differences: Sequence[float], column: Column) -> str | None:
 
 def less_others(runs: Sequence[Run], method: str, columns: Sequence[Column]) -> Table:
     """A method less each other method of the same run, a row for each of those."""
-    own = [run for run in runs if run["method"] == method]
-    others = dict.fromkeys(run["method"] for run in runs if run["method"] != method)
-    as_own: dict[str, list[Run]] = {
-        other: [{**run, "method": method} for run in runs if run["method"] == other] for other in others
-    }
-    gains = {
-        column: {other: paired(rows, own, column.metric).get(method, []) for other, rows in as_own.items()}
-        for column in columns
-    }
-    headings = ["less", *(column.title for column in columns), "seeds"]
-    return Table(f"{method} less the others", headings, rows_of(gains), note=f"Paired: {NOTE}.")
+    rows = _by_method(runs)
+    own = rows.pop(method)
+    pairs = {other: (own, theirs) for other, theirs in rows.items()}
+    return _table(f"{method} less the others", "less", pairs, columns)
 
 
 def less_reference(runs: Sequence[Run], reference: Sequence[Run], columns: Sequence[Column]) -> Table:
     """Each method less one of another run, whose rows `reference` are; a row for each of the former."""
-    names = dict.fromkeys(run["method"] for run in runs)
-    as_each: list[Run] = [{**run, "method": name} for name in names for run in reference]
-    gains = {column: paired(as_each, runs, column.metric) for column in columns}
-    headings = ["method", *(column.title for column in columns), "seeds"]
-    return Table("less another run's", headings, rows_of(gains), note=f"Paired: {NOTE}.")
+    pairs = {name: (rows, reference) for name, rows in _by_method(runs).items()}
+    return _table("less another run's", "method", pairs, columns)
 
 
 def best_less_others(
@@ -79,11 +65,40 @@ def best_less_others(
     """`less_others` of the method that is best by the headline's metric; none for one method or one seed."""
     shown = last_epoch(present(summary, columns))
     judged = next((column for column in shown if column.metric == headline), shown[0] if shown else None)
-    if judged is None or len({_key(run)[1:] for run in runs}) < 2:
+    if judged is None or len({_draw(run) for run in runs}) < 2:
         return []
     best = best_of(summary, judged)
     return [] if best is None else [less_others(runs, best, shown)]
 
 
-def _key(run: Run) -> tuple[str, int, int | None]:
-    return run["method"], run["seed"], run.get("subset_seed")
+def _table(
+    heading: str,
+    first: str,
+    pairs: Mapping[str, tuple[Sequence[Run], Sequence[Run]]],
+    columns: Sequence[Column],
+) -> Table:
+    """A row for each pair: the one method's runs less the other's."""
+    gains = {
+        column: {name: _less(runs, others, column.metric) for name, (runs, others) in pairs.items()}
+        for column in columns
+    }
+    headings = [first, *(column.title for column in columns), "seeds"]
+    return Table(heading, headings, rows_of(gains), note=f"Paired: {NOTE}.")
+
+
+def _less(runs: Sequence[Run], others: Sequence[Run], metric: str) -> list[float]:
+    """One method's runs less another's, for each seed and draw of both."""
+    before = {_draw(run): run["metrics"].get(metric) for run in others}
+    pairs = [(run["metrics"].get(metric), before.get(_draw(run))) for run in runs]
+    return [new - old for new, old in pairs if new is not None and old is not None]
+
+
+def _by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run["method"], []).append(run)
+    return found
+
+
+def _draw(run: Run) -> tuple[int, int | None]:
+    return run["seed"], run.get("subset_seed")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crdkit.compression import CompressionConfig, CompressionPipeline
 from crdkit.data import Batch, ImagesConfig, ImageSplits, load_splits
 from crdkit.engine import CheckpointError, ResumeError, TrainConfig, digest, make_accelerator, seeded
-from crdkit.ensemble import PRESETS, EnsembleConfig, EnsemblePipeline, draw_subset
+from crdkit.ensemble import PRESETS, EnsembleConfig, EnsembleMean, EnsemblePipeline, draw_subset
 from crdkit.models import Outputs, create, save_weights
 from crdkit.transfer import TeachersConfig, TransferConfig
 
@@ -55,7 +55,17 @@ def pool(images: ImageSplits, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_runs_cover_every_method_and_number(images: ImageSplits, pool: Path, tmp_path: Path) -> None:
+def test_runs_cover_every_method_and_number(
+    images: ImageSplits, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    answer = EnsembleMean.forward
+
+    def ask(mean: EnsembleMean, batch: Tensor) -> Outputs:
+        asked.append(len(batch))
+        return answer(mean, batch)
+
+    monkeypatch.setattr(EnsembleMean, "forward", ask)
     config = replace(TINY, method=("none", "kd-mean", "crd+kd", "fitnet"), reuse=(pool,))
     runs = list(pipeline(images, tmp_path, config).runs())
     assert [(run.method, len(run.teachers)) for run in runs] == [
@@ -65,6 +75,7 @@ def test_runs_cover_every_method_and_number(images: ImageSplits, pool: Path, tmp
     for run in runs:
         assert run.metrics["top1"] == run.history[-1]["top1"] <= run.metrics["best_top1"]
         assert ("agreement" in run.metrics) == bool(run.teachers)
+    assert sum(asked) == 2 * len(images.test)  # once for each number of teachers, not for each method
     assert runs[1].teachers == runs[4].teachers[:1]  # a larger ensemble of a draw holds the smaller
     assert (tmp_path / "runs/crd+kd/teachers-3/draw-0/seed-0/student.safetensors").is_file()
 

@@ -197,7 +197,7 @@ def test_epochs_say_what_shrinks_and_reach_the_pretraining() -> None:
     assert config.teacher.train.epochs == 24 and config.teacher.train.milestones == (15, 18, 21)
     assert config.transfer.train.epochs == 7  # a stage's own flag comes before
     _, said = with_epochs(PRESETS["digits"], 2)
-    assert said[0] == "--epochs: teacher.train: 2 epochs instead of 8, warm-up over 0.25 instead of 1"
+    assert said[0] == "teacher.train: 2 epochs instead of 8, warm-up over 0.25 instead of 1"
 
 
 def test_shared_statistics_are_for_every_stage() -> None:
