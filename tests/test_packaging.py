@@ -129,7 +129,6 @@ def test_ci_runs_the_readme_and_the_linters() -> None:
 
 def test_readme_loop_trains_student_and_heads() -> None:
     import torch
-    import torch.nn.functional as F
     from torch import Tensor, nn
 
     class Student(nn.Module):
@@ -143,7 +142,7 @@ def test_readme_loop_trains_student_and_heads() -> None:
 
     student = Student()
     before = student.body.weight.detach().clone()
-    names = {"torch": torch, "F": F, "student": student, "teacher": nn.Linear(8, 256)}
+    names = {"student": student, "teacher": nn.Linear(8, 256)}
     names["dataset"] = torch.utils.data.TensorDataset(torch.randn(10, 8), torch.arange(10) % 3)
     block, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), names)
