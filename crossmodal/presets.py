@@ -86,12 +86,14 @@ PRESETS: dict[str, CrossModalConfig] = {
     ),
     # L→ab on drawn shapes: nothing to download, minutes on two CPU cores.
     "lab": RecognitionConfig(
+        method=("none", "kd", "fitnet", "crd", "crd+kd", "cosine+kd"),
         data=ImagesConfig(source="shapes", augment=ImageAugmentConfig.cifar()),
         setting=(*_UNLABELED, *_INFONCE),
         teacher=TeachersConfig(modality=("l",), architecture=("resnet14",), train=TrainConfig.cosine(40)),
         student="resnet8",
         transfer=TransferConfig(train=TrainConfig.cosine(12), cached_augmentations=4, cache_dtype="float16"),
-        finetune=TrainConfig.cosine(10),
+        # In ten steps an epoch one student of 21 diverged without: 39 % for 64 %.
+        finetune=replace(TrainConfig.cosine(10), clip_norm=5.0),
         probe=ProbeConfig(dimension=512),
     ),
     # The paper's scenario: L to ab on STL-10, transfer on its 100,000 images without labels.
