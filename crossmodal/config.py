@@ -132,6 +132,10 @@ class SegmentersConfig(TeachersConfig):
         if not self.labels and any(self.weights_of(number) is None for number in range(len(self))):
             raise ValueError("a teacher without labels needs weights: --teacher.weights imagenet or a file")
 
+    def trains(self, number: int) -> bool:
+        """If it sees labels, whatever its first weights."""
+        return self.labels
+
 
 @dataclass(frozen=True)
 class SegmentConfig:

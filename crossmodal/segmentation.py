@@ -118,10 +118,6 @@ class SegmentationPipeline(Pipeline):
         )
         return with_normalization(network, statistics, modality)
 
-    def trains_teacher(self, number: int) -> bool:
-        """If it sees labels, whatever its first weights."""
-        return self.config.teacher.labels
-
     def supervise(self, modality: str) -> Supervision:
         """The label maps of the training split."""
         return Supervision(

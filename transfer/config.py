@@ -60,6 +60,7 @@ class TeachersConfig:
         check_seeds("teacher.seed", self.seed)
         if self.differ_by == "snapshots" and len({*self.architecture}) * len({*self.modality}) > 1:
             raise ValueError(f"snapshots are of one architecture, got {', '.join(self.architecture)}")
+        self._check_different()
 
     def __len__(self) -> int:
         """How many teachers there are."""
@@ -79,6 +80,10 @@ class TeachersConfig:
         weights = self.weights[number % len(self.weights)] if self.weights else "none"
         return None if weights == "none" else weights
 
+    def trains(self, number: int) -> bool:
+        """Whether teacher `number` is trained here, from drawn weights on or with a new last layer."""
+        return self.weights_of(number) is None or self.replace_classifier
+
     def normalization_of(self, number: int) -> str:
         """The normalization of teacher `number`."""
         return self.normalization[number % len(self.normalization)]
@@ -89,6 +94,21 @@ class TeachersConfig:
         if layers == "all":
             return None
         return tuple(int(part) if re.fullmatch(r"-?\d+", part) else part for part in layers.split(","))
+
+    def _check_different(self) -> None:
+        """Raise `ValueError` if two teachers are the same network, read as it is: the second teaches nothing
+        new, and a mean of both says that it does."""
+        lists = (self.modality, self.architecture, self.weights, self.normalization, self.layers)
+        known = dict[tuple[str, ...], int]()
+        for number in range(len(self)):
+            if not self.trains(number):
+                same = known.setdefault(tuple(names[number % len(names)] for names in lists if names), number)
+                if same != number:
+                    name, weights = self.architecture_of(number), self.weights_of(number)
+                    raise ValueError(
+                        f"teachers {same} and {number} are the same, {name} with {weights}: "
+                        f"--teacher.number {number} takes those before it"
+                    )
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def bytes_of(state: Mapping[str, Tensor]) -> int:
 def alike(pipeline: Pipeline, what: str) -> int:
     """How many teachers are trained that are of one kind with the one that a rehearsal names."""
     config = pipeline.config.teacher
-    trained = [n for n in range(len(config)) if pipeline.trains_teacher(n)]
+    trained = [n for n in range(len(config)) if config.trains(n)]
     kinds = {n: (config.architecture_of(n), config.modality_of(n)) for n in trained}
     return next(
         (list(kinds.values()).count(kind) for n, kind in kinds.items() if what == f"teacher {kind[0]}-{n}"), 1

@@ -79,13 +79,9 @@ class Pipeline(ABC):
         return make_network(
             config.architecture_of(number), config.modality_of(number), self.data.statistics,
             num_classes=self.teacher_classes, weights=config.weights_of(number),
-            new_head=self.trains_teacher(number), normalization=config.normalization_of(number),
+            new_head=config.trains(number), normalization=config.normalization_of(number),
             layers=config.layers_of(number),
         )  # fmt: skip
-
-    def trains_teacher(self, number: int) -> bool:
-        """Whether teacher `number` is trained here, from drawn weights on or with a new last layer."""
-        return self.config.teacher.weights_of(number) is None or self.config.teacher.replace_classifier
 
     def require_fitting(self, teachers: Sequence[Teacher]) -> None:  # noqa: B027 - a pipeline may demand nothing
         """Raise `ValueError`, naming the teacher, for one that cannot teach here."""

@@ -89,7 +89,7 @@ def planned_steps(pipeline: Pipeline) -> dict[str, int]:
     """Optimizer steps of every training that `runs` takes, by its stage."""
     config, steps = pipeline.config, dict[str, int]()
     if pipeline.own_teachers is None and any(method != "none" for method in config.method):
-        for number in filter(pipeline.trains_teacher, range(len(config.teacher))):
+        for number in filter(config.teacher.trains, range(len(config.teacher))):
             modality = config.teacher.modality_of(number)
             samples = len(pipeline.supervise(modality).dataset)
             stage = f"teachers/{modality}-seed-{config.teacher.seed + number}"

@@ -23,7 +23,7 @@ def train_teacher(pipeline: Pipeline, number: int, before: nn.Module | None) -> 
         before: the teacher before this one, for snapshots.
     """
     teacher, config = pipeline.make_teacher(number), pipeline.config.teacher
-    if not pipeline.trains_teacher(number):
+    if not config.trains(number):
         return teacher
     labels, train, seed = pipeline.supervise(teacher.modality), config.train, config.seed + number
     fingerprint: dict[str, Any] = {

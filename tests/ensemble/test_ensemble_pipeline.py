@@ -225,7 +225,7 @@ def test_member_with_other_classes_is_named(images: ImageSplits, tmp_path: Path)
     wanted = replace(read, replace_classifier=True, train=ONE)
     trained = pipeline(images, tmp_path / "wanted", replace(config, teacher=wanted))
     (teacher,) = trained.teachers
-    assert trained.trains_teacher(0) and len(trained.teacher_histories[0]) == 1
+    assert wanted.trains(0) and len(trained.teacher_histories[0]) == 1
     assert (tmp_path / "wanted" / "teachers" / "rgb-seed-0" / "history.json").is_file()
     sample = torch.rand(2, 3, 32, 32)
     assert teacher.network(sample).logits.shape == (2, 4)

@@ -39,7 +39,7 @@ ERRORS = [
     (["crossmodal", "nyu", "--data.root", "absent"], 1, "--data.root absent does not exist"),
     (["compress", "r32x4-r8x4", "--data.root", "absent"], 1, "--data.root absent does not exist"),
     (["compress", "--teacher.weights", "absent.pth"], 1, "there is no file absent.pth"),
-    (["ensemble", "--teacher.weights", "here.pht"], 1, "did you mean here.pth?"),
+    (["compress", "--teacher.weights", "here.pht"], 1, "did you mean here.pth?"),
     (["crossmodal", "--reuse", "absent"], 1, "--reuse absent"),
     (["crossmodal", "--resume"], 2, "--resume needs --output"),
     (["crossmodal", "--resume", "--output", "ful"], 1, "nothing to continue (did you mean full?)"),

@@ -52,9 +52,8 @@ def test_teachers_of_images(kind: Any, digits: ImageSplits, tmp_path: Path, caps
     config: Any = CompressionConfig if kind is CompressionPipeline else partial(EnsembleConfig, teachers=(1,))
     file, bare = own_file(tmp_path / "own.safetensors"), tmp_path / "ckpt.pth"
     torch.save({"model": create("resnet8", num_classes=3).state_dict()}, bare)
-    teacher = TeachersConfig(
-        architecture=("resnet8",), weights=(file, str(bare), "none", file), normalization=("own",)
-    )
+    weights = (file, str(bare), "none", own_file(tmp_path / "also.safetensors"))
+    teacher = TeachersConfig(architecture=("resnet8",), weights=weights, normalization=("own",))
     one = kind(
         config(student="resnet8", teacher=teacher, data=ImagesConfig("digits", classes=3), cpu=True),
         digits, make_accelerator(cpu=True), tmp_path / "run",
@@ -67,7 +66,8 @@ def test_teachers_of_images(kind: Any, digits: ImageSplits, tmp_path: Path, caps
     for network in built[2:4]:
         assert figures(network)[0] == pytest.approx(measured)
     lines = [line for line in capsys.readouterr().out.splitlines() if "normalized" in line]
-    assert len(lines) == 1 and file in lines[0] and "0.125, 0.25, 0.5" in lines[0]
+    assert [weights[number] in line for number, line in zip((0, 3), lines, strict=True)] == [True, True]
+    assert all("0.125, 0.25, 0.5" in line for line in lines)
     data = replace(one.config, teacher=replace(teacher, normalization=("data",)))
     other = kind(data, digits, make_accelerator(cpu=True), tmp_path / "data").make_teacher(0).network
     assert figures(other)[0] == pytest.approx(measured)

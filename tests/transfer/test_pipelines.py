@@ -233,3 +233,31 @@ def test_a_teacher_has_its_own_normalization(normalization: str, digits: ImageSp
     assert not torch.allclose(measured, own)
     with pytest.raises(ValueError, match="imagnet"):
         compression(digits, tmp_path, teacher=replace(teacher, normalization=("imagnet",))).build_teacher(0)
+
+
+def test_the_same_teacher_twice_is_refused() -> None:
+    pool = TeachersConfig(architecture=("resnet8",), weights=("a.pth", "b.pth"))
+    with pytest.raises(ValueError, match=r"teachers 1 and 3 are the same, resnet8 with a\.pth: .*number 3 "):
+        replace(pool, weights=("b.pth", "a.pth", "none", "a.pth"))
+    with pytest.raises(ValueError, match=r"teachers 0 and 2 are the same"):
+        replace(pool, number=4)
+    seen = SegmentersConfig(weights=("imagenet",), labels=False)
+    with pytest.raises(ValueError, match=r"teachers 0 and 1 are the same, resnet18 with imagenet"):
+        replace(seen, number=2)
+
+
+@pytest.mark.parametrize(
+    "teachers",
+    [
+        TeachersConfig(architecture=("resnet8", "resnet14"), weights=("imagenet",)),
+        TeachersConfig(modality=("l", "ab"), architecture=("resnet8",), weights=("a.pth",)),
+        TeachersConfig(layers=("0", "1"), weights=("a.pth",)),
+        TeachersConfig(number=3),
+        TeachersConfig(number=3, weights=("none", "a.pth", "none")),
+        TeachersConfig(number=2, weights=("a.pth",), replace_classifier=True),
+        SegmentersConfig(number=2, weights=("imagenet",)),
+    ],
+    ids=["architectures", "modalities", "layers", "drawn", "one read", "new last layers", "trained on"],
+)
+def test_teachers_that_differ_are_not(teachers: TeachersConfig) -> None:
+    assert len(teachers) > 1
