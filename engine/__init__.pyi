@@ -1,7 +1,7 @@
 from .average import WeightAverage
 from .batchnorm import shared_statistics
 from .checkpoint import Checkpoint, CheckpointStore
-from .config import LaunchConfig, RunConfig, TrainConfig, check_seeds
+from .config import LaunchConfig, RunConfig, TrainConfig, check_once, check_seeds
 from .course import Course, in_words
 from .errors import (
     CheckpointError,
@@ -60,6 +60,7 @@ __all__ = [
     "WeightAverage",
     "WorkerError",
     "augment_in_fp32",
+    "check_once",
     "check_seeds",
     "check_task",
     "derive_seed",

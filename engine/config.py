@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -105,8 +106,15 @@ OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
 
 
+def check_once(name: str, values: Sequence[object]) -> None:
+    """Raise `ValueError` for one that stands twice: it would be the same run, and count as two."""
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{name} {twice[0]!r} stands twice")
+
+
 def check_seeds(name: str, *seeds: int) -> None:
-    """Raise `ValueError` for one that torch's generators do not take."""
+    """Raise `ValueError` for one that torch's generators do not take, or that stands twice."""
+    check_once(name, seeds)
     for seed in seeds:
         if not -(2**63) <= seed < 2**63:
             raise ValueError(f"{name} must be within 64 bits, got {seed}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..data import ImagesConfig
-from ..engine import check_seeds
+from ..engine import check_once, check_seeds
 from ..transfer import PipelineConfig, TeachersConfig
 
 
@@ -30,6 +30,7 @@ class EnsembleConfig(PipelineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_seeds("subset_seed", *self.subset_seed)
+        check_once("teachers", self.teachers)
         for number in self.teachers:
             if not 1 <= number <= len(self.teacher):
                 raise ValueError(f"teachers must be 1 … {len(self.teacher)}, the pool, got {number}")

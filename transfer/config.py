@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..engine import RunConfig, TrainConfig, check_seeds
+from ..engine import RunConfig, TrainConfig, check_once, check_seeds
 
 SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 """Students that the published benchmark trains at a fifth of the others' learning rate."""
@@ -189,11 +189,9 @@ class PipelineConfig(RunConfig):
 
     def __post_init__(self) -> None:
         for name in ("method", "seed"):
-            given = getattr(self, name)
-            if not given:
+            if not getattr(self, name):
                 raise ValueError(f"name at least one {name}")
-            if twice := [value for value in given if given.count(value) > 1]:
-                raise ValueError(f"{name} {twice[0]!r} stands twice")
+        check_once("method", self.method)
         check_seeds("seed", *self.seed)
         if self.student_lr is not None and not self.student_lr > 0:
             raise ValueError(f"student_lr must be positive, got {self.student_lr}")

@@ -79,6 +79,8 @@ def test_without_teachers_the_pool_is_all(tmp_path: Path) -> None:
         (("--method", "kd-meen"), "'kd-meen'"),
         (("--method", "simkd"), "simkd"),
         (("--teachers", "9"), "9"),
+        (("--teachers", "1", "2", "1"), "teachers 1 stands twice"),
+        (("--subset-seed", "0", "0"), "subset_seed 0 stands twice"),
         (("--teacher.weights", "absent.pth", "--teacher.number", "1", "--teachers", "1"), "0 (absent.pth)"),
         (("--teacher.weights", "a.pth", "b.pth"), "teachers 0 and 2 are the same, resnet14 with a.pth"),
         (("cifar100-wrn",), "cifar100"),
