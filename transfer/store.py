@@ -1,5 +1,6 @@
 """Arrays (V, N, …) that are made block by block: in a device's memory, or in a folder of mapped files."""
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,18 +48,23 @@ def fill_memory(shapes: Shapes, blocks: Iterable[dict[str, Tensor]]) -> Store:
 def write_folder(
     folder: Path, fingerprint: Mapping[str, Any], shapes: Shapes, blocks: Iterable[dict[str, Tensor]]
 ) -> None:
-    """The arrays as a folder of .npy files with a manifest, all of it or nothing."""
-    with atomically(folder) as made:
-        made.mkdir()
-        with ExitStack() as stack:
-            writers: dict[str, ArrayWriter] = {}
-            for name, _, value in _placed(shapes, blocks):
-                rows = value.cpu().numpy()
-                if name not in writers:
-                    writer = ArrayWriter(made / f"{name}.npy", shapes[name], rows.dtype)
-                    writers[name] = stack.enter_context(writer)
-                writers[name].append(rows)
-        write_manifest(made, fingerprint)
+    """The arrays as a folder of .npy files with a manifest, all of it or nothing; one that another run has
+    made meanwhile stays."""
+    try:
+        with atomically(folder) as made:
+            made.mkdir()
+            with ExitStack() as stack:
+                writers: dict[str, ArrayWriter] = {}
+                for name, _, value in _placed(shapes, blocks):
+                    rows = value.cpu().numpy()
+                    if name not in writers:
+                        writer = ArrayWriter(made / f"{name}.npy", shapes[name], rows.dtype)
+                        writers[name] = stack.enter_context(writer)
+                    writers[name].append(rows)
+            write_manifest(made, fingerprint)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not folder.is_dir():
+            raise
 
 
 def open_folder(folder: Path, fingerprint: Mapping[str, Any]) -> Store | None:

@@ -120,6 +120,24 @@ def test_folders_are_made_once_and_known_by_what_they_are_of(
         cache(images(), tmp_path, **on_disk).dataset([], [])
 
 
+def test_two_runs_may_make_the_same_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is done while the first is writing; what is there then stays, and serves both."""
+    made, others = cache(images(), tmp_path, place="disk"), list[Any]()
+    batches = made._batches
+
+    def slow() -> Any:
+        yield from batches()
+        others.append(cache(images(), tmp_path, place="disk").dataset([], []).store["images"])
+
+    monkeypatch.setattr(made, "_batches", slow)
+    store = made.dataset([], []).store
+    assert len(others) == 1 and store["images"].path == others[0].path
+    assert np.array_equal(store["images"][:], others[0][:])
+    assert [path.name[:7] for path in tmp_path.iterdir()] == ["pixels-"]  # nothing half-made is left
+
+
 def test_methods_that_read_vectors_share_one_pass_of_the_teacher(
     networks: list[nn.Module], tmp_path: Path
 ) -> None:
