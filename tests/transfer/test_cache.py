@@ -120,9 +120,7 @@ def test_folders_are_made_once_and_known_by_what_they_are_of(
         cache(images(), tmp_path, **on_disk).dataset([], [])
 
 
-def test_two_runs_may_make_the_same_folder_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_runs_may_make_the_same_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second is done while the first is writing; what is there then stays, and serves both."""
     made, others = cache(images(), tmp_path, place="disk"), list[Any]()
     batches = made._batches
