@@ -64,8 +64,7 @@ class TeachersConfig:
 
     def __len__(self) -> int:
         """How many teachers there are."""
-        lists = (self.modality, self.architecture, self.weights, self.normalization, self.layers)
-        return self.number or max(map(len, lists))
+        return self.number or max(map(len, self._lists))
 
     def modality_of(self, number: int) -> str:
         """What teacher `number` sees."""
@@ -95,14 +94,18 @@ class TeachersConfig:
             return None
         return tuple(int(part) if re.fullmatch(r"-?\d+", part) else part for part in layers.split(","))
 
+    @property
+    def _lists(self) -> tuple[tuple[str, ...], ...]:
+        return self.modality, self.architecture, self.weights, self.normalization, self.layers
+
     def _check_different(self) -> None:
         """Raise `ValueError` if two teachers are the same network, read as it is: the second teaches nothing
         new, and a mean of both says that it does."""
-        lists = (self.modality, self.architecture, self.weights, self.normalization, self.layers)
         known = dict[tuple[str, ...], int]()
         for number in range(len(self)):
             if not self.trains(number):
-                same = known.setdefault(tuple(names[number % len(names)] for names in lists if names), number)
+                kind = tuple(names[number % len(names)] for names in self._lists if names)
+                same = known.setdefault(kind, number)
                 if same != number:
                     name, weights = self.architecture_of(number), self.weights_of(number)
                     raise ValueError(

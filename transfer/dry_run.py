@@ -73,7 +73,7 @@ def rehearsals(pipeline: Pipeline) -> Iterator[Rehearsal]:
     config = pipeline.config
     teachers = _teachers(pipeline)
     for number, teacher in enumerate(teachers):
-        if pipeline.own_teachers is None and pipeline.config.teacher.trains(number):
+        if pipeline.own_teachers is None and config.teacher.trains(number):
             labels = pipeline.supervise(teacher.modality)
             network = copy.deepcopy(teacher.network)
             task = SupervisedTask(network, labels.augment, modality=teacher.modality)
