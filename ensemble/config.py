@@ -31,6 +31,10 @@ class EnsembleConfig(PipelineConfig):
         super().__post_init__()
         check_seeds("subset_seed", *self.subset_seed)
         check_once("teachers", self.teachers)
-        for number in self.teachers:
-            if not 1 <= number <= len(self.teacher):
-                raise ValueError(f"teachers must be 1 … {len(self.teacher)}, the pool, got {number}")
+        pool = len(self.teacher)
+        if outside := [number for number in self.teachers if not 1 <= number <= pool]:
+            inside = " ".join(str(number) for number in self.teachers if number not in outside) or pool
+            raise ValueError(
+                f"teachers must be 1 … {pool}, the pool (--teacher.number), "
+                f"got {', '.join(map(str, outside))}: --teachers {inside} takes those it has"
+            )

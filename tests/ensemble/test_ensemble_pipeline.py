@@ -249,8 +249,10 @@ def test_parts_of_different_runs_are_never_joined(images: ImageSplits, tmp_path:
 
 
 def test_settings_that_cannot_be_are_refused_at_once(images: ImageSplits, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"3.*4"):
-        replace(TINY, teachers=(1, 4))
+    with pytest.raises(ValueError, match=r"1 … 3.*got 4, 6: --teachers 1 2 takes"):
+        replace(TINY, teachers=(1, 4, 2, 6))
+    with pytest.raises(ValueError, match=r"got 0: --teachers 3 takes"):
+        replace(TINY, teachers=(0,))
     with pytest.raises(ValueError, match="resnet8, wrn_16_1"):
         replace(TINY.teacher, differ_by="snapshots")
     with pytest.raises(ValueError, match=r"teacher\.number.*0"):
