@@ -5,9 +5,10 @@
 
 A table stands between `<!-- begin results NAME -->` and `<!-- end results NAME -->`, and is made from
 benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment from the same file holds how well
-its students agree with the teacher; `NAME of METHOD METHOD …` has some rows of the last epoch's columns,
-`NAME less METHOD` how much that method is above each other, by seed, and `NAME less METHOD from OTHER` how
-much each of its methods is above one of the other file; `headline` is the README's table (headline.py).
+its students agree with the teacher, NAME-followed how those of an ensemble follow their teachers; `NAME of
+METHOD METHOD …` has some rows of the last epoch's columns, `NAME less METHOD` how much that method is above
+each other, by seed, and `NAME less METHOD from OTHER` how much each of its methods is above one of the other
+file; `headline` is the README's table (headline.py).
 Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
 where the page has changed.
@@ -25,12 +26,11 @@ from growth import PICTURES
 from headline import headline
 from timings import BENCHMARKS
 
-from crdkit.experiments.reports import classification, recognition
+from crdkit.experiments.reports import classification, ensemble, recognition
 from crdkit.experiments.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
 from crdkit.experiments.reports.alignment import alignment_summary
 from crdkit.experiments.reports.as_markdown import plain_table
 from crdkit.experiments.reports.charts import error_curves, layer_curves
-from crdkit.experiments.reports.ensemble import columns_of, pool_figures
 from crdkit.experiments.reports.paired import less_others, less_reference
 from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
 from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present
@@ -74,9 +74,10 @@ def fill(page: str, results: Path) -> str:
     def table(match: re.Match[str]) -> str:
         if match["name"] == "headline":
             return match["begin"] + headline(results) + match["end"]
-        name, made = match["name"].removesuffix("-alignment"), section
-        if name != match["name"]:
-            made = alignment
+        name, made = match["name"], section
+        for suffix, of_its_own in OTHERS.items():
+            if name.endswith(suffix):
+                name, made = name.removesuffix(suffix), of_its_own
         path = results / f"{name}.json"
         if not path.is_file():
             raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
@@ -126,7 +127,7 @@ def columns_of_task(results: Mapping[str, Any]) -> list[Column]:
     if task == "recognition":
         return list(recognition.columns(None, summary))
     if task == "ensemble":
-        return list(columns_of(results["config"]["teachers"]))
+        return list(ensemble.columns_of(results["config"]["teachers"]))
     metrics = dict.fromkeys(name for method in summary.values() for name in method)
     return [Column(name, name.replace("_", " "), scale=1.0, digits=3) for name in metrics]
 
@@ -190,7 +191,7 @@ def accuracy(results: Mapping[str, Any]) -> str:
         config, pool = results["config"], results["teacher"]
         sentences[0] += f", error in percent{gained}"
         sentences.append(f"Teachers {architectures(config)}, student {config['student']}")
-        sentences.append(pool_figures(pool).rstrip("."))
+        sentences.append(ensemble.pool_figures(pool).rstrip("."))
     seeds = sorted({run["seed"] for run in results["runs"]})
     sentences.append(f"Preset `{preset}`, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     if fraction is not None:
@@ -202,6 +203,14 @@ def accuracy(results: Mapping[str, Any]) -> str:
 def alignment(results: Mapping[str, Any]) -> str:
     """How well the students agree with the teacher on held-out pairs, before and after the transfer."""
     return markdown_table(alignment_summary(results["runs"]), ALIGNMENT_COLUMNS)
+
+
+def followed(results: Mapping[str, Any]) -> str:
+    """How the students of an ensemble follow their teachers."""
+    return ensemble.followed(results["summary"], results["config"]["teachers"], results["teacher"])
+
+
+OTHERS = {"-alignment": alignment, "-followed": followed}
 
 
 def architectures(config: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 from .config import EnsembleConfig
 from .pipeline import EnsemblePipeline
-from .pool import EnsembleMean, describe, draw_subset, mean_logits
+from .pool import EnsembleMean, describe, disputed, draw_subset, mean_logits, right_where_disputed
 from .presets import PRESETS
 
 __all__ = [
@@ -9,6 +9,8 @@ __all__ = [
     "EnsembleMean",
     "EnsemblePipeline",
     "describe",
+    "disputed",
     "draw_subset",
     "mean_logits",
+    "right_where_disputed",
 ]

@@ -1,6 +1,7 @@
 """Ensembles: a pool of teachers, then every method with ensembles of every size."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..distillers import METHODS, parse_method, settings_of
 from ..engine import derive_seed, seeded
 from ..transfer import ClassificationPipeline, RunResult, TeacherTargets, Transferred
 from .config import EnsembleConfig
-from .pool import EnsembleMean, describe, draw_subset
+from .pool import EnsembleMean, describe, draw_subset, right_where_disputed
 
 
 class EnsemblePipeline(ClassificationPipeline):
@@ -65,6 +66,14 @@ class EnsemblePipeline(ClassificationPipeline):
     def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
         """A student that nobody taught."""
         return self.result(method, seed, transferred, None, subset_seed=seed)
+
+    def result(self, *done: Any, **more: Any) -> RunResult:
+        """As of `ClassificationPipeline`; also `right_where_disputed`, the disputes being those of the whole
+        pool, for every student the same."""
+        found = super().result(*done, **more)
+        named = self.evaluator.logits(found.network).vectors.argmax(1)
+        disputes = right_where_disputed(named, self.logits, self.images.test.labels.cpu())
+        return replace(found, metrics=found.metrics | disputes)
 
     @cached_property
     def logits(self) -> Tensor:

@@ -45,8 +45,8 @@ def describe(teachers: Sequence[Teacher], logits: Tensor, label: Tensor) -> dict
         label: (M,).
 
     Returns:
-        `members`: name, top1, calibration_error of each · `ensemble`: both of the mean of their probabilities
-        · `disagreement` and `divergence`: (N, N) as lists.
+        `members`: name, top1, calibration_error of each · `ensemble`: both of the mean of their
+        probabilities, and the means of what is `disputed` · `disagreement` and `divergence`: (N, N) as lists.
     """
 
     def judged(name: str, rows: Tensor) -> dict[str, Any]:
@@ -58,9 +58,41 @@ def describe(teachers: Sequence[Teacher], logits: Tensor, label: Tensor) -> dict
 
     return {
         "members": [judged(teacher.name, rows) for teacher, rows in zip(teachers, logits, strict=True)],
-        "ensemble": judged("ensemble", mean_logits(logits)),
+        "ensemble": judged("ensemble", mean_logits(logits))
+        | {name: float(share.mean()) for name, share in disputed(logits, label).items()},
         "disagreement": disagreement(logits).tolist(),
         "divergence": divergence(logits).tolist(),
+    }
+
+
+def disputed(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Where all together decide otherwise than a member: the share of the members that are `corrected`, wrong
+    where all together are right, and `overruled`, right where all together are wrong; each (M,) float64.
+
+    Args:
+        logits: of N members for M samples, (N, M, C).
+        label: (M,).
+    """
+    right = (logits.argmax(2) == label).double().mean(0)
+    together = mean_logits(logits).argmax(1) == label
+    return {"corrected": (1 - right) * together, "overruled": right * ~together}
+
+
+def right_where_disputed(named: Tensor, logits: Tensor, label: Tensor) -> dict[str, float]:
+    """How often a student names the label where its teachers, all together, have `corrected` a member, and
+    where they have `overruled` one: a student that follows them always has 1 and 0. Means over the members;
+    without what never happens.
+
+    Args:
+        named: the student's classes, (M,).
+        logits: the members', (N, M, C).
+        label: (M,).
+    """
+    right = (named == label).double()
+    return {
+        name: float((share * right).sum() / share.sum())
+        for name, share in disputed(logits, label).items()
+        if share.any()
     }
 
 

@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Any
 from ..scenario import Outcome, Scenario
 from .classification import class_numbers
 from .judged import confusion, learning_curves, made_teachers
-from .page import Chart, Curves, Line, Page, Part, Picture
+from .page import Chart, Curves, Line, Page, Part, Picture, Text
 from .plot import line_of
-from .tables import Column, Run, Summary
+from .tables import Column, Run, Summary, markdown_table
 from .words import listed
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
     from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
     from crdkit.transfer import RunResult
+
+
+FOLLOWED = ("agreement", "corrected", "overruled")
+"""What a row of results.json has, besides errors, for each number of teachers: how often the student names
+the class that its teachers name, and what `right_where_disputed` finds."""
+FOLLOWS = (
+    Column("agreement", "agreement with its teachers"),
+    Column("corrected", "right where corrected"),
+    Column("overruled", "right where overruled"),
+)
 
 
 def make_pipeline(config: EnsembleConfig, accelerator: Accelerator, folder: Path) -> EnsemblePipeline:
@@ -74,7 +84,7 @@ def columns_of(teachers: Sequence[int]) -> list[Column]:
 
 def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
     """A row of results.json for each method, seed and subset: `error_N` and `best_error_N` of N teachers, of
-    averaged weights `ema_error_N` and `best_ema_error_N`.
+    averaged weights `ema_error_N` and `best_ema_error_N`, and how the student follows them (`FOLLOWED`).
 
     The student alone has the same error whatever the number.
     """
@@ -88,7 +98,8 @@ def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
             for kind in ("", "best_", "ema_", "best_ema_"):
                 if f"{kind}top1" in done.metrics:
                     row["metrics"][f"{kind}error_{number}"] = 1 - done.metrics[f"{kind}top1"]
-            row["metrics"][f"agreement_{number}"] = done.metrics.get("agreement")
+            for name in FOLLOWED:
+                row["metrics"][f"{name}_{number}"] = done.metrics.get(name)
     return list(found.values())
 
 
@@ -164,12 +175,35 @@ def page(outcome: Outcome) -> Page:
     images = outcome.pipeline.images
     parts = [_errors(outcome), *learning_curves(outcome.runs, [Column("top1", "top-1")], pictures, name_of)]
     parts += confusion(outcome.runs, images.test.class_names or class_numbers(images), name_of)
-    parts += [Picture("How the members differ", "diversity.png"), _cost(outcome)]
+    parts += [Picture("How the members differ", "diversity.png")]
+    if any(pool["ensemble"][name] for name in FOLLOWED[1:]):
+        table = followed(outcome.summary, config.teachers, pool)
+        parts.append(Text("How the student follows its teachers", table))
+    parts.append(_cost(outcome))
     return Page(
         f"{len(pool['members'])} {listed(config.teacher.architecture)} into {config.student}",
         outcome.columns, parts=parts, notes=pool_figures(pool), headline=f"error_{most}",
         headline_title=f"error, percent, with {teachers_in_words(most)}",
     )  # fmt: skip
+
+
+def followed(summary: Summary, teachers: Sequence[int], pool: Mapping[str, Any]) -> str:
+    """How often the student agrees with the ensemble that taught it, and is right where the whole pool
+    decides otherwise than a member; a row for each method and number of teachers, as Markdown."""
+    taught = [(method, n) for method in summary for n in (teachers if method != "none" else teachers[:1])]
+    named = {
+        method if method == "none" else f"{method}, {teachers_in_words(n)}": {
+            name: summary[method][f"{name}_{n}"] for name in FOLLOWED if f"{name}_{n}" in summary[method]
+        }
+        for method, n in taught
+    }
+    corrected, overruled = (100 * pool["ensemble"][name] for name in FOLLOWED[1:])
+    return (
+        f"{markdown_table(named, FOLLOWS)}\nPercent of test images. Corrected: on {corrected:.1f} % the pool "
+        "together is right and a member is not, on average over the members; overruled: on "
+        f"{overruled:.1f} % a member is right and the pool is not. A student that names what the pool names "
+        "is right in 100 % of the first and in none of the second.\n"
+    )
 
 
 def _errors(outcome: Outcome) -> Part:

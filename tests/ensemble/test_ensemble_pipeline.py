@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from crdkit.compression import CompressionConfig, CompressionPipeline
 from crdkit.data import Batch, ImagesConfig, ImageSplits, load_splits
 from crdkit.engine import CheckpointError, ResumeError, TrainConfig, digest, make_accelerator, seeded
-from crdkit.ensemble import PRESETS, EnsembleConfig, EnsembleMean, EnsemblePipeline, draw_subset
+from crdkit.ensemble import (
+    PRESETS,
+    EnsembleConfig,
+    EnsembleMean,
+    EnsemblePipeline,
+    draw_subset,
+    right_where_disputed,
+)
 from crdkit.models import Outputs, create, save_weights
 from crdkit.transfer import TeachersConfig, TransferConfig
 
@@ -75,6 +82,11 @@ def test_runs_cover_every_method_and_number(
     for run in runs:
         assert run.metrics["top1"] == run.history[-1]["top1"] <= run.metrics["best_top1"]
         assert ("agreement" in run.metrics) == bool(run.teachers)
+    one = pipeline(images, pool)
+    label, named = images.test.labels, one.evaluator.logits(runs[0].network).vectors.argmax(1)
+    found = right_where_disputed(named, one.logits, label)
+    assert found and found.items() <= runs[0].metrics.items()  # of the student alone, too
+    assert all(found.keys() <= run.metrics.keys() for run in runs)
     assert sum(asked) == 2 * len(images.test)  # once for each number of teachers, not for each method
     assert runs[1].teachers == runs[4].teachers[:1]  # a larger ensemble of a draw holds the smaller
     assert (tmp_path / "runs/crd+kd/teachers-3/draw-0/seed-0/student.safetensors").is_file()

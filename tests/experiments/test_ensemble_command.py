@@ -1,6 +1,7 @@
 """`experiments/ensemble.py` as a person runs it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,10 @@ def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.md").read_text()
     apart = 100 * found["teacher"]["training"]["disagreement"][0][1]
     assert "On augmented training images: top-1" in report and f"two disagree on {apart:.1f} %" in report
+    assert "How the student follows its teachers" in report
+    for who in ("none", "kd-mean, 1 teacher", "kd-mean, 2 teachers", "crd+kd, 2 teachers"):
+        followed = r"\n\| " + re.escape(who) + r" \| [\d.± *–]+ \| [\d.± *–]+ \| [\d.± *–]+ \| [12] \|\n"
+        assert re.search(followed, report), who
     for picture in ("errors", "diversity", "curves", "methods"):
         assert f"pictures/{picture}.png" in report
         assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
