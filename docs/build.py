@@ -17,7 +17,7 @@ where the page has changed.
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +74,15 @@ def fill(page: str, results: Path) -> str:
     def table(match: re.Match[str]) -> str:
         if match["name"] == "headline":
             return match["begin"] + headline(results) + match["end"]
-        name, made = match["name"], section
-        for suffix, of_its_own in OTHERS.items():
-            if name.endswith(suffix):
-                name, made = name.removesuffix(suffix), of_its_own
+        name, made = source(match["name"])
         path = results / f"{name}.json"
         if not path.is_file():
             raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
         found = json.loads(path.read_text(encoding="utf-8"))
         if match["best"]:
             method, _, other = match["best"].partition(" from ")
-            source = json.loads((results / f"{other}.json").read_text(encoding="utf-8")) if other else None
-            content = differences(found, method, source)
+            beside = json.loads((results / f"{other}.json").read_text(encoding="utf-8")) if other else None
+            content = differences(found, method, beside)
         else:
             content = excerpt(found, match["methods"].split()) if match["methods"] else made(found)
         return match["begin"] + content + match["end"]
@@ -211,6 +208,14 @@ def followed(results: Mapping[str, Any]) -> str:
 
 
 OTHERS = {"-alignment": alignment, "-followed": followed}
+
+
+def source(name: str) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
+    """Of a marked table the file's name, and what makes it of the file."""
+    for suffix, made in OTHERS.items():
+        if name.endswith(suffix):
+            return name.removesuffix(suffix), made
+    return name, section
 
 
 def architectures(config: Mapping[str, Any]) -> str:

@@ -347,11 +347,7 @@ def test_documentation_agrees_with_the_published_figures(docs: ModuleType) -> No
     pages = {path.name: path.read_text(encoding="utf-8") for path in docs.DOCS.glob("*.md")}
     assert {name: docs.fill(page, docs.RESULTS) for name, page in pages.items()} == pages
     tables = {path.stem for path in docs.RESULTS.glob("*.json")}
-    shown = {
-        match["name"].removesuffix("-alignment")
-        for page in pages.values()
-        for match in docs.MARKED.finditer(page)
-    }
+    shown = {docs.source(match["name"])[0] for page in pages.values() for match in docs.MARKED.finditer(page)}
     assert tables == shown
     pictured = {
         match["name"]: docs.DOCS / match["file"]
