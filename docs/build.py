@@ -207,12 +207,12 @@ def followed(results: Mapping[str, Any]) -> str:
     return ensemble.followed(results["summary"], results["config"]["teachers"], results["teacher"])
 
 
-OTHERS = {"-alignment": alignment, "-followed": followed}
+SUFFIXES = {"-alignment": alignment, "-followed": followed}
 
 
 def source(name: str) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
     """Of a marked table the file's name, and what makes it of the file."""
-    for suffix, made in OTHERS.items():
+    for suffix, made in SUFFIXES.items():
         if name.endswith(suffix):
             return name.removesuffix(suffix), made
     return name, section

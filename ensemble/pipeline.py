@@ -13,7 +13,7 @@ from ..distillers import METHODS, parse_method, settings_of
 from ..engine import derive_seed, seeded
 from ..transfer import ClassificationPipeline, RunResult, TeacherTargets, Transferred
 from .config import EnsembleConfig
-from .pool import EnsembleMean, describe, draw_subset, right_where_disputed
+from .pool import EnsembleMean, describe, disputed, draw_subset, right_where_disputed
 
 
 class EnsemblePipeline(ClassificationPipeline):
@@ -71,9 +71,12 @@ class EnsemblePipeline(ClassificationPipeline):
         """As of `ClassificationPipeline`; also `right_where_disputed`, the disputes being those of the whole
         pool, for every student the same."""
         found = super().result(*done, **more)
-        named = self.evaluator.logits(found.network).vectors.argmax(1)
-        disputes = right_where_disputed(named, self.logits, self.images.test.labels.cpu())
-        return replace(found, metrics=found.metrics | disputes)
+        right = self.evaluator.logits(found.network).vectors.argmax(1) == self.images.test.labels.cpu()
+        return replace(found, metrics=found.metrics | right_where_disputed(right, self._disputes))
+
+    @cached_property
+    def _disputes(self) -> dict[str, Tensor]:
+        return disputed(self.logits, self.images.test.labels.cpu())
 
     @cached_property
     def logits(self) -> Tensor:

@@ -1,6 +1,6 @@
 """The pool of teachers: judged before anything is distilled, and drawn from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,21 +78,17 @@ def disputed(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
     return {"corrected": (1 - right) * together, "overruled": right * ~together}
 
 
-def right_where_disputed(named: Tensor, logits: Tensor, label: Tensor) -> dict[str, float]:
-    """How often a student names the label where its teachers, all together, have `corrected` a member, and
-    where they have `overruled` one: a student that follows them always has 1 and 0. Means over the members;
-    without what never happens.
+def right_where_disputed(right: Tensor, disputes: Mapping[str, Tensor]) -> dict[str, float]:
+    """How often a student is right where all of a pool together have `corrected` a member, and where they
+    have `overruled` one: a student that follows them always has 1 and 0. Means over the members; without what
+    never happens.
 
     Args:
-        named: the student's classes, (M,).
-        logits: the members', (N, M, C).
-        label: (M,).
+        right: whether the student names the label, (M,) bool.
+        disputes: as `disputed` gives them.
     """
-    right = (named == label).double()
     return {
-        name: float((share * right).sum() / share.sum())
-        for name, share in disputed(logits, label).items()
-        if share.any()
+        name: float((share * right).sum() / share.sum()) for name, share in disputes.items() if share.any()
     }
 
 

@@ -21,14 +21,10 @@ if TYPE_CHECKING:
     from crdkit.transfer import RunResult
 
 
-FOLLOWED = ("agreement", "corrected", "overruled")
-"""What a row of results.json has, besides errors, for each number of teachers: how often the student names
-the class that its teachers name, and what `right_where_disputed` finds."""
-FOLLOWS = (
-    Column("agreement", "agreement with its teachers"),
-    Column("corrected", "right where corrected"),
-    Column("overruled", "right where overruled"),
-)
+DISPUTED = (Column("corrected", "right where corrected"), Column("overruled", "right where overruled"))
+"""What `right_where_disputed` finds."""
+FOLLOWED = (Column("agreement", "agreement with its teachers"), *DISPUTED)
+"""What a row of results.json has, besides errors, for each number of teachers."""
 
 
 def make_pipeline(config: EnsembleConfig, accelerator: Accelerator, folder: Path) -> EnsemblePipeline:
@@ -58,7 +54,11 @@ def begin(pipeline: EnsemblePipeline, folder: Path) -> None:
 
 def name_of(done: RunResult) -> str:
     """Method and number of teachers."""
-    return f"{done.method}, {teachers_in_words(len(done.teachers))}" if done.teachers else done.method
+    return _named(done.method, len(done.teachers))
+
+
+def _named(method: str, teachers: int) -> str:
+    return f"{method}, {teachers_in_words(teachers)}" if teachers else method
 
 
 def in_words(done: RunResult) -> str:
@@ -98,8 +98,8 @@ def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
             for kind in ("", "best_", "ema_", "best_ema_"):
                 if f"{kind}top1" in done.metrics:
                     row["metrics"][f"{kind}error_{number}"] = 1 - done.metrics[f"{kind}top1"]
-            for name in FOLLOWED:
-                row["metrics"][f"{name}_{number}"] = done.metrics.get(name)
+            for column in FOLLOWED:
+                row["metrics"][f"{column.metric}_{number}"] = done.metrics.get(column.metric)
     return list(found.values())
 
 
@@ -176,7 +176,7 @@ def page(outcome: Outcome) -> Page:
     parts = [_errors(outcome), *learning_curves(outcome.runs, [Column("top1", "top-1")], pictures, name_of)]
     parts += confusion(outcome.runs, images.test.class_names or class_numbers(images), name_of)
     parts += [Picture("How the members differ", "diversity.png")]
-    if any(pool["ensemble"][name] for name in FOLLOWED[1:]):
+    if any(pool["ensemble"][column.metric] for column in DISPUTED):
         table = followed(outcome.summary, config.teachers, pool)
         parts.append(Text("How the student follows its teachers", table))
     parts.append(_cost(outcome))
@@ -192,15 +192,17 @@ def followed(summary: Summary, teachers: Sequence[int], pool: Mapping[str, Any])
     decides otherwise than a member; a row for each method and number of teachers, as Markdown."""
     taught = [(method, n) for method in summary for n in (teachers if method != "none" else teachers[:1])]
     named = {
-        method if method == "none" else f"{method}, {teachers_in_words(n)}": {
-            name: summary[method][f"{name}_{n}"] for name in FOLLOWED if f"{name}_{n}" in summary[method]
+        _named(method, 0 if method == "none" else n): {
+            metric: summary[method][f"{metric}_{n}"]
+            for metric in (column.metric for column in FOLLOWED)
+            if f"{metric}_{n}" in summary[method]
         }
         for method, n in taught
     }
-    corrected, overruled = (100 * pool["ensemble"][name] for name in FOLLOWED[1:])
+    corrected, overruled = (100 * pool["ensemble"][name] for name in ("corrected", "overruled"))
     return (
-        f"{markdown_table(named, FOLLOWS)}\nPercent of test images. Corrected: on {corrected:.1f} % the pool "
-        "together is right and a member is not, on average over the members; overruled: on "
+        f"{markdown_table(named, FOLLOWED)}\nPercent of test images. Corrected: on {corrected:.1f} % the "
+        "pool together is right and a member is not, on average over the members; overruled: on "
         f"{overruled:.1f} % a member is right and the pool is not. A student that names what the pool names "
         "is right in 100 % of the first and in none of the second.\n"
     )

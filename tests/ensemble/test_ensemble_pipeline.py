@@ -15,6 +15,7 @@ from crdkit.ensemble import (
     EnsembleConfig,
     EnsembleMean,
     EnsemblePipeline,
+    disputed,
     draw_subset,
     right_where_disputed,
 )
@@ -84,7 +85,7 @@ def test_runs_cover_every_method_and_number(
         assert ("agreement" in run.metrics) == bool(run.teachers)
     one = pipeline(images, pool)
     label, named = images.test.labels, one.evaluator.logits(runs[0].network).vectors.argmax(1)
-    found = right_where_disputed(named, one.logits, label)
+    found = right_where_disputed(named == label, disputed(one.logits, label))
     assert found and found.items() <= runs[0].metrics.items()  # of the student alone, too
     assert all(found.keys() <= run.metrics.keys() for run in runs)
     assert sum(asked) == 2 * len(images.test)  # once for each number of teachers, not for each method

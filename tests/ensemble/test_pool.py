@@ -34,11 +34,12 @@ def test_disputes_are_counted_member_by_member() -> None:
             if alone != bool(together[sample] == label[sample]):
                 cases["overruled" if alone else "corrected"].append(bool(named[sample] == label[sample]))
     assert all(cases.values())
-    shares, right = disputed(logits, label), right_where_disputed(named, logits, label)
+    shares = disputed(logits, label)
+    right = right_where_disputed(named == label, shares)
     for name, case in cases.items():
         assert float(shares[name].mean()) == pytest.approx(len(case) / 200)
         assert right[name] == pytest.approx(sum(case) / len(case))
-    follower = right_where_disputed(together, logits, label)
+    follower = right_where_disputed(together == label, shares)
     assert follower == pytest.approx({"corrected": 1, "overruled": 0})
     members = (logits.argmax(2) == label).double().mean()
     gained = shares["corrected"].mean() - shares["overruled"].mean()
@@ -47,5 +48,6 @@ def test_disputes_are_counted_member_by_member() -> None:
 
 def test_one_teacher_has_no_disputes() -> None:
     logits, label = torch.randn(1, 6, 3), torch.arange(6) % 3
-    assert right_where_disputed(label, logits, label) == {}
-    assert not any(share.any() for share in disputed(logits, label).values())
+    shares = disputed(logits, label)
+    assert right_where_disputed(torch.ones(6, dtype=torch.bool), shares) == {}
+    assert not any(share.any() for share in shares.values())
