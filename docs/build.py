@@ -8,7 +8,8 @@ benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment fro
 its students agree with the teacher, NAME-followed how those of an ensemble follow their teachers; `NAME of
 METHOD METHOD …` has some rows of the last epoch's columns, `NAME less METHOD` how much that method is above
 each other, by seed, and `NAME less METHOD from OTHER` how much each of its methods is above one of the other
-file; `headline` is the README's table (headline.py).
+file; `NAME and MORE` before those words has the runs of both files, further seeds of the same teacher; `headline`
+is the README's table (headline.py).
 Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
 where the page has changed.
@@ -33,7 +34,7 @@ from crdkit.experiments.reports.as_markdown import plain_table
 from crdkit.experiments.reports.charts import error_curves, layer_curves
 from crdkit.experiments.reports.paired import less_others, less_reference
 from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
-from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present
+from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present, summarize
 from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
 
 DOCS = Path(__file__).resolve().parent
@@ -53,12 +54,12 @@ PUBLISHED = {
 }
 
 MARKED = re.compile(
-    r"(?P<begin><!-- begin results (?P<name>[\w.-]+)"
+    r"(?P<begin><!-- begin results (?P<name>[\w.-]+)(?: and (?P<more>[\w.-]+))?"
     r"(?: of (?P<methods>[^>]+?)| less (?P<best>[^>]+?))? -->\n).*?"
     r"(?P<end><!-- end results (?P=name) -->)",
     re.DOTALL,
 )
-MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+(?: (?:of|less) [^>]+?)? -->")
+MARKER = re.compile(r"<!-- (?:begin|end) results [\w.-]+(?: (?:and|of|less) [^>]+?)? -->")
 PICTURED = re.compile(r"\]\((?P<file>pictures/(?P<name>[\w.-]+)\.png)\)")
 
 
@@ -71,17 +72,21 @@ def fill(page: str, results: Path) -> str:
         KeyError: a marker that asks for a method which its file does not have.
     """
 
+    def read(name: str) -> dict[str, Any]:
+        path = results / f"{name}.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"the page has a table {name!r} but there is no {path}")
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
     def table(match: re.Match[str]) -> str:
         if match["name"] == "headline":
             return match["begin"] + headline(results) + match["end"]
         name, made = source(match["name"])
-        path = results / f"{name}.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"the page has a table {match['name']!r} but there is no {path}")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = joined(read(name), read(match["more"])) if match["more"] else read(name)
         if match["best"]:
             method, _, other = match["best"].partition(" from ")
-            beside = json.loads((results / f"{other}.json").read_text(encoding="utf-8")) if other else None
+            beside = read(other) if other else None
             content = differences(found, method, beside)
         else:
             content = excerpt(found, match["methods"].split()) if match["methods"] else made(found)
@@ -91,6 +96,19 @@ def fill(page: str, results: Path) -> str:
     if unpaired:
         raise ValueError(f"marker without its partner: {unpaired[0]}")
     return MARKED.sub(table, page)
+
+
+def joined(first: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Of two files the methods that both have, with the runs of both.
+
+    Raises:
+        ValueError: teachers of other figures, or a seed that both have.
+    """
+    if first["teacher"] != more["teacher"]:
+        raise ValueError(f"two teachers: {first['teacher']} and {more['teacher']}")
+    both = [*first["runs"], *more["runs"]]
+    runs = [run for run in both if run["method"] in first["summary"] and run["method"] in more["summary"]]
+    return {**first, "runs": runs, "summary": summarize(runs)}
 
 
 def excerpt(results: Mapping[str, Any], methods: Sequence[str]) -> str:

@@ -293,6 +293,30 @@ def test_documentation_shows_how_much_methods_are_above_one_of_another_file(
         docs.fill(marked.replace("less kd", "less at"), tmp_path)
 
 
+def test_documentation_joins_the_seeds_of_two_files_of_one_teacher(docs: ModuleType, tmp_path: Path) -> None:
+    def written(name: str, seeds: tuple[int, ...], methods: dict[str, float], teacher: float) -> None:
+        runs = [run(method, s, 0.5, mean_iou=iou + s / 10) for method, iou in methods.items() for s in seeds]
+        write_results(
+            tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT,
+            teacher={"mean_iou": teacher},
+        ).rename(tmp_path / f"{name}.json")  # fmt: skip
+
+    written("plain", (0, 1), {"none": 0.2, "kd": 0.3, "at": 0.4}, 0.5)
+    written("seeds", (2,), {"none": 0.2, "kd": 0.6}, 0.5)
+    marked = "<!-- begin results plain and seeds {} -->\n<!-- end results plain -->\n"
+    filled = docs.fill(marked.format("of none kd"), tmp_path)
+    assert "| none | **50.0 ± 0.0** | 30.0 ± 10.0 | 3 |" in filled  # 20, 30, 40
+    assert docs.fill(filled, tmp_path) == filled
+    filled = docs.fill(marked.format("less kd"), tmp_path)
+    assert "| `kd` less `none` | +0.0 ± 0.0 | +20.0 ± 10.0 | 3 |" in filled and "at" not in filled.split("|")
+    written("other", (2,), {"none": 0.2, "kd": 0.6}, 0.4)
+    with pytest.raises(ValueError, match="two teachers"):
+        docs.fill(marked.format("less kd").replace("seeds", "other"), tmp_path)
+    written("seeds", (1,), {"none": 0.2, "kd": 0.6}, 0.5)
+    with pytest.raises(ValueError, match="two runs with seed 1"):
+        docs.fill(marked.format("less kd"), tmp_path)
+
+
 def test_documentation_shows_the_alignment_beside_the_accuracy(docs: ModuleType, tmp_path: Path) -> None:
     def aligned(seed: int, before: float, after: float) -> Run:
         figures = {"alignment/r1": after, "alignment_before/r1": before}
@@ -347,7 +371,8 @@ def test_documentation_agrees_with_the_published_figures(docs: ModuleType) -> No
     pages = {path.name: path.read_text(encoding="utf-8") for path in docs.DOCS.glob("*.md")}
     assert {name: docs.fill(page, docs.RESULTS) for name, page in pages.items()} == pages
     tables = {path.stem for path in docs.RESULTS.glob("*.json")}
-    shown = {docs.source(match["name"])[0] for page in pages.values() for match in docs.MARKED.finditer(page)}
+    marked = [match for page in pages.values() for match in docs.MARKED.finditer(page)]
+    shown = {docs.source(match["name"])[0] for match in marked} | {match["more"] for match in marked} - {None}
     assert tables == shown
     pictured = {
         match["name"]: docs.DOCS / match["file"]
