@@ -8,9 +8,8 @@ benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment fro
 its students agree with the teacher, NAME-followed how those of an ensemble follow their teachers; `NAME of
 METHOD METHOD …` has some rows of the last epoch's columns, `NAME less METHOD` how much that method is above
 each other, by seed, and `NAME less METHOD from OTHER` how much each of its methods is above one of the other
-file; `NAME and MORE` before those words has the runs of both files, further seeds of the same teacher; `headline`
-is the README's table (headline.py).
-Nothing between the two is written by hand.
+file; `NAME and MORE` before those words has the runs of both files, further seeds of one teacher;
+`headline` is the README's table (headline.py). Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
 where the page has changed.
 """
