@@ -91,19 +91,22 @@ class StageRunner:
 
         own = self.folder / stage
         for other in () if own.exists() else self.reuse:
-            if (other / stage / HISTORY).exists():
-                try:
-                    history = run(other / stage, retrain=False)
-                except ResumeError as error:
-                    self.accelerator.print(f"{stage} of {other} is not reused. {error}")
-                    continue
-                # No rank looks whether the stage is there while another makes it.
-                self.accelerator.wait_for_everyone()
-                if self.accelerator.is_main_process:
-                    with atomically(own) as made:
-                        shutil.copytree(other / stage, made)
-                self.accelerator.wait_for_everyone()
-                return history
+            if not (other / stage / HISTORY).exists():
+                if (other / stage).exists():
+                    self.accelerator.print(f"{stage} of {other} is not finished: it is trained anew")
+                continue
+            try:
+                history = run(other / stage, retrain=False)
+            except ResumeError as error:
+                self.accelerator.print(f"{stage} of {other} is not reused. {error}")
+                continue
+            # No rank looks whether the stage is there while another makes it.
+            self.accelerator.wait_for_everyone()
+            if self.accelerator.is_main_process:
+                with atomically(own) as made:
+                    shutil.copytree(other / stage, made)
+            self.accelerator.wait_for_everyone()
+            return history
         return run(own, retrain=True)
 
     def drop_weights(self, stage: str, kept: Mapping[str, Any] | None = None) -> None:

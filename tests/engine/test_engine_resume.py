@@ -1,12 +1,10 @@
 """Interrupted anywhere, by anything: the end is that of an undisturbed training, bit for bit."""
 
 import json
-import os
 import random
 import re
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -15,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_training import CONFIG, TinyTask, alive, evaluate, launch, run, run_and_save, same
-from torch import Tensor, nn
+from tiny_training import CONFIG, Stopping, alive, evaluate, kill, launch, run, run_and_save, same
+from torch import nn
 
 from crdkit.common import write_json, write_manifest
 from crdkit.engine import Interrupted
@@ -37,24 +35,6 @@ def metrics(folder: Path) -> list[str]:
         re.split(', "(?:samples_per_second|seconds)"', line)[0]
         for line in (folder / "metrics.jsonl").read_text().splitlines()
     ]
-
-
-class Stopping(TinyTask):
-    """Does something in the middle of some batches, counted from the first of this process."""
-
-    def __init__(self, actions: dict[int, Callable[[], object]]) -> None:
-        super().__init__()
-        self.actions, self.count = actions, 0
-
-    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
-        self.count += 1
-        if self.count in self.actions:
-            self.actions[self.count]()
-        return super().terms(module, batch)
-
-
-def kill(signum: int) -> Callable[[], object]:
-    return lambda: os.kill(os.getpid(), signum)
 
 
 @pytest.mark.parametrize("batches", [[1], [3], [6], [7], [17], [18], [2, 2], [5, 1, 1, 9]], ids=str)

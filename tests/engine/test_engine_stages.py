@@ -1,11 +1,13 @@
 """What a run keeps between its trainings."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_training import CONFIG, Stopping, TinyData, TinyTask, kill
 
-from crdkit.engine import CheckpointError, StageRunner, last_and_best, make_accelerator
+from crdkit.engine import CheckpointError, Interrupted, StageRunner, last_and_best, make_accelerator
 
 
 def test_values_are_computed_once_for_the_same_fingerprint(tmp_path: Path) -> None:
@@ -30,6 +32,29 @@ def test_values_are_computed_once_for_the_same_fingerprint(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError, match="none"):
         stages("b", "none")
     assert stages("a", data=2).keep("runs/crd/probe", {"layer": (1, 3)}, compute) != other
+
+
+def test_a_training_is_taken_from_another_run_and_one_that_is_not_finished_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(folder: str, *reuse: str, task: TinyTask) -> list[dict[str, Any]]:
+        others = [tmp_path / name for name in reuse]
+        stages = StageRunner(tmp_path / folder, make_accelerator(cpu=True), reuse=others)
+        return stages.train("teachers/a", task, TinyData(), CONFIG, 1)
+
+    with pytest.raises(Interrupted):
+        train("begun", task=Stopping({3: kill(signal.SIGTERM)}))
+    history = train("whole", task=TinyTask())
+    capsys.readouterr()
+    never = Stopping({1: lambda: pytest.fail("a finished training was done again")})
+    assert train("both", "begun", "whole", task=never) == history
+    told = f"teachers/a of {tmp_path / 'begun'} is not finished"
+    assert told in capsys.readouterr().out.replace("\n", "")
+    assert train("alone", "begun", task=TinyTask()) == history
+    assert f"{told}: it is trained anew" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert train("other", "empty", task=TinyTask()) == history
+    assert "not finished" not in capsys.readouterr().out
 
 
 def test_a_bit_flipped_in_kept_values_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,24 @@ class TinyTask(Task):
 
     def update(self, batch: dict[str, Tensor], extra: Tensor) -> None:
         self.memory.bank[batch["index"]] = 0.5 * self.memory.bank[batch["index"]] + 0.5 * extra
+
+
+class Stopping(TinyTask):
+    """Does something in the middle of some batches, counted from the first of this process."""
+
+    def __init__(self, actions: dict[int, Callable[[], object]]) -> None:
+        super().__init__()
+        self.actions, self.count = actions, 0
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        self.count += 1
+        if self.count in self.actions:
+            self.actions[self.count]()
+        return super().terms(module, batch)
+
+
+def kill(signum: int) -> Callable[[], object]:
+    return lambda: os.kill(os.getpid(), signum)
 
 
 def evaluate(module: nn.Module) -> dict[str, float]:
