@@ -14,4 +14,13 @@ class ManifestError(CrdkitError):
 
 
 class ResumeError(CrdkitError):
-    """A folder was made with other settings; the message lists the differences."""
+    """A folder was made with other settings; the message lists the differences.
+
+    Args:
+        what: the message.
+        advice: its last line, for whoever wanted to go on in that folder.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(f"{what}\n{advice}" if advice else what)
+        self.what = what

@@ -59,8 +59,8 @@ def require_same(saved: Mapping[str, Any], current: Mapping[str, Any], folder: o
     if lines:
         more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         raise ResumeError(
-            "\n".join([f"{folder} belongs to another training:", *lines[:SHOWN], *more])
-            + "\nUse the same settings to continue it, or another folder for a training of its own."
+            "\n".join([f"{folder} belongs to another training:", *lines[:SHOWN], *more]),
+            "Use the same settings to continue it, or another folder for a training of its own.",
         )
 
 

@@ -57,6 +57,7 @@ class StageRunner:
         self.fingerprint: dict[str, Any] = plain(fingerprint or {})
         self.course = Course()
         """What the run has ahead; a pipeline tells it."""
+        self._passed_over: set[str] = set()
 
     def train(
         self,
@@ -98,7 +99,7 @@ class StageRunner:
             try:
                 history = run(other / stage, retrain=False)
             except ResumeError as error:
-                self.accelerator.print(f"{stage} of {other} is not reused. {error}")
+                self._pass_over(stage, other, error)
                 continue
             # No rank looks whether the stage is there while another makes it.
             self.accelerator.wait_for_everyone()
@@ -108,6 +109,14 @@ class StageRunner:
             self.accelerator.wait_for_everyone()
             return history
         return run(own, retrain=True)
+
+    def _pass_over(self, stage: str, other: Path, error: ResumeError) -> None:
+        """Tell why a finished stage is not taken; what stands there for many stages, once."""
+        why = error.what.replace(str(other / stage), "it")
+        likewise = why in self._passed_over
+        self._passed_over.add(why)
+        told = "likewise" if likewise else why
+        self.accelerator.print(f"{stage} of {other} is not reused: {told}")
 
     def drop_weights(self, stage: str, kept: Mapping[str, Any] | None = None) -> None:
         """Delete a finished stage's weights, once every process has them; see `Task.restore` for `kept`."""

@@ -1,6 +1,7 @@
 """What a run keeps between its trainings."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,24 @@ def test_a_training_is_taken_from_another_run_and_one_that_is_not_finished_is_to
     (tmp_path / "empty").mkdir()
     assert train("other", "empty", task=TinyTask()) == history
     assert "not finished" not in capsys.readouterr().out
+
+
+def test_why_trainings_of_another_run_are_not_taken_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(folder: str, *reuse: str, epochs: int) -> None:
+        others = [tmp_path / name for name in reuse]
+        stages = StageRunner(tmp_path / folder, make_accelerator(cpu=True), reuse=others)
+        for stage in ("runs/a", "runs/b"):
+            stages.train(stage, TinyTask(), TinyData(), replace(CONFIG, epochs=epochs), 1)
+
+    train("first", epochs=1)
+    train("second", "first", epochs=2)
+    said = capsys.readouterr().out
+    assert said.count("config.epochs: 1 in the folder, 2 now") == 1 and "to continue it" not in said
+    assert f"runs/a of {tmp_path / 'first'} is not reused: it belongs to another training:\n" in said
+    assert f"runs/b of {tmp_path / 'first'} is not reused: likewise\n" in said
+    assert (tmp_path / "second/runs/b/history.json").is_file()
 
 
 def test_a_bit_flipped_in_kept_values_is_named(tmp_path: Path) -> None:
