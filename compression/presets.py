@@ -62,7 +62,7 @@ PRESETS = {
     # 20 classes of them, two small networks and a short schedule, for two CPU cores; CRD as published.
     "tiny32-small": CompressionConfig(
         setting=("crd.num_negatives=16384",),
-        method=("none", "kd", "at", "fitnet", "sp", "rkd", "crd", "crd+kd"),
+        method=("none", "kd", "at", "fitnet", "sp", "rkd", "crd", "crd+kd", "fitnet+kd"),
         seed=(0, 1, 2),
         precision="bf16",
         data=ImagesConfig(source="packed", classes=20),

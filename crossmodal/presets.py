@@ -112,6 +112,7 @@ PRESETS: dict[str, CrossModalConfig] = {
     ),
     # The same for two CPU cores, on ten classes of ImageNet in a packed file.
     "stl10-small": RecognitionConfig(
+        method=("none", "kd", "at", "fitnet", "crd", "crd+kd", "cosine+kd"),
         seed=(0, 1, 2),
         precision="bf16",
         data=ImagesConfig(source="packed", size=32, augment=_COLORLESS),
