@@ -66,7 +66,7 @@ def fill(page: str, results: Path) -> str:
     """The page with every marked table made anew from the JSON files in ``results``.
 
     Raises:
-        ValueError: a marker without its partner.
+        ValueError: a marker without its partner, or two files that are not `joined`.
         FileNotFoundError: a marker whose JSON file is missing.
         KeyError: a marker that asks for a method which its file does not have.
     """
@@ -85,8 +85,7 @@ def fill(page: str, results: Path) -> str:
         found = joined(read(name), read(match["more"])) if match["more"] else read(name)
         if match["best"]:
             method, _, other = match["best"].partition(" from ")
-            beside = read(other) if other else None
-            content = differences(found, method, beside)
+            content = differences(found, method, read(other) if other else None)
         else:
             content = excerpt(found, match["methods"].split()) if match["methods"] else made(found)
         return match["begin"] + content + match["end"]

@@ -57,7 +57,7 @@ class StageRunner:
         self.fingerprint: dict[str, Any] = plain(fingerprint or {})
         self.course = Course()
         """What the run has ahead; a pipeline tells it."""
-        self._passed_over: set[str] = set()
+        self._passed_over: set[tuple[Path, str]] = set()
 
     def train(
         self,
@@ -94,12 +94,12 @@ class StageRunner:
         for other in () if own.exists() else self.reuse:
             if not (other / stage / HISTORY).exists():
                 if (other / stage).exists():
-                    self.accelerator.print(f"{stage} of {other} is not finished: it is trained anew")
+                    self._pass_over(stage, other, "it is not finished")
                 continue
             try:
                 history = run(other / stage, retrain=False)
             except ResumeError as error:
-                self._pass_over(stage, other, error)
+                self._pass_over(stage, other, error.what.replace(str(other / stage), "it"))
                 continue
             # No rank looks whether the stage is there while another makes it.
             self.accelerator.wait_for_everyone()
@@ -110,12 +110,10 @@ class StageRunner:
             return history
         return run(own, retrain=True)
 
-    def _pass_over(self, stage: str, other: Path, error: ResumeError) -> None:
-        """Tell why a finished stage is not taken; what stands there for many stages, once."""
-        why = error.what.replace(str(other / stage), "it")
-        likewise = why in self._passed_over
-        self._passed_over.add(why)
-        told = "likewise" if likewise else why
+    def _pass_over(self, stage: str, other: Path, why: str) -> None:
+        """Tell why a stage of another run is not taken; what is true of many stages, once."""
+        told = "likewise" if (other, why) in self._passed_over else why
+        self._passed_over.add((other, why))
         self.accelerator.print(f"{stage} of {other} is not reused: {told}")
 
     def drop_weights(self, stage: str, kept: Mapping[str, Any] | None = None) -> None:

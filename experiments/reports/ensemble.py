@@ -199,7 +199,7 @@ def followed(summary: Summary, teachers: Sequence[int], pool: Mapping[str, Any])
         }
         for method, n in taught
     }
-    corrected, overruled = (100 * pool["ensemble"][name] for name in ("corrected", "overruled"))
+    corrected, overruled = (100 * pool["ensemble"][column.metric] for column in DISPUTED)
     return (
         f"{markdown_table(named, FOLLOWED)}\nPercent of test images. Corrected: on {corrected:.1f} % the "
         "pool together is right and a member is not, on average over the members; overruled: on "
