@@ -8,7 +8,7 @@ import numpy as np
 
 from crdkit.experiments.reports.as_markdown import plain_table
 from crdkit.experiments.reports.canvas import new_figure, save
-from crdkit.experiments.reports.paired import gain, paired
+from crdkit.experiments.reports.paired import ERROR, gain, paired
 from crdkit.experiments.reports.tables import Column, Run, cell, summarize
 
 COLUMNS = (Column("top1", "top-1", digits=2), Column("best_top1", "best top-1", digits=2))
@@ -33,7 +33,7 @@ def table(results: Mapping[str, Any]) -> str:
     headings = ["", "value", *(column.title for column in COLUMNS), "less published", "n"]
     return (
         f"{plain_table(headings, rows)}\nMean ± sample standard deviation over seeds, percent; differences "
-        f"by seed, ± standard error. Teacher {config['teacher'][0]}, student {config['student']}, "
+        f"by seed, {ERROR}. Teacher {config['teacher'][0]}, student {config['student']}, "
         f"{config['data']['classes'] or 'all'} classes, {config['epochs']} epochs.\n"
     )
 

@@ -286,7 +286,7 @@ def test_documentation_shows_how_much_methods_are_above_one_of_another_file(
         ).rename(tmp_path / f"{name}.json")  # fmt: skip
     marked = "<!-- begin results later less kd from plain -->\n<!-- end results later -->\n"
     filled = docs.fill(marked, tmp_path)
-    assert "| `none` less `kd` | +0.0 ± 0.0 | -10.0 ± 0.0 | 2 |" in filled
+    assert "| `none` less `kd` | +0.0 ± 0.0 | -10.0 ± 0.0 * | 2 |" in filled
     assert "| `kd` less `kd` | +0.0 ± 0.0 | +20.0 ± 5.8 | 3 |" in filled
     assert docs.fill(filled, tmp_path) == filled
     with pytest.raises(KeyError, match="at"):

@@ -10,7 +10,7 @@ from reported import COLUMNS, ENVIRONMENT, write_run
 from crdkit.experiments import report
 from crdkit.experiments.reports.compare import compare, flat, short_names
 from crdkit.experiments.reports.page import Page, Table, Text
-from crdkit.experiments.reports.paired import best_less_others, paired
+from crdkit.experiments.reports.paired import best_less_others, gain, paired, reach
 from crdkit.experiments.reports.tables import Run, summarize
 
 
@@ -48,6 +48,22 @@ def test_the_best_method_less_each_other_by_seed() -> None:
     assert best_less_others(rows, summarize(rows), lower, None)[0].heading == "sp less the others"
     assert best_less_others(rows[:1] + rows[3:4], summarize(rows), COLUMNS, "mean_iou") == []  # one seed
     assert best_less_others(rows[:2], summarize(rows[:2]), COLUMNS, "mean_iou") == []  # one method
+
+
+def test_a_star_marks_what_the_seeds_are_sure_of() -> None:
+    # Quantiles as Student's tables print them.
+    assert [round(reach(n), 2) for n in (2, 3, 5, 31)] == [12.71, 4.30, 2.78, 2.04]
+    # The 95 % interval of 1 ± 0.1 reaches from 0.57 with three seeds, that of 1 ± 0.25 from below zero.
+    spread = (-1.0, 0.0, 1.0)
+    sure, unsure = ([0.01 * (1 + error * 3**0.5 * x) for x in spread] for error in (0.1, 0.25))
+    assert gain(sure, COLUMNS[0]) == "+1.0 ± 0.1 *"
+    assert gain(unsure, COLUMNS[0]) == "+1.0 ± 0.2"
+    assert gain([-each for each in sure], COLUMNS[0]) == "-1.0 ± 0.1 *"
+    # Two that agree are sure, alike or not at all different; one alone is not.
+    assert gain([0.02, 0.02], COLUMNS[0]) == "+2.0 ± 0.0 *"
+    assert gain([0.0, 0.0], COLUMNS[0]) == "+0.0 ± 0.0"
+    assert gain([0.02], COLUMNS[0]) == "+2.0"
+    assert gain([], COLUMNS[0]) is None
 
 
 def test_a_comparison_has_one_table_paired_differences_and_what_differs() -> None:
