@@ -102,8 +102,9 @@ def joined(first: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: teachers of other figures, or a seed that both have.
     """
-    if first["teacher"] != more["teacher"]:
-        raise ValueError(f"two teachers: {first['teacher']} and {more['teacher']}")
+    teachers = first.get("teacher"), more.get("teacher")  # None of one that only its weights' file describes
+    if teachers[0] != teachers[1]:
+        raise ValueError(f"two teachers: {teachers[0]} and {teachers[1]}")
     both = [*first["runs"], *more["runs"]]
     runs = [run for run in both if run["method"] in first["summary"] and run["method"] in more["summary"]]
     return {**first, "runs": runs, "summary": summarize(runs)}
