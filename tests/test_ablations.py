@@ -84,7 +84,7 @@ def test_every_point_is_a_run_that_is_gone_on_with(
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     shown = _load("ablated", "docs")
     table = shown.table(made)
-    assert "| momentum of the memory | 0.9 | 55.00 ± 7.07 | 90.00 ± 0.00 | +10.00 ± 0.00 | 2 |" in table
+    assert "| momentum of the memory | 0.9 | 55.00 ± 7.07 | 90.00 ± 0.00 | +10.00 ± 0.00 * | 2 |" in table
     assert "| momentum of the memory | 0.5 (published) | 45.00 ± 7.07 | 90.00 ± 0.00 | – | 2 |" in table
     assert "20 classes, 15 epochs" in table and "| the student alone | – | 45.00 ± 7.07 |" in table
     shown.curves(tmp_path / "a.png", made)
