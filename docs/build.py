@@ -8,7 +8,8 @@ benchmarks/results/NAME.json, a copy of a run's results.json; NAME-alignment fro
 its students agree with the teacher, NAME-followed how those of an ensemble follow their teachers; `NAME of
 METHOD METHOD …` has some rows of the last epoch's columns, `NAME less METHOD` how much that method is above
 each other, by seed, and `NAME less METHOD from OTHER` how much each of its methods is above one of the other
-file; `NAME and MORE` before those words has the runs of both files, further seeds of one teacher;
+file, or `NAME less itself from OTHER` above the same one; `NAME and MORE` before those words has the runs of
+both files, further seeds of one teacher;
 `headline` is the README's table (headline.py). Nothing between the two is written by hand.
 A picture that a page shows as pictures/NAME.png is drawn from the file of that name if there is one, anew
 where the page has changed.
@@ -31,7 +32,7 @@ from crdkit.experiments.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
 from crdkit.experiments.reports.alignment import alignment_summary
 from crdkit.experiments.reports.as_markdown import plain_table
 from crdkit.experiments.reports.charts import error_curves, layer_curves
-from crdkit.experiments.reports.paired import less_others, less_reference
+from crdkit.experiments.reports.paired import less_others, less_reference, less_same
 from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
 from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present, summarize
 from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
@@ -102,7 +103,8 @@ def joined(first: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: teachers of other figures, or a seed that both have.
     """
-    teachers = first.get("teacher"), more.get("teacher")  # None of one that only its weights' file describes
+    # One that no figures tell of is known by its settings.
+    teachers = [one.get("teacher") or one["config"]["teacher"] for one in (first, more)]
     if teachers[0] != teachers[1]:
         raise ValueError(f"two teachers: {teachers[0]} and {teachers[1]}")
     both = [*first["runs"], *more["runs"]]
@@ -117,13 +119,15 @@ def excerpt(results: Mapping[str, Any], methods: Sequence[str]) -> str:
 
 
 def differences(results: Mapping[str, Any], method: str, other: Mapping[str, Any] | None = None) -> str:
-    """A method less each other one of the file, or each of the file less that one of another file, in the
-    columns of the last epoch."""
-    if method not in (results if other is None else other)["summary"]:
+    """A method less each other one of the file, or each of the file less that one of another file (`itself`:
+    the same one), in the columns of the last epoch."""
+    if not (other and method == "itself") and method not in (results if other is None else other)["summary"]:
         raise KeyError(method)
     shown = present(results["summary"], last_epoch(columns_of_task(results)))
     if other is None:
         table, words = less_others(results["runs"], method, shown), f"`{method}` less `{{}}`"
+    elif method == "itself":
+        table, words = less_same(results["runs"], other["runs"], shown), "`{}`"
     else:
         reference = [run for run in other["runs"] if run["method"] == method]
         table, words = less_reference(results["runs"], reference, shown), f"`{{}}` less `{method}`"

@@ -69,6 +69,13 @@ def less_reference(runs: Sequence[Run], reference: Sequence[Run], columns: Seque
     return _table("less another run's", "method", pairs, columns)
 
 
+def less_same(runs: Sequence[Run], others: Sequence[Run], columns: Sequence[Column]) -> Table:
+    """Each method less the same one of another run, a row for each that both have."""
+    theirs = _by_method(others)
+    pairs = {name: (rows, theirs[name]) for name, rows in _by_method(runs).items() if name in theirs}
+    return _table("less the other run's", "method", pairs, columns)
+
+
 def best_less_others(
     runs: Sequence[Run], summary: Summary, columns: Sequence[Column], headline: str | None
 ) -> list[Table]:

@@ -289,16 +289,22 @@ def test_documentation_shows_how_much_methods_are_above_one_of_another_file(
     assert "| `none` less `kd` | +0.0 ± 0.0 | -10.0 ± 0.0 * | 2 |" in filled
     assert "| `kd` less `kd` | +0.0 ± 0.0 | +20.0 ± 5.8 | 3 |" in filled
     assert docs.fill(filled, tmp_path) == filled
+    same = docs.fill(marked.replace("less kd", "less itself"), tmp_path)
+    assert (
+        "| `kd` | +0.0 ± 0.0 | +20.0 ± 5.8 | 3 |" in same
+        and "| `none` | +0.0 ± 0.0 | +0.0 ± 0.0 | 2 |" in same
+    )
     with pytest.raises(KeyError, match="at"):
         docs.fill(marked.replace("less kd", "less at"), tmp_path)
 
 
 def test_documentation_joins_the_seeds_of_two_files_of_one_teacher(docs: ModuleType, tmp_path: Path) -> None:
-    def written(name: str, seeds: tuple[int, ...], methods: dict[str, float], teacher: float) -> None:
+    def written(name: str, seeds: tuple[int, ...], methods: dict[str, float], teacher: float | str) -> None:
         runs = [run(method, s, 0.5, mean_iou=iou + s / 10) for method, iou in methods.items() for s in seeds]
         write_results(
             tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT,
-            teacher={"mean_iou": teacher},
+            **({"config": {"teacher": {"weights": teacher}}} if isinstance(teacher, str) else
+               {"teacher": {"mean_iou": teacher}}),
         ).rename(tmp_path / f"{name}.json")  # fmt: skip
 
     written("plain", (0, 1), {"none": 0.2, "kd": 0.3, "at": 0.4}, 0.5)
@@ -315,6 +321,11 @@ def test_documentation_joins_the_seeds_of_two_files_of_one_teacher(docs: ModuleT
     written("seeds", (1,), {"none": 0.2, "kd": 0.6}, 0.5)
     with pytest.raises(ValueError, match="two runs with seed 1"):
         docs.fill(marked.format("less kd"), tmp_path)
+    for weights, name in (("a", "plain"), ("a", "seeds"), ("b", "other")):  # of a file, without figures
+        written(name, (0,) if name == "plain" else (2,), {"none": 0.2, "kd": 0.6}, weights)
+    assert "| 2 |" in docs.fill(marked.format("less kd"), tmp_path)
+    with pytest.raises(ValueError, match="two teachers"):
+        docs.fill(marked.format("less kd").replace("seeds", "other"), tmp_path)
 
 
 def test_documentation_shows_the_alignment_beside_the_accuracy(docs: ModuleType, tmp_path: Path) -> None:
