@@ -91,8 +91,15 @@ def main() -> None:
             else:
                 own = [*shared, "crd", "--setting", *settings_of(axis, value), "--reuse", str(base)]
                 runs = train(given.folder / f"{name}-{value}", arguments, *own)
-            points.append({"axis": name, "words": axis.words, "value": value,
-                           "published": value == axis.published, "runs": runs})  # fmt: skip
+            points.append(
+                {
+                    "axis": name,
+                    "words": axis.words,
+                    "value": value,
+                    "published": value == axis.published,
+                    "runs": runs,
+                }
+            )
             write(given.output, "ablations", around, config=config, alone=alone, points=points)
 
 

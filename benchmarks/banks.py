@@ -44,8 +44,10 @@ SIZES: list[dict[str, Any]] = [
     {"num_samples": COMPUTED, "bank": "mapped", "dtype": "bfloat16", "ranks": 1},
     *({"num_samples": COMPUTED, "bank": "sharded", "dtype": "bfloat16", "ranks": ranks} for ranks in (8, 64)),
 ]
-QUICK = [{"num_samples": 5_000, "bank": bank, "dtype": "bfloat16", "ranks": 1 + (bank == "sharded")}
-         for bank in ("memory", "host", "mapped", "sharded")]  # fmt: skip
+QUICK = [
+    {"num_samples": 5_000, "bank": bank, "dtype": "bfloat16", "ranks": 1 + (bank == "sharded")}
+    for bank in ("memory", "host", "mapped", "sharded")
+]
 
 
 def train(case: dict[str, Any], rank: int, store: str, steps: int, output: Path) -> None:
@@ -62,9 +64,15 @@ def train(case: dict[str, Any], rank: int, store: str, steps: int, output: Path)
     alone = _resident("VmHWM")
     start = time.perf_counter()
     loss = CRDLoss(
-        256, 256, case["num_samples"], embed_dim=DIM, num_negatives=NEGATIVES, negatives="shared",
-        bank=case["bank"], memory_dtype=case["dtype"],
-    )  # fmt: skip
+        256,
+        256,
+        case["num_samples"],
+        embed_dim=DIM,
+        num_negatives=NEGATIVES,
+        negatives="shared",
+        bank=case["bank"],
+        memory_dtype=case["dtype"],
+    )
     made = time.perf_counter() - start
     optimizer = torch.optim.SGD(loss.parameters(), lr=0.03)
     torch.manual_seed(1 + rank)
@@ -80,10 +88,15 @@ def train(case: dict[str, Any], rank: int, store: str, steps: int, output: Path)
             optimizer.step()
             times.append(time.perf_counter() - start)
     found = {
-        "seconds": statistics.median(times[5:]), "slowest": max(times[5:]), "make_seconds": made,
-        "alone_bytes": alone, "peak_bytes": _resident("VmHWM"), "private_bytes": _resident("RssAnon"),
-        "steps": steps, "loss": float(value.detach()),
-    }  # fmt: skip
+        "seconds": statistics.median(times[5:]),
+        "slowest": max(times[5:]),
+        "make_seconds": made,
+        "alone_bytes": alone,
+        "peak_bytes": _resident("VmHWM"),
+        "private_bytes": _resident("RssAnon"),
+        "steps": steps,
+        "loss": float(value.detach()),
+    }
     if rank == 0:
         output.write_text(json.dumps(found))
 
@@ -171,9 +184,16 @@ def main() -> None:
     drawn = sharding(draws=40 if given.quick else 4_000)
     print(json.dumps(drawn))
     write(
-        given.output, "banks", around, batch_size=BATCH, num_negatives=NEGATIVES, dim=DIM, cases=cases,
-        computed=[sized(case) for case in SIZES], sharding=drawn,
-    )  # fmt: skip
+        given.output,
+        "banks",
+        around,
+        batch_size=BATCH,
+        num_negatives=NEGATIVES,
+        dim=DIM,
+        cases=cases,
+        computed=[sized(case) for case in SIZES],
+        sharding=drawn,
+    )
 
 
 if __name__ == "__main__":

@@ -267,8 +267,11 @@ def main() -> None:
     for name, met in targets.items():
         print(f"{'met   ' if met else 'MISSED'} {name}")
     found = {
-        "disagreement": difference, "flops_a_second": multiplied, "targets": targets, "settings": results
-    }  # fmt: skip
+        "disagreement": difference,
+        "flops_a_second": multiplied,
+        "targets": targets,
+        "settings": results,
+    }
     write(given.output, "contrast", around, seed=SEED, **found)
 
 

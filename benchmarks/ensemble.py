@@ -88,9 +88,14 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     data = TransferData(dataset, torch.nn.Identity(), "rgb", plain, size[1:], labels=labels)
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(
-            data, 1, place="disk", folder=Path(folder), limit=0.0, fingerprint={},
+            data,
+            1,
+            place="disk",
+            folder=Path(folder),
+            limit=0.0,
+            fingerprint={},
             accelerator=make_accelerator(cpu=device == "cpu"),
-        )  # fmt: skip
+        )
         reads = frozenset({"logits", "embedding"})
 
         def step_of(method: str, settings: Any, number: int, cached: bool) -> Callable[[], None]:
@@ -101,9 +106,12 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             task = TransferTask(student, terms, Inputs(targets), task_weight=1.0)
             source = cache.dataset(teachers[:number], [reads] * number) if cached else dataset
             return training_step(
-                task, lambda rows: source.__getitems__(rows.tolist()), samples, batch_size=given.batch_size,
+                task,
+                lambda rows: source.__getitems__(rows.tolist()),
+                samples,
+                batch_size=given.batch_size,
                 device=device,
-            )  # fmt: skip
+            )
 
         for name, (method, settings) in STEPS.items():
             for number in NUMBERS:
@@ -132,9 +140,17 @@ def main() -> None:
         found.append(row)
         print("{step}, {teachers}: live {live:.4f} s, cached {cached:.4f} s: {speedup:.2f} ×".format(**row))
     write(
-        given.output, "ensemble", around, seed=SEED, teacher=given.teacher, student=given.student,
-        batch_size=given.batch_size, num_samples=given.samples, calls=calls, steps=found,
-    )  # fmt: skip
+        given.output,
+        "ensemble",
+        around,
+        seed=SEED,
+        teacher=given.teacher,
+        student=given.student,
+        batch_size=given.batch_size,
+        num_samples=given.samples,
+        calls=calls,
+        steps=found,
+    )
 
 
 if __name__ == "__main__":

@@ -48,8 +48,9 @@ def main() -> None:
     given = parser.parse_args()
     around = surroundings(given)
     versions: dict[str, tuple[Path, dict[str, str]]] = {
-        "anew": (ROOT, {"CRDKIT_DECODED": "0"}), "again": (ROOT, {}),
-    }  # fmt: skip
+        "anew": (ROOT, {"CRDKIT_DECODED": "0"}),
+        "again": (ROOT, {}),
+    }
     if given.before is not None:
         versions = {"before": (given.before.resolve(), {}), **versions}
     real = os.environ.get("CRDKIT_DATA")
@@ -67,8 +68,9 @@ def main() -> None:
             found = {version: middle(times[1:]) for version, times in taken.items()}
             row = {
                 f"{version}_{kind}_s": round(getattr(found[version], kind) - getattr(found["torch"], kind), 2)
-                for version in versions for kind in Spent._fields
-            }  # fmt: skip
+                for version in versions
+                for kind in Spent._fields
+            }
             row |= {f"torch_{kind}_s": round(getattr(found["torch"], kind), 2) for kind in Spent._fields}
             cases.append({"case": name, **row})
             print(cases[-1])

@@ -43,26 +43,66 @@ def epochs(number: int, *stages: str) -> list[str]:
 COMMON = ["--cpu", "--precision", "no", "--seed", "0"]
 PIPELINES = {
     "compression": [
-        "compress.py", "--data.classes", "3", "--teacher.architecture", "resnet8",
-        "--method", "crd+kd", "vid",
+        "compress.py",
+        "--data.classes",
+        "3",
+        "--teacher.architecture",
+        "resnet8",
+        "--method",
+        "crd+kd",
+        "vid",
         *epochs(4, "teacher.train", "transfer.train"),
     ],
     "ensemble": [
-        "ensemble.py", "--data.classes", "3", "--teacher.number", "2", "--teacher.architecture", "resnet8",
-        "--teachers", "2", "--method", "crd", "kd", "--transfer.cached-augmentations", "2",
+        "ensemble.py",
+        "--data.classes",
+        "3",
+        "--teacher.number",
+        "2",
+        "--teacher.architecture",
+        "resnet8",
+        "--teachers",
+        "2",
+        "--method",
+        "crd",
+        "kd",
+        "--transfer.cached-augmentations",
+        "2",
         *epochs(4, "teacher.train", "transfer.train"),
     ],
     "segmentation": [
-        "crossmodal.py", "--data.size", "32", "32", "--data.train-samples", "64", "--data.test-samples", "8",
-        "--data.unlabeled-samples", "64", "--teacher.width", "8", "--method", "crd-dense+kd", "at",
+        "crossmodal.py",
+        "--data.size",
+        "32",
+        "32",
+        "--data.train-samples",
+        "64",
+        "--data.test-samples",
+        "8",
+        "--data.unlabeled-samples",
+        "64",
+        "--teacher.width",
+        "8",
+        "--method",
+        "crd-dense+kd",
+        "at",
         *epochs(4, "teacher.train", "transfer.train", "segment.train"),
     ],
     "recognition": [
-        "crossmodal.py", "lab", "--data.classes", "3", "--teacher.architecture", "resnet8",
-        "--student", "resnet8", "--method", "crd", "kd",
+        "crossmodal.py",
+        "lab",
+        "--data.classes",
+        "3",
+        "--teacher.architecture",
+        "resnet8",
+        "--student",
+        "resnet8",
+        "--method",
+        "crd",
+        "kd",
         *epochs(2, "teacher.train", "transfer.train", "finetune"),
     ],
-}  # fmt: skip
+}
 BANKS = {"sharded": [*PIPELINES["compression"], "--setting", "crd.negatives=shared", "crd.bank=sharded"]}
 
 
@@ -171,11 +211,17 @@ def cell(name: str, ranks: int, kills: int, folder: Path, draw: random.Random) -
         if found != expected:
             print("differs:", [key for key in expected if found.get(key) != expected[key]])
     return {
-        "pipeline": name, "ranks": ranks, "seconds": seconds, "kills": len(rows), "runs": runs,
-        "bitwise": bitwise, "files": len(expected), "stages": Counter(row["stage"] for row in rows),
+        "pipeline": name,
+        "ranks": ranks,
+        "seconds": seconds,
+        "kills": len(rows),
+        "runs": runs,
+        "bitwise": bitwise,
+        "files": len(expected),
+        "stages": Counter(row["stage"] for row in rows),
         "whom": Counter(row["whom"] for row in rows),
         "slowest_end": max(row["seconds_to_end"] for row in rows),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

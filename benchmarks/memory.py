@@ -56,18 +56,44 @@ def main() -> None:
             for stage in ("teacher.train", "transfer.train", "finetune")
             for text in (f"--{stage}.epochs", "1", f"--{stage}.warmup-epochs", "0")
         ]
-        run, seconds = peak([
-            sys.executable, str(SCRIPT), "stl10", "--cpu", "--data.root", str(root), "--method", "crd", *once,
-            "--data.size", str(given.size), "--teacher.architecture", given.network,
-            "--student", given.network, "--seed", "0", "--output", f"{folder}/run",
-        ])  # fmt: skip
+        run, seconds = peak(
+            [
+                sys.executable,
+                str(SCRIPT),
+                "stl10",
+                "--cpu",
+                "--data.root",
+                str(root),
+                "--method",
+                "crd",
+                *once,
+                "--data.size",
+                str(given.size),
+                "--teacher.architecture",
+                given.network,
+                "--student",
+                given.network,
+                "--seed",
+                "0",
+                "--output",
+                f"{folder}/run",
+            ]
+        )
     alone, _ = peak([sys.executable, "-c", ALONE.format(network=given.network, side=given.size)])
     print(f"alone {alone / 1e6:.0f} MB, with the run {run / 1e6:.0f} MB: {(run - alone) / 1e6:.0f} MB more")
     write(
-        given.output, "memory", around, images=UNLABELED, file_bytes=UNLABELED * 3 * SIDE * SIDE,
-        network=given.network, size=given.size, alone_bytes=alone, run_bytes=run, more_bytes=run - alone,
+        given.output,
+        "memory",
+        around,
+        images=UNLABELED,
+        file_bytes=UNLABELED * 3 * SIDE * SIDE,
+        network=given.network,
+        size=given.size,
+        alone_bytes=alone,
+        run_bytes=run,
+        more_bytes=run - alone,
         seconds=seconds,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -83,22 +83,58 @@ def main() -> None:
         write_pairs(root, given.pairs)
         ratios = steps(root, given)
         weights = teacher_file(root)
-        run, seconds = peak([
-            sys.executable, str(SCRIPT), "pairs", "--cpu", "--data.root", place, "--data.memory", "0.01",
-            "--data.cache", f"{place}/cache", "--method", "fitnet", "--student", "depth_cnn_half",
-            "--teacher.architecture", "depth_cnn_half", "--teacher.classes", "2",
-            "--teacher.weights", weights, "--transfer.cached-augmentations", "0",
-            "--transfer.train.epochs", "1", "--transfer.train.batch-size", "64",
-            "--transfer.train.warmup-epochs", "0", "--transfer.train.num-workers", str(given.workers),
-            "--output", f"{place}/run",
-        ])  # fmt: skip
+        run, seconds = peak(
+            [
+                sys.executable,
+                str(SCRIPT),
+                "pairs",
+                "--cpu",
+                "--data.root",
+                place,
+                "--data.memory",
+                "0.01",
+                "--data.cache",
+                f"{place}/cache",
+                "--method",
+                "fitnet",
+                "--student",
+                "depth_cnn_half",
+                "--teacher.architecture",
+                "depth_cnn_half",
+                "--teacher.classes",
+                "2",
+                "--teacher.weights",
+                weights,
+                "--transfer.cached-augmentations",
+                "0",
+                "--transfer.train.epochs",
+                "1",
+                "--transfer.train.batch-size",
+                "64",
+                "--transfer.train.warmup-epochs",
+                "0",
+                "--transfer.train.num-workers",
+                str(given.workers),
+                "--output",
+                f"{place}/run",
+            ]
+        )
         alone, _ = peak([sys.executable, "-c", ALONE])
     more = run - alone
     print(f"alone {alone / 1e6:.0f} MB, with the run {run / 1e6:.0f} MB: {more / 1e6:.0f} MB more")
     write(
-        given.output, "pairs", around, pairs=given.pairs, size=SIZE, workers=given.workers, seconds=seconds,
-        alone_bytes=alone, run_bytes=run, more_bytes=more, steps=ratios,
-    )  # fmt: skip
+        given.output,
+        "pairs",
+        around,
+        pairs=given.pairs,
+        size=SIZE,
+        workers=given.workers,
+        seconds=seconds,
+        alone_bytes=alone,
+        run_bytes=run,
+        more_bytes=more,
+        steps=ratios,
+    )
 
 
 def teacher_file(root: Path) -> str:

@@ -98,10 +98,15 @@ def _repdistiller(name: str, networks: tuple[str, str], memory_format: Any) -> t
             s_dim, t_dim = (_widths(network, is_feat=True)[0][-1].shape[1] for network in (student, teacher))
         criterion = import_module("crd.criterion").CRDLoss(
             Namespace(
-                s_dim=s_dim, t_dim=t_dim, feat_dim=128, n_data=NUM_SAMPLES, nce_k=NEGATIVES, nce_t=0.07,
+                s_dim=s_dim,
+                t_dim=t_dim,
+                feat_dim=128,
+                n_data=NUM_SAMPLES,
+                nce_k=NEGATIVES,
+                nce_t=0.07,
                 nce_m=0.5,
             )
-        )  # fmt: skip
+        )
         trained += [criterion.embed_s, criterion.embed_t]
 
     def loss_of(images: Any, target: Any, index: Any, columns: Any) -> tuple[Any, Any]:
@@ -175,9 +180,12 @@ def earlier_step(
 
     numbers = str(torch.get_num_threads()), name, *networks, str(batch_size)
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(checkout / "benchmarks"), *numbers], text=True,
-        env=environment(checkout, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", CHILD, str(checkout / "benchmarks"), *numbers],
+        text=True,
+        env=environment(checkout, folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
 
     def step() -> None:
         assert process.stdin is not None and process.stdout is not None
@@ -249,9 +257,18 @@ def main() -> None:
         rows[name] = {"method": method, "who": who, "seconds": seconds}
         print(f"{name:34}{seconds * 1e3:9.1f} ms", flush=True)
     write(
-        given.output, "peers", around, seed=SEED, teacher=given.teacher, student=given.student,
-        batch_size=size, num_samples=NUM_SAMPLES, num_negatives=NEGATIVES, steps=rows, commits=commits,
-    )  # fmt: skip
+        given.output,
+        "peers",
+        around,
+        seed=SEED,
+        teacher=given.teacher,
+        student=given.student,
+        batch_size=size,
+        num_samples=NUM_SAMPLES,
+        num_negatives=NEGATIVES,
+        steps=rows,
+        commits=commits,
+    )
 
 
 if __name__ == "__main__":

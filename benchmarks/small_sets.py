@@ -131,15 +131,28 @@ def main() -> None:
                 ]
                 accuracies, gradients = (list(values) for values in zip(*runs, strict=True))
                 rows.append(
-                    {"batch_norms": norms, "num_samples": size, "loss": name, "accuracies": accuracies,
-                     "largest_gradients": gradients}
-                )  # fmt: skip
+                    {
+                        "batch_norms": norms,
+                        "num_samples": size,
+                        "loss": name,
+                        "accuracies": accuracies,
+                        "largest_gradients": gradients,
+                    }
+                )
                 mean = statistics.mean(accuracies)
                 print(f"norms {norms!s:5} M {size:5} {name:20} {mean:.3f} {max(gradients):10.1f}", flush=True)
     write(
-        given.output, "small_sets", around, teacher=found, batch_size=BATCH_SIZE, steps=STEPS, lr=LR,
-        weight=WEIGHT, seeds=given.seeds, rows=rows,
-    )  # fmt: skip
+        given.output,
+        "small_sets",
+        around,
+        teacher=found,
+        batch_size=BATCH_SIZE,
+        steps=STEPS,
+        lr=LR,
+        weight=WEIGHT,
+        seeds=given.seeds,
+        rows=rows,
+    )
 
 
 if __name__ == "__main__":

@@ -40,9 +40,19 @@ DATA = {
 }
 """Faults that earlier versions may not refuse: they are timed in this checkout alone."""
 TRAINING = [
-    "--cpu", "--data.train-samples", "64", "--data.test-samples", "16", "--data.unlabeled-samples", "0",
-    "--method", "none", "kd", "--teacher.train.log-every", "1",
-]  # fmt: skip
+    "--cpu",
+    "--data.train-samples",
+    "64",
+    "--data.test-samples",
+    "16",
+    "--data.unlabeled-samples",
+    "0",
+    "--method",
+    "none",
+    "kd",
+    "--teacher.train.log-every",
+    "1",
+]
 
 
 def main() -> None:
@@ -83,9 +93,12 @@ def first_step(root: Path, arguments: list[str], folder: Path) -> None:
     """Run a training until its first step is in metrics.jsonl, then end it."""
     output = Path(tempfile.mkdtemp(dir=folder)) / "run"
     process = subprocess.Popen(
-        command(root, [*arguments, "--output", str(output)]), cwd=folder, env=environment(root, folder),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        command(root, [*arguments, "--output", str(output)]),
+        cwd=folder,
+        env=environment(root, folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     metrics = output / "teachers" / "rgb-seed-0" / "metrics.jsonl"
     while not (metrics.is_file() and metrics.stat().st_size):
         if process.poll() is not None:

@@ -112,9 +112,17 @@ def main() -> None:
     for size, seconds in sizes.items():
         print(f"kd, {size} × {size}{seconds * 1e3:13.1f} ms")
     write(
-        given.output, "throughput", around, seed=SEED, teacher=given.teacher, student=given.student,
-        batch_size=given.batch_size, num_samples=NUM_SAMPLES, methods=methods, sizes=sizes,
-    )  # fmt: skip
+        given.output,
+        "throughput",
+        around,
+        seed=SEED,
+        teacher=given.teacher,
+        student=given.student,
+        batch_size=given.batch_size,
+        num_samples=NUM_SAMPLES,
+        methods=methods,
+        sizes=sizes,
+    )
 
 
 if __name__ == "__main__":

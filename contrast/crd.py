@@ -61,10 +61,19 @@ class CRDLoss(nn.Module):
             student_dim, teacher_dim, embed_dim, kind=head, learn_teacher=objective != "relational"
         )
         self.contrast = InstanceContrast(
-            num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-            memory_dtype=memory_dtype, bank=bank, objective=objective,
-            teacher_temperature=teacher_temperature, negatives=negatives, labels=labels, groups=groups,
-        )  # fmt: skip
+            num_samples,
+            embed_dim,
+            num_negatives=num_negatives,
+            temperature=temperature,
+            momentum=momentum,
+            memory_dtype=memory_dtype,
+            bank=bank,
+            objective=objective,
+            teacher_temperature=teacher_temperature,
+            negatives=negatives,
+            labels=labels,
+            groups=groups,
+        )
 
     def forward(
         self,

@@ -68,9 +68,14 @@ class Critic(nn.Module):
         """
         if self.is_relational:
             return contrast_relations(
-                z, positive, noise, temperature=self.temperature,
-                teacher_temperature=self.teacher_temperature, weight=weight, **selection,
-            )  # fmt: skip
+                z,
+                positive,
+                noise,
+                temperature=self.temperature,
+                teacher_temperature=self.teacher_temperature,
+                weight=weight,
+                **selection,
+            )
         if self.partition is None:
             rule = Rule("infonce", self.temperature, weight=weight)
             return contrast(rule, z, positive, noise, **selection)

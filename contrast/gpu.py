@@ -23,9 +23,12 @@ def fits(z: Tensor, noise: Tensor) -> bool:
     """Whether the kernel takes such anchors and rows: on a GPU, anchors in fp32, rows in fp32 or bf16."""
     dtypes = (torch.float32, torch.bfloat16)
     return (
-        z.device.type == "cuda" and z.dtype == torch.float32 and noise.dtype in dtypes
-        and noise.is_contiguous() and has_gather(z.device)
-    )  # fmt: skip
+        z.device.type == "cuda"
+        and z.dtype == torch.float32
+        and noise.dtype in dtypes
+        and noise.is_contiguous()
+        and has_gather(z.device)
+    )
 
 
 @cache
@@ -62,9 +65,21 @@ def gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor) -> Noise:
     given = rule.shift
     shift = given.to(z).reshape(1) if isinstance(given, Tensor) else z.new_full((1,), given)
     noise_of_draws[(count, parts)](
-        z, noise, columns, shift, totals, tops, pulls, draws, dim, 1 / rule.temperature,
-        DIM=triton.next_power_of_2(dim), ROWS=_ROWS, DRAWS=_DRAWS, INFONCE=infonce,
-    )  # fmt: skip
+        z,
+        noise,
+        columns,
+        shift,
+        totals,
+        tops,
+        pulls,
+        draws,
+        dim,
+        1 / rule.temperature,
+        DIM=triton.next_power_of_2(dim),
+        ROWS=_ROWS,
+        DRAWS=_DRAWS,
+        INFONCE=infonce,
+    )
     if infonce:
         found.top = tops.amax(dim=1)
         fade = (tops - found.top.unsqueeze(1)).exp()

@@ -6,9 +6,21 @@ import triton.language as tl
 
 @triton.jit
 def noise_of_draws(  # type: ignore[no-untyped-def]
-    z, bank, columns, shift, totals, tops, pulls, draws, dim, scale,
-    DIM: tl.constexpr, ROWS: tl.constexpr, DRAWS: tl.constexpr, INFONCE: tl.constexpr,
-):  # fmt: skip
+    z,
+    bank,
+    columns,
+    shift,
+    totals,
+    tops,
+    pulls,
+    draws,
+    dim,
+    scale,
+    DIM: tl.constexpr,
+    ROWS: tl.constexpr,
+    DRAWS: tl.constexpr,
+    INFONCE: tl.constexpr,
+):
     """One anchor and DRAWS of its rows: total, top and pull of `objectives.Noise`, to be put together.
 
     z (B, dim), bank (M, dim), columns (B, draws), shift (1,) become totals and tops (B, parts) and pulls

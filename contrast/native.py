@@ -57,11 +57,15 @@ class _Given(ctypes.Structure):
     """`struct noise`."""
 
     _fields_ = [
-        ("z", ctypes.c_void_p), ("bank", ctypes.c_void_p), ("bf16", ctypes.c_int),
+        ("z", ctypes.c_void_p),
+        ("bank", ctypes.c_void_p),
+        ("bf16", ctypes.c_int),
         *((name, ctypes.c_int64) for name in ("size", "count", "dim")),
-        ("scale", ctypes.c_float), ("shift", ctypes.c_float), ("infonce", ctypes.c_int),
+        ("scale", ctypes.c_float),
+        ("shift", ctypes.c_float),
+        ("infonce", ctypes.c_int),
         *((name, ctypes.c_void_p) for name in ("total", "top", "pull")),
-    ]  # fmt: skip
+    ]
 
 
 @cache
@@ -137,10 +141,18 @@ def multiplied(
 def _given(found: Noise, z: Tensor, noise: Tensor) -> _Given:
     rule = found.rule
     return _Given(
-        z.data_ptr(), noise.data_ptr(), noise.dtype == torch.bfloat16, len(noise), *z.shape,
-        1 / rule.temperature, float(rule.shift), rule.objective == "infonce",
-        found.total.data_ptr(), found.top.data_ptr(), found.pull.data_ptr(),
-    )  # fmt: skip
+        z.data_ptr(),
+        noise.data_ptr(),
+        noise.dtype == torch.bfloat16,
+        len(noise),
+        *z.shape,
+        1 / rule.temperature,
+        float(rule.shift),
+        rule.objective == "infonce",
+        found.total.data_ptr(),
+        found.top.data_ptr(),
+        found.pull.data_ptr(),
+    )
 
 
 def _library(compiler: str, threads: tuple[str, ...]) -> Path:

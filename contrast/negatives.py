@@ -10,9 +10,16 @@ PUBLISHED_NEGATIVES = 16384
 """K of Tian et al., 2020. Of fewer samples than that, the loss left to itself takes its negatives from the
 batch (docs/contrast.md, Small sets)."""
 NEGATIVES = (
-    "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
-    "batch", "queue",
-)  # fmt: skip
+    "uniform",
+    "other_class",
+    "other_group",
+    "shared",
+    "shared_other_class",
+    "shared_other_group",
+    "all",
+    "batch",
+    "queue",
+)
 _WITH_GROUPS = {"uniform": "other_group", "shared": "shared_other_group"}
 FEWER = "lower num_negatives or the batch, or take negatives='shared' or 'all'"
 

@@ -101,9 +101,15 @@ def log_sum_exp(
         The logarithm of the sum, the number of true pairs and the number of noise pairs: three scalars.
     """
     of_all, _ = soft_nearest(
-        z, positive, noise, temperature=temperature, weight=weight, columns=columns, owner=owner,
+        z,
+        positive,
+        noise,
+        temperature=temperature,
+        weight=weight,
+        columns=columns,
+        owner=owner,
         noise_owner=noise_owner,
-    )  # fmt: skip
+    )
     if columns is not None:
         count: Tensor | float = columns.numel()
     elif owner is None:

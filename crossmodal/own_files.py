@@ -136,9 +136,14 @@ def _of_folder(
     if "label" in places or (root / label).is_dir():
         chosen["label"] = label
     return FolderPairs(
-        root, chosen, size=_sizes(config, chosen), num_classes=_classes(config, chosen), match=config.match,
-        tolerance=config.tolerance if config.match == "time" else None, group=config.group,
-    )  # fmt: skip
+        root,
+        chosen,
+        size=_sizes(config, chosen),
+        num_classes=_classes(config, chosen),
+        match=config.match,
+        tolerance=config.tolerance if config.match == "time" else None,
+        group=config.group,
+    )
 
 
 def _of_table(
@@ -146,9 +151,13 @@ def _of_table(
 ) -> FolderPairs:
     chosen = [*modalities, *(["label"] if "label" in columns else [])]
     return FolderPairs.from_table(
-        table, chosen, split=part, size=_sizes(config, chosen), num_classes=_classes(config, chosen),
+        table,
+        chosen,
+        split=part,
+        size=_sizes(config, chosen),
+        num_classes=_classes(config, chosen),
         group=config.group,
-    )  # fmt: skip
+    )
 
 
 def _of_packed(
@@ -163,9 +172,13 @@ def _of_packed(
         if part != "unlabeled" and places.get("label", "label") in names:
             chosen["label"] = places.get("label", "label")
         parts[part] = PackedPairs(
-            file, part, size=_sizes(config, chosen), modalities=chosen, depth_scale=config.depth_scale,
+            file,
+            part,
+            size=_sizes(config, chosen),
+            modalities=chosen,
+            depth_scale=config.depth_scale,
             encodings={name: encodings[name] for name in chosen if name in encodings},
-        )  # fmt: skip
+        )
     if not parts:
         raise DataError(f"{file} has none of {', '.join(PARTS)}, data sets of row numbers")
     return parts

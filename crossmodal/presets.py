@@ -27,9 +27,13 @@ _PLAIN_KL = ("temperature=1", "weight=1")
 # resolution.
 _UNLABELED = (
     *(f"{kd}.{setting}" for kd in ("kd", "kd-mean", "kd-logits", "kd-weighted") for setting in _PLAIN_KL),
-    "at.pairing=resolution", "fitnet.hint=-1", "fitnet.hypercolumn=true",
-    "crd.temperature=0.1", "crd.negatives=batch", "crd.weight=1",
-)  # fmt: skip
+    "at.pairing=resolution",
+    "fitnet.hint=-1",
+    "fitnet.hypercolumn=true",
+    "crd.temperature=0.1",
+    "crd.negatives=batch",
+    "crd.weight=1",
+)
 # In so few steps NCE stays with the constant critic (docs/contrast.md).
 _INFONCE = tuple(f"{name}.objective=infonce" for name in ("crd", "crd-local", "crd-dense"))
 

@@ -73,9 +73,12 @@ class RecognitionPipeline(Pipeline):
         )
         height, width = self.train[0][config.student_modality].shape[-2:]
         data = TransferData(
-            images.unlabeled, nn.Sequential(images.augment, ChannelModalities(*modalities)),
-            config.student_modality, Statistics.from_dict(measured), (height, width),
-        )  # fmt: skip
+            images.unlabeled,
+            nn.Sequential(images.augment, ChannelModalities(*modalities)),
+            config.student_modality,
+            Statistics.from_dict(measured),
+            (height, width),
+        )
         super().__init__(config, data, stages, **own)
         self.images, self.class_names = images, images.class_names
         self.teacher_classes = self.images.num_classes
@@ -107,9 +110,12 @@ class RecognitionPipeline(Pipeline):
         if min(len(self.train), len(self.test)) < FEWEST_PAIRS:
             return None
         return AlignmentEvaluator(
-            self.train, self.test, self.accelerator, modality=self.config.student_modality,
+            self.train,
+            self.test,
+            self.accelerator,
+            modality=self.config.student_modality,
             num_workers=self.config.transfer.train.num_workers,
-        )  # fmt: skip
+        )
 
     def teacher_metrics(self) -> list[dict[str, float]]:
         """top1 and best_top1, alike for a teacher read from a file; nothing if no method has a teacher."""
@@ -177,9 +183,14 @@ class RecognitionPipeline(Pipeline):
         network.to(memory_format=torch.channels_last)
         labels = self.supervise(modality)
         history = self.stages.train(
-            f"runs/{method}/seed-{seed}/finetune", SupervisedTask(network, labels.augment, modality=modality),
-            labels.dataset, self.config.finetune, seed, evaluate=labels.evaluate, fingerprint=fingerprint,
-        )  # fmt: skip
+            f"runs/{method}/seed-{seed}/finetune",
+            SupervisedTask(network, labels.augment, modality=modality),
+            labels.dataset,
+            self.config.finetune,
+            seed,
+            evaluate=labels.evaluate,
+            fingerprint=fingerprint,
+        )
         return network.to(self.accelerator.device), history
 
     def _features(self, student: nn.Module, split: Any, layers: list[Layer]) -> list[Features]:

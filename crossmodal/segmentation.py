@@ -60,8 +60,9 @@ class SegmentationPipeline(Pipeline):
         modalities = tuple(dict.fromkeys((*(given or config.teacher.modality), config.student_modality)))
         pairs = samples.pairs(*modalities)
         fingerprint = {
-            "data": asdict(replace(config.data, root=None, cache=None)), "data_digest": samples.digest
-        }  # fmt: skip
+            "data": asdict(replace(config.data, root=None, cache=None)),
+            "data_digest": samples.digest,
+        }
         stages = StageRunner(folder, accelerator, reuse=config.reuse, fingerprint=fingerprint)
         measured = stages.keep(
             "statistics",
@@ -75,11 +76,15 @@ class SegmentationPipeline(Pipeline):
             pairs = select(samples.train, *modalities, "label")
             labels = _label_maps(samples.train)
         data = TransferData(
-            pairs, PairedAugment(augment.without_depth_noise()), config.student_modality,
+            pairs,
+            PairedAugment(augment.without_depth_noise()),
+            config.student_modality,
             Statistics.from_dict(measured),
             {name: (first[name].shape[-2], first[name].shape[-1]) for name in modalities},
-            PairedAugment(augment.depth_noise_only()), labels, samples.group,
-        )  # fmt: skip
+            PairedAugment(augment.depth_noise_only()),
+            labels,
+            samples.group,
+        )
         self.samples, self.pairs = samples, samples.pairs(*modalities)
         super().__init__(config, data, stages, **own)
         self.class_names = samples.class_names
@@ -106,9 +111,14 @@ class SegmentationPipeline(Pipeline):
         name, weights = config.architecture_of(number), config.weights_of(number)
         classes = None if config.labels or not has_classifier(name) else config.classes
         network: nn.Module = create(
-            name, num_classes=classes, in_channels=len(self.data.statistics.mean[modality]), weights=weights,
-            new_head=config.labels, layers=config.layers_of(number), bare=True,
-        )  # fmt: skip
+            name,
+            num_classes=classes,
+            in_channels=len(self.data.statistics.mean[modality]),
+            weights=weights,
+            new_head=config.labels,
+            layers=config.layers_of(number),
+            bare=True,
+        )
         if config.labels:
             network = PyramidSegmenter(
                 network, self.samples.num_classes, input_size=self.data.shape(modality), width=config.width
@@ -121,9 +131,10 @@ class SegmentationPipeline(Pipeline):
     def supervise(self, modality: str) -> Supervision:
         """The label maps of the training split."""
         return Supervision(
-            select(self.samples.train, modality, "label"), PairedAugment(self.config.data.augment),
+            select(self.samples.train, modality, "label"),
+            PairedAugment(self.config.data.augment),
             self.evaluator(modality).summary(),
-        )  # fmt: skip
+        )
 
     def evaluator(self, modality: str) -> SegmentationEvaluator:
         """Judges segmenters of a modality on the test split."""
@@ -138,9 +149,12 @@ class SegmentationPipeline(Pipeline):
         if held_out is None or min(len(held_out), len(self.pairs)) < FEWEST_PAIRS:
             return None
         return AlignmentEvaluator(
-            self.pairs, held_out, self.accelerator, modality=self.config.student_modality,
+            self.pairs,
+            held_out,
+            self.accelerator,
+            modality=self.config.student_modality,
             num_workers=self.config.transfer.train.num_workers,
-        )  # fmt: skip
+        )
 
     def teacher_metrics(self) -> list[dict[str, float]]:
         """pixel_accuracy, mean_iou and the best of each, for those that were trained."""
@@ -164,9 +178,11 @@ class SegmentationPipeline(Pipeline):
         """The encoder, kept and not copied, under a head whose weights `seed` alone decides."""
         with seeded(seed):
             segmenter = Segmenter(
-                encoder.cpu(), self.samples.num_classes, hidden=self.config.segment.hidden,
+                encoder.cpu(),
+                self.samples.num_classes,
+                hidden=self.config.segment.hidden,
                 input_size=self.data.shape(self.config.student_modality),
-            )  # fmt: skip
+            )
         return segmenter.to(memory_format=torch.channels_last)
 
     def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
@@ -181,10 +197,13 @@ class SegmentationPipeline(Pipeline):
         labeled = self.samples.labeled(config.label_fraction, seed)
         history = self.stages.train(
             f"runs/{method}/seed-{seed}/segment",
-            SupervisedTask(segmenter, labels.augment, modality=modality), select(labeled, modality, "label"),
-            same_steps(config.train, len(labeled), len(self.samples.train)), seed, evaluate=labels.evaluate,
+            SupervisedTask(segmenter, labels.augment, modality=modality),
+            select(labeled, modality, "label"),
+            same_steps(config.train, len(labeled), len(self.samples.train)),
+            seed,
+            evaluate=labels.evaluate,
             fingerprint=fingerprint,
-        )  # fmt: skip
+        )
         segmenter.to(self.accelerator.device)
         metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
         found = self.evaluator(modality)(segmenter)
@@ -215,8 +234,10 @@ def same_steps(config: TrainConfig, labeled: int, whole: int) -> TrainConfig:
     if factor == 1:
         return config
     return replace(
-        config, epochs=round(config.epochs * factor), warmup_epochs=config.warmup_epochs * factor,
+        config,
+        epochs=round(config.epochs * factor),
+        warmup_epochs=config.warmup_epochs * factor,
         milestones=tuple(milestone * factor for milestone in config.milestones),
         evaluate_every=max(1, round(config.evaluate_every * factor)),
         checkpoint_every=None if config.checkpoint_every is None else config.checkpoint_every * factor,
-    )  # fmt: skip
+    )

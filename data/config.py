@@ -81,9 +81,14 @@ class AugmentConfig(RandomImageConfig):
     def none(cls) -> "AugmentConfig":
         """Every strength at zero."""
         return cls(
-            crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, jitter=0.0, grayscale=0.0,
-            depth_scale=0.0, depth_dropout=0.0,
-        )  # fmt: skip
+            crop_scale=(1.0, 1.0),
+            crop_ratio=(1.0, 1.0),
+            flip=0.0,
+            jitter=0.0,
+            grayscale=0.0,
+            depth_scale=0.0,
+            depth_dropout=0.0,
+        )
 
     def without_depth_noise(self) -> "AugmentConfig":
         """What both sides of a transfer undergo together: geometry, and the color of RGB. It may be

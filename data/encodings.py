@@ -176,8 +176,16 @@ def _two_numbers(text: str) -> tuple[float, float]:
 
 
 _READERS: Mapping[str, Any] = {
-    "unit": str, "scale": float, "focal_baseline": float, "channel": int, "invalid": _numbers,
-    "clip": _two_numbers, "transform": str, "values": _integers, "fit": str, "homography": Path,
+    "unit": str,
+    "scale": float,
+    "focal_baseline": float,
+    "channel": int,
+    "invalid": _numbers,
+    "clip": _two_numbers,
+    "transform": str,
+    "values": _integers,
+    "fit": str,
+    "homography": Path,
     "stored": str,
-}  # fmt: skip
+}
 """Key to what reads its text."""

@@ -73,5 +73,6 @@ def load_images(
         return TinyImageNet(root, split, size=square, classes=classes)
     return decode_once(
         {"images": split, "size": size, "classes": plain(classes)},
-        lambda: PackedImages(root, split, size=square, classes=classes), file=Path(root),
-    )  # fmt: skip
+        lambda: PackedImages(root, split, size=square, classes=classes),
+        file=Path(root),
+    )

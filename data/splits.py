@@ -77,9 +77,14 @@ def load_splits(
 
     def read(split: str, *, augment: bool) -> Any:
         return load_images(
-            config.source, config.root, split, size=config.size, classes=config.classes, augment=augment,
+            config.source,
+            config.root,
+            split,
+            size=config.size,
+            classes=config.classes,
+            augment=augment,
             download=config.download,
-        )  # fmt: skip
+        )
 
     train, test = read("train", augment=augment), read("test", augment=False)
     statistics = None

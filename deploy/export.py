@@ -179,9 +179,16 @@ def _write_onnx(program: Any, path: Path, dynamic_batch: bool) -> None:
     with _quiet():
         try:
             torch.onnx.export(
-                program, (), str(path), input_names=["images"], output_names=outputs, opset_version=OPSET,
-                dynamo=True, external_data=False, verbose=False,
-            )  # fmt: skip
+                program,
+                (),
+                str(path),
+                input_names=["images"],
+                output_names=outputs,
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
         except Exception as error:
             raise ExportError(f"torch.onnx cannot write the network: {error}") from error
     import onnx

@@ -49,10 +49,12 @@ def save(network: nn.Module, folder: Path, description: Description, card: Card)
     if outputs.logits is not None:
         shapes["logits"] = ["batch", *outputs.logits]
     told = {
-        "crdkit": card.environment.get("packages", {}).get("crdkit"), "task": description.task,
-        "units": units_of(description), "outputs": shapes,
+        "crdkit": card.environment.get("packages", {}).get("crdkit"),
+        "task": description.task,
+        "units": units_of(description),
+        "outputs": shapes,
         "parameters": sum(p.numel() for p in network.parameters()),
-    }  # fmt: skip
+    }
     write_json(folder / DESCRIPTION, {**told, **description.as_dict()})
     readme = folder / "README.md"
     if not (readme.exists() and "license: other" not in readme.read_text(encoding="utf-8")):
@@ -73,11 +75,17 @@ def model_card(description: Description, card: Card, told: Mapping[str, Any]) ->
     height, width = description.size
     numbers = {n: v for n, v in card.metrics.items() if isinstance(v, int | float)}
     front = [
-        "---", "library_name: crdkit", f"pipeline_tag: {TAGS[description.task]}",
+        "---",
+        "library_name: crdkit",
+        f"pipeline_tag: {TAGS[description.task]}",
         "license: other  # fill in: the license of the weights, which depends on data and teacher",
-        "tags:", "- crdkit", "- knowledge-distillation", f"- {description.modality}",
-        *([f"- {description.architecture.rpartition('/')[2]}"] if description.architecture else []), "---",
-    ]  # fmt: skip
+        "tags:",
+        "- crdkit",
+        "- knowledge-distillation",
+        f"- {description.modality}",
+        *([f"- {description.architecture.rpartition('/')[2]}"] if description.architecture else []),
+        "---",
+    ]
     lines = [
         f"# {who}, taught by {card.method}" if card.method != "none" else f"# {who}, without a teacher",
         "",

@@ -66,9 +66,10 @@ def build(description: Description, network: nn.Module | None = None) -> nn.Modu
         plain = kind in (None, "simkd") and classes
         with torch.random.fork_rng(devices=[]):
             network = create(
-                description.architecture, num_classes=classes if plain else None,
+                description.architecture,
+                num_classes=classes if plain else None,
                 in_channels=description.channels,
-            )  # fmt: skip
+            )
     if kind is not None:
         network = _HEADS[kind](network, description)
     if description.mean is not None and description.std is not None:
@@ -97,9 +98,12 @@ def _describe_head(network: nn.Module) -> dict[str, Any]:
         first, last = inner.projector.transfer[0], inner.projector.transfer[6]
         assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d)
         return {
-            "kind": "simkd", "from": first.in_channels, "inner": first.out_channels, "to": last.out_channels,
+            "kind": "simkd",
+            "from": first.in_channels,
+            "inner": first.out_channels,
+            "to": last.out_channels,
             "size": list(inner.projector.size),
-        }  # fmt: skip
+        }
     return {}
 
 
@@ -107,9 +111,12 @@ def _segmenter(encoder: nn.Module, description: Description) -> nn.Module:
     head = description.head
     with torch.random.fork_rng(devices=[]):
         return Segmenter(
-            encoder, len(description.class_names), input_size=(description.channels, *description.size),
-            hidden=head["hidden"], levels=head["levels"],
-        )  # fmt: skip
+            encoder,
+            len(description.class_names),
+            input_size=(description.channels, *description.size),
+            hidden=head["hidden"],
+            levels=head["levels"],
+        )
 
 
 def _classified(encoder: nn.Module, description: Description) -> nn.Module:

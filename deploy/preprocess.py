@@ -49,9 +49,14 @@ class Preprocess:
         """
         described = self.description
         tensor = read_modality(
-            source, described.modality, encoding=self.encoding, size=self.size, resize=described.resize,
-            made_of=described.made_of, where=where,
-        )  # fmt: skip
+            source,
+            described.modality,
+            encoding=self.encoding,
+            size=self.size,
+            resize=described.resize,
+            made_of=described.made_of,
+            where=where,
+        )
         if len(tensor) != described.channels:
             named = where or (source if isinstance(source, str | PathLike) else "the array")
             raise ValueError(
@@ -106,9 +111,12 @@ def units_of(description: Description) -> str:
     """The values that the network takes, in words."""
     holes = " (NaN: no reading)"
     known = {
-        "rgb": "red, green, blue in [0, 1]", "gray": "in [0, 1]", "depth": "meters (0: no reading)",
-        "l": "lightness, L/50 - 1 of CIE Lab", "ab": "color, ab/110 of CIE Lab",
-    }  # fmt: skip
+        "rgb": "red, green, blue in [0, 1]",
+        "gray": "in [0, 1]",
+        "depth": "meters (0: no reading)",
+        "l": "lightness, L/50 - 1 of CIE Lab",
+        "ab": "color, ab/110 of CIE Lab",
+    }
     encoding = encoding_of(description)
     if encoding.transform != "none":
         change = {"log": "ln(1 + value)", "inverse": "1 / value"}[encoding.transform]

@@ -111,9 +111,11 @@ class ConfidentHints(nn.Module):
             classifier = spec.teacher_classifier
             if classifier is None or classifier.in_features != channels:
                 raise refusal(
-                    spec, "ca-mkd", "its hints go through a linear classifier of the teacher's last map, and "
-                    "there is none; ca-mkd.hint_weight=0 compares the logits alone"
-                )  # fmt: skip
+                    spec,
+                    "ca-mkd",
+                    "its hints go through a linear classifier of the teacher's last map, and "
+                    "there is none; ca-mkd.hint_weight=0 compares the logits alone",
+                )
             layers = nn.Conv2d(inside, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
             self.regress.append(nn.Sequential(*layers))
             self.classify.append(copy.deepcopy(classifier).requires_grad_(False))

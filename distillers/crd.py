@@ -71,9 +71,18 @@ def make_crd(
     if negatives is None and classes is not None and (chosen or spec.num_samples >= PUBLISHED_NEGATIVES):
         negatives = None if is_relational else "other_class"
     contrast = InstanceContrast(
-        spec.num_samples, embed_dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum,
-        memory_dtype=memory_dtype, bank=bank, objective=objective, teacher_temperature=teacher_temperature,
-        negatives=negatives, labels=classes, groups=spec.groups,
-    )  # fmt: skip
+        spec.num_samples,
+        embed_dim,
+        num_negatives=num_negatives,
+        temperature=temperature,
+        momentum=momentum,
+        memory_dtype=memory_dtype,
+        bank=bank,
+        objective=objective,
+        teacher_temperature=teacher_temperature,
+        negatives=negatives,
+        labels=classes,
+        groups=spec.groups,
+    )
     heads = GlobalHeads(spec, embed_dim, standardize=standardize, kind=head, learn_teacher=not is_relational)
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

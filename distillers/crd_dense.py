@@ -66,11 +66,20 @@ def make_crd_dense(
         standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     contrast = DenseContrast(
-        embed_dim, queue_size=queue_size, num_positions=num_positions, temperature=temperature,
-        objective=objective, teacher_temperature=teacher_temperature, groups=spec.groups,
-    )  # fmt: skip
+        embed_dim,
+        queue_size=queue_size,
+        num_positions=num_positions,
+        temperature=temperature,
+        objective=objective,
+        teacher_temperature=teacher_temperature,
+        groups=spec.groups,
+    )
     heads = DenseHeads(
-        spec, embed_dim, "crd-dense", hypercolumn=hypercolumn, standardize=standardize,
+        spec,
+        embed_dim,
+        "crd-dense",
+        hypercolumn=hypercolumn,
+        standardize=standardize,
         learn_teacher=objective != "relational",
-    )  # fmt: skip
+    )
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

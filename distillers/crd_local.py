@@ -54,11 +54,18 @@ def make_crd_local(
         standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
     contrast = LocalGlobalContrast(
-        embed_dim, queue_size=queue_size, temperature=temperature, objective=objective,
-        teacher_temperature=teacher_temperature, groups=spec.groups,
-    )  # fmt: skip
+        embed_dim,
+        queue_size=queue_size,
+        temperature=temperature,
+        objective=objective,
+        teacher_temperature=teacher_temperature,
+        groups=spec.groups,
+    )
     heads = _LocalGlobalHeads(
-        spec, embed_dim, hypercolumn=hypercolumn, standardize=standardize,
+        spec,
+        embed_dim,
+        hypercolumn=hypercolumn,
+        standardize=standardize,
         learn_teacher=objective != "relational",
-    )  # fmt: skip
+    )
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(1, 3))

@@ -223,9 +223,11 @@ def make_kd_together(
     if target == "weighted":
         need_labels(specs[0], "kd-weighted")
     objective = partial(
-        ensemble_kd, temperature=temperature or (2.0 if standardize else 4.0), target=target,
+        ensemble_kd,
+        temperature=temperature or (2.0 if standardize else 4.0),
+        target=target,
         standardize=standardize,
-    )  # fmt: skip
+    )
     return replace(
         term,
         projector=TogetherLogits(term.projector, len(specs)),

@@ -51,15 +51,21 @@ class Paraphraser(nn.Module):
         self.reads = frozenset({f"maps.{number}"})
         slope = 0.1
         self.encoder = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(slope),
-            nn.Conv2d(channels, factor_channels, 3, padding=1), nn.LeakyReLU(slope),
-            nn.Conv2d(factor_channels, factor_channels, 3, padding=1), nn.LeakyReLU(slope),
-        )  # fmt: skip
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(slope),
+            nn.Conv2d(channels, factor_channels, 3, padding=1),
+            nn.LeakyReLU(slope),
+            nn.Conv2d(factor_channels, factor_channels, 3, padding=1),
+            nn.LeakyReLU(slope),
+        )
         self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(factor_channels, factor_channels, 3, padding=1), nn.LeakyReLU(slope),
-            nn.ConvTranspose2d(factor_channels, channels, 3, padding=1), nn.LeakyReLU(slope),
-            nn.ConvTranspose2d(channels, channels, 3, padding=1), nn.LeakyReLU(slope),
-        )  # fmt: skip
+            nn.ConvTranspose2d(factor_channels, factor_channels, 3, padding=1),
+            nn.LeakyReLU(slope),
+            nn.ConvTranspose2d(factor_channels, channels, 3, padding=1),
+            nn.LeakyReLU(slope),
+            nn.ConvTranspose2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(slope),
+        )
 
     def forward(self, student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
         """The teacher's last map, reconstructed and as it is; the student has no part in it."""

@@ -69,10 +69,16 @@ _NUMBER, _WHOLE, _SWITCH = Setting(float), Setting(int), Setting(bool)
 _STANDARDIZE = Setting(bool, choices=("phi-s",))
 _OBJECTIVE = Setting(str, choices=("nce", "infonce", "relational"))
 _NEGATIVES = (
-    "uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group", "all",
+    "uniform",
+    "other_class",
+    "other_group",
+    "shared",
+    "shared_other_class",
+    "shared_other_group",
+    "all",
     "batch",
     "queue",
-)  # fmt: skip
+)
 
 _KD = {"weight": _MAY_WEIGH, "temperature": replace(_POSITIVE, optional=True), "standardize": _SWITCH}
 

@@ -122,9 +122,12 @@ def make_simkd(spec: FeatureSpec, *, weight: float = 1.0, reduction: int = 2) ->
         raise refusal(spec, "simkd", f"the teacher's classifier {mismatch}")
     projector = SimKDProjector(student, teacher, reduction=reduction, number=len(spec.teacher.maps) - 1)
     return Term(
-        projector, StatelessLoss(fitnet), weight=weight, task_weight=0.0,
+        projector,
+        StatelessLoss(fitnet),
+        weight=weight,
+        task_weight=0.0,
         deploy=partial(_deploy, projector, classifier),
-    )  # fmt: skip
+    )
 
 
 def _deploy(projector: SimKDProjector, classifier: nn.Linear, student: nn.Module) -> nn.Module:

@@ -27,8 +27,15 @@ def table(results: Mapping[str, Any]) -> str:
             value = f"{point['value']:,}" if isinstance(point["value"], int) else str(point["value"])
             mark = " (published)" if point["published"] else ""
             rows.append([point["words"], f"{value}{mark}", *cells, gain(above, COLUMNS[0]), len(runs)])
-    rows.append(["the student alone", None, *(_in_words(results["alone"], c) for c in COLUMNS), None,
-                 len(results["alone"])])  # fmt: skip
+    rows.append(
+        [
+            "the student alone",
+            None,
+            *(_in_words(results["alone"], c) for c in COLUMNS),
+            None,
+            len(results["alone"]),
+        ]
+    )
     config = results["config"]
     headings = ["", "value", *(column.title for column in COLUMNS), "less published", "n"]
     return (
@@ -48,9 +55,13 @@ def curves(path: Path, results: Mapping[str, Any]) -> None:
         scores = 100 * np.array([[run["metrics"]["top1"] for run in point["runs"]] for point in points])
         places = np.arange(len(points))
         axis.errorbar(
-            places, scores.mean(1), [scores.mean(1) - scores.min(1), scores.max(1) - scores.mean(1)],
-            marker="o", capsize=3, linestyle="-" if isinstance(points[0]["value"], float | int) else "",
-        )  # fmt: skip
+            places,
+            scores.mean(1),
+            [scores.mean(1) - scores.min(1), scores.max(1) - scores.mean(1)],
+            marker="o",
+            capsize=3,
+            linestyle="-" if isinstance(points[0]["value"], float | int) else "",
+        )
         axis.axhline(alone, color="gray", linestyle="--", linewidth=1)
         labels = [f"{p['value']}{'*' if p['published'] else ''}" for p in points]
         axis.set_xticks(places, labels, rotation=30)

@@ -22,19 +22,53 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row("RGB → depth in rendered rooms, 40 labels, mean IoU", "rooms", "mean_iou",
-        "kd", "fitnet", "crd-dense", "crd-dense+fitnet"),
-    Row("RGB → depth on NYU-Depth-v2, all labels, mean IoU", "nyu-small-full", "mean_iou",
-        "kd", "fitnet", "crd-dense", "crd-dense+kd"),
-    Row("the same, the teacher never saw the labels", "nyu-small-unseen", "mean_iou",
-        "kd", "fitnet", "crd-dense", ""),
-    Row("L → ab, 10 classes, fine-tuned, top-1", "stl10-small", "finetune_top1",
-        "kd", "fitnet", "crd", "crd+kd"),
-    Row("WRN-16-2 → ResNet-8, 20 classes, top-1", "tiny32-small", "top1",
-        "kd", "fitnet", "crd", "fitnet+kd"),
-    Row("eight WRN-16-2 → ResNet-8, 20 classes, top-1", "ensemble-tiny32-small", "error_8",
-        "kd-mean", "", "crd", "crd+kd"),
-)  # fmt: skip
+    Row(
+        "RGB → depth in rendered rooms, 40 labels, mean IoU",
+        "rooms",
+        "mean_iou",
+        "kd",
+        "fitnet",
+        "crd-dense",
+        "crd-dense+fitnet",
+    ),
+    Row(
+        "RGB → depth on NYU-Depth-v2, all labels, mean IoU",
+        "nyu-small-full",
+        "mean_iou",
+        "kd",
+        "fitnet",
+        "crd-dense",
+        "crd-dense+kd",
+    ),
+    Row(
+        "the same, the teacher never saw the labels",
+        "nyu-small-unseen",
+        "mean_iou",
+        "kd",
+        "fitnet",
+        "crd-dense",
+        "",
+    ),
+    Row(
+        "L → ab, 10 classes, fine-tuned, top-1",
+        "stl10-small",
+        "finetune_top1",
+        "kd",
+        "fitnet",
+        "crd",
+        "crd+kd",
+    ),
+    Row("WRN-16-2 → ResNet-8, 20 classes, top-1", "tiny32-small", "top1", "kd", "fitnet", "crd", "fitnet+kd"),
+    Row(
+        "eight WRN-16-2 → ResNet-8, 20 classes, top-1",
+        "ensemble-tiny32-small",
+        "error_8",
+        "kd-mean",
+        "",
+        "crd",
+        "crd+kd",
+    ),
+)
 
 
 def headline(results: Path) -> str:

@@ -73,8 +73,15 @@ def main() -> None:
             axis.set(xticks=[], yticks=[], title=title if row == 0 else "")
     present = sorted({int(c) for classes in maps.values() for c in classes.unique()} - {255})
     patches = [Patch(color=shown.cmap(shown.norm(c)), label=samples.class_names[c]) for c in present]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8,
-                  handlelength=1, columnspacing=1)  # fmt: skip
+    figure.legend(
+        handles=patches,
+        loc="outside lower center",
+        ncols=len(patches),
+        frameon=False,
+        fontsize=8,
+        handlelength=1,
+        columnspacing=1,
+    )
     figure.savefig(given.output)
     print(f"drew {given.output}")
 

@@ -23,11 +23,16 @@ def contrast(results: Mapping[str, Any]) -> str:
     headline = grid(
         ["negatives", "ms a step", "times faster", "peak extra MB", "share of the published"],
         [
-            (name, f"{row['seconds'] * 1e3:.1f}", f"{row['speedup']:.1f}",
-             f"{row['peak_bytes'] / 1e6:.1f}", f"{row['peak_share']:.3f}")
+            (
+                name,
+                f"{row['seconds'] * 1e3:.1f}",
+                f"{row['speedup']:.1f}",
+                f"{row['peak_bytes'] / 1e6:.1f}",
+                f"{row['peak_share']:.3f}",
+            )
             for name, row in first["methods"].items()
         ],
-    )  # fmt: skip
+    )
     rows = [
         (
             f"B={s['batch_size']}, M={s['num_samples']:,}, K={s['num_negatives']:,}",
@@ -70,7 +75,7 @@ def throughput(results: Mapping[str, Any]) -> str:
             )
             for name, row in results["methods"].items()
         ],
-    )  # fmt: skip
+    )
     title = "{teacher} to {student}, B={batch_size}, M={num_samples:,}:".format(**results)
     return f"{title}\n\n{table}"
 
@@ -80,20 +85,29 @@ def ensemble(results: Mapping[str, Any]) -> str:
     calls = grid(
         ["members", "loop, ms", "batched, ms", "times faster", "largest difference of a logit"],
         [
-            (row["teachers"], f"{row['loop'] * 1e3:.1f}", f"{row['batched'] * 1e3:.1f}",
-             f"{row['speedup']:.2f}", f"{row['largest_difference']:.1e}")
+            (
+                row["teachers"],
+                f"{row['loop'] * 1e3:.1f}",
+                f"{row['batched'] * 1e3:.1f}",
+                f"{row['speedup']:.2f}",
+                f"{row['largest_difference']:.1e}",
+            )
             for row in results["calls"]
         ],
-    )  # fmt: skip
+    )
     steps = grid(
         ["step", "teachers", "live, ms", "kept, ms", "times faster"],
         [
-            (row["step"], row["teachers"], f"{row['live'] * 1e3:.1f}",
-             f"{row.get('cached', row.get('kept')) * 1e3:.1f}",
-             f"{row['speedup']:.1f}")
+            (
+                row["step"],
+                row["teachers"],
+                f"{row['live'] * 1e3:.1f}",
+                f"{row.get('cached', row.get('kept')) * 1e3:.1f}",
+                f"{row['speedup']:.1f}",
+            )
             for row in results["steps"]
         ],
-    )  # fmt: skip
+    )
     title = "Teachers {teacher}, student {student}, B={batch_size}, M={num_samples:,}:".format(**results)
     return f"{title}\n\n{calls}\nA step of the student:\n\n{steps}"
 
@@ -128,10 +142,15 @@ def memory(results: Mapping[str, Any]) -> str:
     return grid(
         ["images", "file, GB", "framework alone, GB", "run, GB", "more, GB"],
         [
-            (f"{results['images']:,}", *(f"{results[name] / 1e9:.2f}" for name in
-             ("file_bytes", "alone_bytes", "run_bytes", "more_bytes")))
+            (
+                f"{results['images']:,}",
+                *(
+                    f"{results[name] / 1e9:.2f}"
+                    for name in ("file_bytes", "alone_bytes", "run_bytes", "more_bytes")
+                ),
+            )
         ],
-    )  # fmt: skip
+    )
 
 
 def banks(results: Mapping[str, Any]) -> str:
@@ -146,31 +165,52 @@ def banks(results: Mapping[str, Any]) -> str:
 
     def row(case: Mapping[str, Any]) -> tuple[str, ...]:
         if "seconds" in case:
-            measured = f"{1e3 * case['seconds']:.0f}", *(
-                f"{case[name] / 1e9:.2f}" for name in ("peak_bytes", "private_bytes")
-            ), f"{case['make_seconds']:.0f}"  # fmt: skip
+            measured = (
+                f"{1e3 * case['seconds']:.0f}",
+                *(f"{case[name] / 1e9:.2f}" for name in ("peak_bytes", "private_bytes")),
+                f"{case['make_seconds']:.0f}",
+            )
         else:  # as many rows are read as of the largest bank that was measured
             taken = seconds(large, "mapped") + exchange * (case["bank"] == "sharded")
             measured = f"≈ {1e3 * taken:.0f}", "", "", ""
         return (
-            f"{case['num_samples']:,}", case["bank"], case["dtype"], str(case["ranks"]),
-            str(case["row_bytes"]), f"{case['rank_bytes'] / 1e9:.2f}", *measured,
-        )  # fmt: skip
+            f"{case['num_samples']:,}",
+            case["bank"],
+            case["dtype"],
+            str(case["ranks"]),
+            str(case["row_bytes"]),
+            f"{case['rank_bytes'] / 1e9:.2f}",
+            *measured,
+        )
 
     table = grid(
-        ["rows", "bank", "type", "ranks", "bytes a row, both sides", "GB a rank", "ms a step",
-         "peak of a process, GB", "its own, GB", "made in s"],
+        [
+            "rows",
+            "bank",
+            "type",
+            "ranks",
+            "bytes a row, both sides",
+            "GB a rank",
+            "ms a step",
+            "peak of a process, GB",
+            "its own, GB",
+            "made in s",
+        ],
         [row(case) for case in (*results["cases"], *results["computed"])],
-    )  # fmt: skip
+    )
     sharding = results["sharding"]
     spread = grid(
         ["draws from", "deviation of one draw", "expected distance of the mean", "distance of the mean"],
         [
-            (name, f"{one['deviation']:.1%}", f"{one['deviation'] / sharding['draws'] ** 0.5:.1%}",
-             f"{one['distance_of_mean']:.1%}")
+            (
+                name,
+                f"{one['deviation']:.1%}",
+                f"{one['deviation'] / sharding['draws'] ** 0.5:.1%}",
+                f"{one['distance_of_mean']:.1%}",
+            )
             for name, one in (("all rows", sharding["shared"]), ("the rank's rows", sharding["sharded"]))
         ],
-    )  # fmt: skip
+    )
     title = "`CRDLoss` trains: B={batch_size}, K={num_negatives:,}, d={dim}, `shared`, one thread a rank:"
     told = (
         "The NCE gradient from {draws:,} draws of K={negatives} of {rows:,} rows, of all and of those of "
@@ -184,9 +224,11 @@ def pairs(results: Mapping[str, Any]) -> str:
     steps = results["steps"]
     table = grid(
         ["pairs are in", "ms a step", "times memory"],
-        [(name, f"{1e3 * steps[name]:.1f}", f"{steps[name] / steps['memory']:.2f}")
-         for name in ("memory", "cache", "files")],
-    )  # fmt: skip
+        [
+            (name, f"{1e3 * steps[name]:.1f}", f"{steps[name] / steps['memory']:.2f}")
+            for name in ("memory", "cache", "files")
+        ],
+    )
     gigabytes = {name: results[f"{name}_bytes"] / 1e9 for name in ("alone", "run", "more")}
     told = (
         "One epoch over {pairs:,} pairs: {run:.2f} GB at most; the framework alone takes {alone:.2f}: "
@@ -201,11 +243,16 @@ def small_sets(results: Mapping[str, Any]) -> str:
     table = grid(
         ["loss", "M", "batch norms", "test accuracy", "largest gradient by the features"],
         [
-            (row["loss"], f"{row['num_samples']:,}", "yes" if row["batch_norms"] else "no",
-             f"{100 * statistics.mean(row['accuracies']):.1f}", f"{max(row['largest_gradients']):.1f}")
+            (
+                row["loss"],
+                f"{row['num_samples']:,}",
+                "yes" if row["batch_norms"] else "no",
+                f"{100 * statistics.mean(row['accuracies']):.1f}",
+                f"{max(row['largest_gradients']):.1f}",
+            )
             for row in results["rows"]
         ],
-    )  # fmt: skip
+    )
     title = (
         "Digits, B={batch_size}, {steps} steps of SGD {lr}, weight {weight}, mean of {seeds} seeds, percent:"
     )
@@ -261,11 +308,19 @@ def kills(results: Mapping[str, Any]) -> str:
     table = grid(
         ["pipeline", "ranks", "kills", "killed", "in", "runs", "same bits", "ended within, s"],
         [
-            (cell["pipeline"], cell["ranks"], cell["kills"], counted(cell["whom"]), counted(cell["stages"]),
-             cell["runs"], cell["bitwise"], f"{cell['slowest_end']:.1f}")
+            (
+                cell["pipeline"],
+                cell["ranks"],
+                cell["kills"],
+                counted(cell["whom"]),
+                counted(cell["stages"]),
+                cell["runs"],
+                cell["bitwise"],
+                f"{cell['slowest_end']:.1f}",
+            )
             for cell in results["cells"]
         ],
-    )  # fmt: skip
+    )
     told = "{kills} kills; of {runs} runs {bitwise} ended with every figure and every bit of the undisturbed."
     return f"{table}\n{told.format(**results)}\n"
 

@@ -93,9 +93,13 @@ class TrainConfig:
     ) -> TrainConfig:
         """A cosine with a warm-up and Nesterov's momentum: for fewer epochs than the published steps need."""
         return cls(
-            epochs=epochs, batch_size=batch_size, nesterov=True, schedule="cosine",
-            warmup_epochs=warmup_epochs, evaluate_every=max(1, epochs // evaluations),
-        )  # fmt: skip
+            epochs=epochs,
+            batch_size=batch_size,
+            nesterov=True,
+            schedule="cosine",
+            warmup_epochs=warmup_epochs,
+            evaluate_every=max(1, epochs // evaluations),
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """The fields that decide the result, for the check on resume."""

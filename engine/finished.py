@@ -35,17 +35,19 @@ def make_fingerprint(
         for part, module in (("module", task.module), ("memory", task.memory))
         for name, tensor in split_by_rank(tensors_of(module, part))[0].items()
     }
-    fingerprint = plain({
-        "config": config.fingerprint(),
-        "weights": {name: float(value) for name, value in task.weights.items()},
-        "samples": samples,
-        "seed": seed,
-        "processes": world_size,
-        "precision": precision,
-        "extra": extra or {},
-        "shapes": shapes,
-        **({} if task.average is None else {"ema": task.average.decay}),
-    })  # fmt: skip
+    fingerprint = plain(
+        {
+            "config": config.fingerprint(),
+            "weights": {name: float(value) for name, value in task.weights.items()},
+            "samples": samples,
+            "seed": seed,
+            "processes": world_size,
+            "precision": precision,
+            "extra": extra or {},
+            "shapes": shapes,
+            **({} if task.average is None else {"ema": task.average.decay}),
+        }
+    )
     try:
         found: dict[str, Any] = json.loads(json.dumps(fingerprint))
         return found

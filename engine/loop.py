@@ -106,17 +106,25 @@ def train(
     with contextlib.ExitStack() as stack:
         peers = stack.enter_context(contextlib.closing(Peers(accelerator)))
         source = BatchSource(
-            dataset, batch_size=config.batch_size, epochs=config.epochs, seed=seed, rank=peers.rank,
+            dataset,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            seed=seed,
+            rank=peers.rank,
             world_size=peers.size,
-        )  # fmt: skip
+        )
         steps_per_epoch = math.ceil(source.batches_per_epoch / config.accumulate)
         total_steps = config.epochs * steps_per_epoch
         check_interval = 1 if device.type == "cpu" else config.log_every
         known = make_fingerprint(
-            task, config, samples=source.length, seed=seed, world_size=peers.size,
+            task,
+            config,
+            samples=source.length,
+            seed=seed,
+            world_size=peers.size,
             precision=accelerator.mixed_precision,
             extra={**(fingerprint or {}), **names_of(optimizer, schedule)},
-        )  # fmt: skip
+        )
 
         task.module.to(device)
         dropped = False
@@ -146,9 +154,15 @@ def train(
         stack.callback(release, accelerator, module, stepper)
 
         state = TrainState(
-            task, own, source, accelerator=accelerator, peers=peers, folder=folder / CHECKPOINTS,
-            fingerprint=known, config=config,
-        )  # fmt: skip
+            task,
+            own,
+            source,
+            accelerator=accelerator,
+            peers=peers,
+            folder=folder / CHECKPOINTS,
+            fingerprint=known,
+            config=config,
+        )
         seed_all(derive_seed("training", seed, peers.rank))
         signals = stack.enter_context(StopSignals())
         if task.average is not None:

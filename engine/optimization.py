@@ -31,9 +31,12 @@ def make_optimizer(
     if config.optimizer == "adamw":
         return without_compiler(torch.optim.AdamW)(trainable, lr=config.lr, weight_decay=config.weight_decay)
     return without_compiler(torch.optim.SGD)(
-        trainable, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov,
+        trainable,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
         weight_decay=config.weight_decay,
-    )  # fmt: skip
+    )
 
 
 WRAPPERS = {

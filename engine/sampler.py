@@ -117,9 +117,14 @@ class BatchSource:
     def sampler(self, epoch: int, start: int) -> ShardedBatchSampler:
         """The sampler of one epoch for this process."""
         return ShardedBatchSampler(
-            self.length, self.batch_size, seed=self.seed, epoch=epoch, start=start, rank=self.rank,
+            self.length,
+            self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            start=start,
+            rank=self.rank,
             world_size=self.world_size,
-        )  # fmt: skip
+        )
 
     def size(self, batch: int) -> int:
         """Samples in a global batch of the epoch."""

@@ -83,10 +83,20 @@ class StageRunner:
 
         def run(folder: Path, *, retrain: bool) -> list[dict[str, Any]]:
             history = train(
-                task, dataset, config, folder, accelerator=self.accelerator, seed=seed, evaluate=evaluate,
-                label=stage, fingerprint=known, optimizer=optimizer, schedule=schedule, course=self.course,
+                task,
+                dataset,
+                config,
+                folder,
+                accelerator=self.accelerator,
+                seed=seed,
+                evaluate=evaluate,
+                label=stage,
+                fingerprint=known,
+                optimizer=optimizer,
+                schedule=schedule,
+                course=self.course,
                 retrain=retrain,
-            )  # fmt: skip
+            )
             self.course.pass_by(stage)
             return history
 

@@ -95,9 +95,14 @@ class Reporter:
         self.started, self.line_time, self.samples = time.monotonic(), time.monotonic(), 0
         if self.console.is_terminal:
             self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}"), console=self.console, transient=True,
-            )  # fmt: skip
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"),
+                console=self.console,
+                transient=True,
+            )
             self.row = self.bar.add_task(label or "training", total=total, completed=step, text="")
             self.bar.start()
 

@@ -53,9 +53,13 @@ class EnsemblePipeline(ClassificationPipeline):
         return EnsembleMean([self.teachers[number] for number in teachers])
 
     def distil(
-        self, method: str, teachers: tuple[int, ...], subset_seed: int, seed: int,
+        self,
+        method: str,
+        teachers: tuple[int, ...],
+        subset_seed: int,
+        seed: int,
         together: EnsembleMean | None = None,
-    ) -> RunResult:  # fmt: skip
+    ) -> RunResult:
         """The student, taught by some of the pool, beside what they predict together; methods that are given
         one `together` are judged beside the same answers of it."""
         together = self.together(teachers) if together is None else together

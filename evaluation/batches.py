@@ -55,9 +55,11 @@ def read_batches(
     batches = source
     if is_dataset(source):
         batches = read_in_order(
-            source, how.get("batch_size", 128), num_workers=how.get("num_workers", 0),
+            source,
+            how.get("batch_size", 128),
+            num_workers=how.get("num_workers", 0),
             sharded=how.get("sharded", False),
-        )  # fmt: skip
+        )
     for batch in batches:
         moved = batch
         if device is not None:

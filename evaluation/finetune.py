@@ -74,7 +74,13 @@ def finetune(
 
     judge = Evaluator(test_set, num_classes, accelerator, modality=modality)
     history = train(
-        SupervisedTask(network, augment or nn.Identity(), modality=modality), train_set, config, folder,
-        accelerator=accelerator, seed=seed, evaluate=judge.top1(), label="finetune",
-    )  # fmt: skip
+        SupervisedTask(network, augment or nn.Identity(), modality=modality),
+        train_set,
+        config,
+        folder,
+        accelerator=accelerator,
+        seed=seed,
+        evaluate=judge.top1(),
+        label="finetune",
+    )
     return network.to(accelerator.device), history

@@ -132,9 +132,13 @@ def parse(
     try:
         given = ["--help"] if everything else known_flags(base, current(f"{name}.py", rest))
         config: Any = tyro.cli(
-            type(base), default=base, args=given, prog=f"crdkit {name} {preset}",
-            description=f"{description}\nPresets: {', '.join(presets)}.", console_outputs=is_main_rank(),
-        )  # fmt: skip
+            type(base),
+            default=base,
+            args=given,
+            prog=f"crdkit {name} {preset}",
+            description=f"{description}\nPresets: {', '.join(presets)}.",
+            console_outputs=is_main_rank(),
+        )
         own, idle = getattr(base, "setting", ()), list[str]()
         if (typed := getattr(config, "setting", own)) != own:
             config = replace(config, setting=(*own, *typed))

@@ -22,9 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     actions = (scenario.run, scenario.dry_run, examine)
     run, plan, doctor = (partial(action, SCENARIO, name="compress") for action in actions)
     command.main(
-        "compress", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan,
+        "compress",
+        run,
+        PRESETS,
+        default="digits",
+        description=__doc__ or "",
+        arguments=arguments,
+        plan=plan,
         doctor=doctor,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -56,9 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from crdkit.experiments import command
 
     command.main(
-        "crossmodal", run, PRESETS, default="synthetic", description=__doc__ or "", arguments=arguments,
-        plan=plan, doctor=doctor,
-    )  # fmt: skip
+        "crossmodal",
+        run,
+        PRESETS,
+        default="synthetic",
+        description=__doc__ or "",
+        arguments=arguments,
+        plan=plan,
+        doctor=doctor,
+    )
 
 
 if __name__ == "__main__":

@@ -26,9 +26,14 @@ def deploy(
 
     for done in runs:
         card = Card(
-            done.method, done.seed, done.metrics, task, _data_in_words(pipeline),
-            _teachers_in_words(pipeline, done), environment,
-        )  # fmt: skip
+            done.method,
+            done.seed,
+            done.metrics,
+            task,
+            _data_in_words(pipeline),
+            _teachers_in_words(pipeline, done),
+            environment,
+        )
         description = pipeline.describe_network(done.network)
         save(done.network, folder / "deploy" / folder_of(done, runs), description, card)
     if (held_out := pipeline.held_out) is not None:

@@ -24,9 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     actions = (scenario.run, scenario.dry_run, examine)
     run, plan, doctor = (partial(action, SCENARIO, name="ensemble") for action in actions)
     command.main(
-        "ensemble", run, PRESETS, default="digits", description=__doc__ or "", arguments=arguments, plan=plan,
+        "ensemble",
+        run,
+        PRESETS,
+        default="digits",
+        description=__doc__ or "",
+        arguments=arguments,
+        plan=plan,
         doctor=doctor,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

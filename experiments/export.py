@@ -88,9 +88,16 @@ def run(config: ExportRun) -> list[Path]:
     for form in dict.fromkeys(config.format):
         path = folder / f"{stem}.{form}"
         runners[form], differences = export_network(
-            model, described, path, samples, format=form, dynamic_batch=config.dynamic_batch,
-            precision=config.precision, preprocessing=config.preprocessing, tolerance=config.tolerance,
-        )  # fmt: skip
+            model,
+            described,
+            path,
+            samples,
+            format=form,
+            dynamic_batch=config.dynamic_batch,
+            precision=config.precision,
+            preprocessing=config.preprocessing,
+            tolerance=config.tolerance,
+        )
         written.append(path)
         for difference in differences:
             print(f"{path.name}: {difference.in_words(described.class_names)}")
@@ -183,9 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with usage("export"):
         config = tyro.cli(
-            ExportRun, description=__doc__, prog="crdkit export",
+            ExportRun,
+            description=__doc__,
+            prog="crdkit export",
             args=None if arguments is None else list(arguments),
-        )  # fmt: skip
+        )
         check_network_and_files(config.network, config.samples, config.encoding)
     with errors_as_messages("export"):
         use_cores()

@@ -17,17 +17,31 @@ from .options import WORDS
 GROUPS = {
     "data": ("data.source", "data.root", "data.size", "data.classes", "data.depth-scale"),
     "teacher": (
-        "teacher.modality", "teacher.architecture", "teacher.weights", "teacher.number", "teacher.labels",
+        "teacher.modality",
+        "teacher.architecture",
+        "teacher.weights",
+        "teacher.number",
+        "teacher.labels",
     ),
     "student": ("student", "student-modality", "student-lr", "architecture"),
     "methods": ("method", "setting", "teachers", "task-weight"),
     "budget": (
-        "epochs", "seed", "transfer.train.batch-size", "transfer.cached-augmentations",
-        "transfer.mix", "transfer.ema", "segment.label-fraction", "train.batch-size", "train.lr", "processes",
-        "sync-batchnorm", "precision", "cpu",
+        "epochs",
+        "seed",
+        "transfer.train.batch-size",
+        "transfer.cached-augmentations",
+        "transfer.mix",
+        "transfer.ema",
+        "segment.label-fraction",
+        "train.batch-size",
+        "train.lr",
+        "processes",
+        "sync-batchnorm",
+        "precision",
+        "cpu",
     ),
     "output": ("output", "resume", "keep", "reuse", "trackers", "dry-run", "list", "help-all"),
-}  # fmt: skip
+}
 """Flags by what they decide; a command has those of its configuration."""
 
 INDENT, COLUMN = 2, 36

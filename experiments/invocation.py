@@ -60,9 +60,17 @@ def start_ranks(command: str, arguments: Sequence[str], processes: int, *, cpu: 
         )
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, available_cores() // processes))
     options = [
-        "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
-        "--dynamo_backend", "no", "--num_cpu_threads_per_process", threads,
-    ]  # fmt: skip
+        "--num_processes",
+        str(processes),
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--num_cpu_threads_per_process",
+        threads,
+    ]
     environment = {**os.environ, PROCESSES: str(processes)}
     if processes > 1:
         options.append("--multi_gpu")  # the launcher's only way to several processes, on CPUs as well

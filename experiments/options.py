@@ -52,9 +52,12 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--list")
     for flags in (
-        ("--sync-batchnorm", "--sync_batchnorm"), ("--dry-run", "--dry_run"), ("--doctor",),
-        ("--help-all", "--help_all"), ("--help", "-h"),
-    ):  # fmt: skip
+        ("--sync-batchnorm", "--sync_batchnorm"),
+        ("--dry-run", "--dry_run"),
+        ("--doctor",),
+        ("--help-all", "--help_all"),
+        ("--help", "-h"),
+    ):
         parser.add_argument(*flags, action="store_true")
     try:
         given, rest = parser.parse_known_args(list(arguments))
@@ -84,10 +87,12 @@ def with_epochs(config: Config, epochs: int) -> tuple[Config, list[str]]:
             line += f", milestones at {', '.join(f'{m:.3g}' for m in milestones)}"
         said.append(line)
         return replace(
-            train, epochs=epochs, warmup_epochs=warmup,
+            train,
+            epochs=epochs,
+            warmup_epochs=warmup,
             milestones=tuple(milestone * factor for milestone in train.milestones),
             evaluate_every=max(1, round(train.evaluate_every * factor)),
-        )  # fmt: skip
+        )
 
     return with_stages(config, shorten), said
 
@@ -100,11 +105,14 @@ def with_stages(config: Config, change: Callable[[TrainConfig, str], TrainConfig
         if isinstance(part, TrainConfig):
             return change(part, path)
         inner = {field.name: getattr(part, field.name) for field in fields(part)}
-        return replace(part, **{
-            name: changed(value, f"{path}.{name}".lstrip("."))
-            for name, value in inner.items()
-            if is_dataclass(value)
-        })  # fmt: skip
+        return replace(
+            part,
+            **{
+                name: changed(value, f"{path}.{name}".lstrip("."))
+                for name, value in inner.items()
+                if is_dataclass(value)
+            },
+        )
 
     found: Config = changed(config, "")
     return found

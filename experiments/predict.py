@@ -121,9 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with usage("predict"):
         config = tyro.cli(
-            PredictRun, description=__doc__, prog="crdkit predict",
+            PredictRun,
+            description=__doc__,
+            prog="crdkit predict",
             args=None if arguments is None else list(arguments),
-        )  # fmt: skip
+        )
         check_network_and_files(config.network, config.inputs, config.encoding)
         if config.output.exists() and (not config.output.is_dir() or any(config.output.iterdir())):
             raise FileExistsError(f"--output {config.output} holds something already: name another folder")

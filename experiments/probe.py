@@ -180,11 +180,16 @@ def judge(
     with accelerator.autocast():
         known, unknown = (
             extract(
-                network, split, modality="rgb", layer=config.layer, grid=config.grid, device=device,
+                network,
+                split,
+                modality="rgb",
+                layer=config.layer,
+                grid=config.grid,
+                device=device,
                 batch_size=config.batch_size,
             )
             for split in (images.train, images.test)
-        )  # fmt: skip
+        )
     (probe,) = probe_features(known, unknown, fit=config.probe, device=device, seed=config.seed).folds
     nearest = knn_accuracy(known, unknown, neighbors=config.neighbors)
     points = tsne(unknown, seed=config.seed) if config.tsne and accelerator.is_main_process else None
@@ -201,9 +206,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with usage("probe"):
         config = tyro.cli(
-            ProbeRun, description=__doc__, prog="crdkit probe", console_outputs=is_main_rank(),
+            ProbeRun,
+            description=__doc__,
+            prog="crdkit probe",
+            console_outputs=is_main_rank(),
             args=None if arguments is None else list(arguments),
-        )  # fmt: skip
+        )
         check_config(config)
         rows = name_rows(config)
     with errors_as_messages("probe"):

@@ -55,9 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with usage("report"):
         config = tyro.cli(
-            ReportConfig, description=__doc__, prog="crdkit report", console_outputs=is_main_rank(),
+            ReportConfig,
+            description=__doc__,
+            prog="crdkit report",
+            console_outputs=is_main_rank(),
             args=None if arguments is None else list(arguments),
-        )  # fmt: skip
+        )
         if not config.runs:
             raise ValueError("name one run folder, or several")
         if len(config.runs) > 1 and config.output is None:

@@ -126,9 +126,14 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
         if accelerator.is_main_process:
             rows = scenario.rows(config, runs)
             write_results(
-                folder, task=scenario.task, preset=preset, runs=rows, environment=provenance,
-                config=asdict(config), teacher=teachers,
-            )  # fmt: skip
+                folder,
+                task=scenario.task,
+                preset=preset,
+                runs=rows,
+                environment=provenance,
+                config=asdict(config),
+                teacher=teachers,
+            )
             deploy(folder, scenario.task, pipeline, runs, provenance)
             summary = summarize(rows)
             columns = scenario.columns(config, summary)
@@ -136,11 +141,12 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
                 Outcome(pipeline, runs, summary, columns, teachers, extra, folder / "pictures", rows)
             )
             page = replace(
-                page, title=f"{page.title}: {data_in_words(getattr(config, 'data', None), preset)}",
+                page,
+                title=f"{page.title}: {data_in_words(getattr(config, 'data', None), preset)}",
                 baseline="none" if "none" in config.method else None,
                 command=command_in_words(command_line()),
                 parts=[*best_less_others(rows, summary, columns, page.headline), *page.parts],
-            )  # fmt: skip
+            )
             write_report(folder, page)
             panels = [part.file for part in page.parts if isinstance(part, Predictions)]
             log_pictures(accelerator, {Path(file).stem: folder / "pictures" / file for file in panels})
@@ -171,9 +177,14 @@ def is_over(config: Any) -> bool:
 def where(folder: Path) -> str:
     """What a finished run left, and where, a line each."""
     left = (
-        ("report", "report.html"), ("report", "report.md"), ("figures", "results.json"),
-        ("settings", "config.yaml"), ("students", "deploy"), ("trainings", "runs"), ("teachers", "teachers"),
-    )  # fmt: skip
+        ("report", "report.html"),
+        ("report", "report.md"),
+        ("figures", "results.json"),
+        ("settings", "config.yaml"),
+        ("students", "deploy"),
+        ("trainings", "runs"),
+        ("teachers", "teachers"),
+    )
     return "\n".join(f"{what:10}{folder / name}" for what, name in left if (folder / name).exists())
 
 

@@ -80,21 +80,33 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
             dry_step(unused, images.train, config.train, accelerator, what=config.architecture)
         history = train(
             SupervisedTask(network, images.augment, label_smoothing=config.label_smoothing),
-            images.train, config.train, folder / "training", accelerator=accelerator, seed=config.seed,
-            evaluate=evaluator.top1(), label=config.architecture,
-        )  # fmt: skip
+            images.train,
+            config.train,
+            folder / "training",
+            accelerator=accelerator,
+            seed=config.seed,
+            evaluate=evaluator.top1(),
+            label=config.architecture,
+        )
         metrics = last_and_best(history, "top1")
         if accelerator.is_main_process:
             description = describe(
-                network, architecture=config.architecture, modality="rgb",
-                shape=tuple(images.train[0]["rgb"].shape), class_names=images.class_names, **images.reading,
-            )  # fmt: skip
+                network,
+                architecture=config.architecture,
+                modality="rgb",
+                shape=tuple(images.train[0]["rgb"].shape),
+                class_names=images.class_names,
+                **images.reading,
+            )
             save_weights(network, folder / "model.safetensors", description=description)
             write_results(
-                folder, task="teacher", preset=preset,
+                folder,
+                task="teacher",
+                preset=preset,
                 runs=[{"method": config.architecture, "seed": config.seed, "metrics": metrics}],
-                environment=provenance, config=asdict(config),
-            )  # fmt: skip
+                environment=provenance,
+                config=asdict(config),
+            )
             print(
                 f"top-1 {100 * metrics['top1']:.2f} (best {100 * metrics['best_top1']:.2f}); "
                 f"{folder / 'model.safetensors'}"

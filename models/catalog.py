@@ -12,10 +12,29 @@ from pathlib import Path
 from ..common import nearest
 
 CIFAR = (
-    "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet8x4",
-    "resnet32x4", "ResNet50", "wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2", "vgg8", "vgg11", "vgg13",
-    "vgg16", "vgg19", "MobileNetV2", "ShuffleV1", "ShuffleV2",
-)  # fmt: skip
+    "resnet8",
+    "resnet14",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "resnet8x4",
+    "resnet32x4",
+    "ResNet50",
+    "wrn_16_1",
+    "wrn_16_2",
+    "wrn_40_1",
+    "wrn_40_2",
+    "vgg8",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+    "MobileNetV2",
+    "ShuffleV1",
+    "ShuffleV2",
+)
 """The networks of the published benchmark."""
 
 OWN_NAMES = (*CIFAR, "alexnet_small", "depth_cnn", "depth_cnn_half", "depth_cnn_x2")

@@ -23,7 +23,7 @@ _CONTAINERS = (
     *("state_dict", "model", "model_state_dict", "weights", "net", "network", "model_state", "params"),
     *("module", "student", "teacher"),
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema"),
-)  # fmt: skip
+)
 
 
 class _Nothing:
@@ -53,11 +53,17 @@ class _List:
 
 _PLAIN: Mapping[type, tuple[str, ...]] = {
     _Nothing: (
-        *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in
-          ("scalar", "_reconstruct")),
+        *(
+            f"numpy.{core}.multiarray.{name}"
+            for core in ("core", "_core")
+            for name in ("scalar", "_reconstruct")
+        ),
         *("numpy.dtype", "numpy.ndarray", "argparse.Namespace", "types.SimpleNamespace"),
-        *(f"{home}.{kind}" for home in ("pathlib", "pathlib._local", "pathlib._pathlib") for kind in
-          ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")),
+        *(
+            f"{home}.{kind}"
+            for home in ("pathlib", "pathlib._local", "pathlib._pathlib")
+            for kind in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+        ),
         *(f"datetime.{kind}" for kind in ("date", "time", "datetime", "timedelta", "timezone")),
         *("decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
         *(f"builtins.{kind}" for kind in ("list", "dict", "int", "float", "str", "bool", "tuple")),
@@ -66,12 +72,17 @@ _PLAIN: Mapping[type, tuple[str, ...]] = {
     _Dict: (
         *("collections.defaultdict", "easydict.EasyDict"),
         *("yacs.config.CfgNode", "fvcore.common.config.CfgNode"),
-        *(f"{home}.AttributeDict" for home in (
-            "lightning.fabric.utilities.data", "lightning_fabric.utilities.data",
-            "pytorch_lightning.utilities.parsing")),
+        *(
+            f"{home}.AttributeDict"
+            for home in (
+                "lightning.fabric.utilities.data",
+                "lightning_fabric.utilities.data",
+                "pytorch_lightning.utilities.parsing",
+            )
+        ),
     ),
     _List: ("collections.deque",),
-}  # fmt: skip
+}
 # What trainers keep beside the weights, by its name in a pickle, and what is made of it here.
 _SAFE = [(made, name) for made, names in _PLAIN.items() for name in names]
 

@@ -64,8 +64,9 @@ def _shapes(state: Mapping[str, Tensor], ends: Ends) -> dict[str, tuple[int, ...
     free = {f"{ends.stems[0]}.weight": 1, f"{ends.head}.weight": 0, f"{ends.head}.bias": 0}
     return {
         name: tuple(length for axis, length in enumerate(tensor.shape) if axis != free.get(name))
-        for name, tensor in state.items() if not is_counter(name)
-    }  # fmt: skip
+        for name, tensor in state.items()
+        if not is_counter(name)
+    }
 
 
 def _build(name: str, state: Mapping[str, Tensor]) -> nn.Module:

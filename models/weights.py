@@ -81,9 +81,10 @@ def load_state(
     # A tensor under several names is stored under one of them.
     arrived = {_identity(own[name]) for name in state if name in own}
     missing = tuple(
-        name for name in own
+        name
+        for name in own
         if name not in state and _identity(own[name]) not in arrived and not is_counter(name)
-    )  # fmt: skip
+    )
     fitting = {name: t for name, t in state.items() if name in own and name not in mismatched}
     shapes = [f"{n} {tuple(state[n].shape)} where the module has {tuple(own[n].shape)}" for n in mismatched]
     if strict and (missing or unexpected or mismatched):

@@ -32,9 +32,12 @@ def test_one_setting_at_a_time_is_changed(ablations: ModuleType) -> None:
     axes = ablations.AXES
     published = set(ablations.settings_of(axes["momentum"], axes["momentum"].published))
     assert published == {
-        "crd.objective=nce", "crd.negatives=other_class", "crd.num_negatives=16384", "crd.temperature=0.07",
+        "crd.objective=nce",
+        "crd.negatives=other_class",
+        "crd.num_negatives=16384",
+        "crd.temperature=0.07",
         "crd.momentum=0.5",
-    }  # fmt: skip
+    }
     for name, value in (("num_negatives", 16), ("temperature", 0.3), ("momentum", 0.9)):
         assert set(ablations.settings_of(axes[name], value)) - published == {f"crd.{name}={value}"}
     assert not any("num_negatives" in each for each in ablations.settings_of(axes["negatives"], "batch"))
@@ -58,10 +61,13 @@ def test_every_point_is_a_run_that_is_gone_on_with(
             for s in (0, 1)
         ]
         config = {
-            "data": {"source": "packed", "classes": 20, "root": "/somewhere"}, "student": "resnet8",
-            "seed": [0, 1], "precision": "no", "teacher": {"architecture": ["wrn_16_2"]},
+            "data": {"source": "packed", "classes": 20, "root": "/somewhere"},
+            "student": "resnet8",
+            "seed": [0, 1],
+            "precision": "no",
+            "teacher": {"architecture": ["wrn_16_2"]},
             "transfer": {"train": {"epochs": 15}},
-        }  # fmt: skip
+        }
         around = {"environment": {}}
         write_results(
             folder, task="compression", preset="p", runs=rows, environment=around, config=config, teacher={}

@@ -14,16 +14,29 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SMALL: dict[str, dict[str, int]] = {
     "own_loop": {"SAMPLES": 96, "TEACHER_EPOCHS": 2, "EPOCHS": 2, "SEEDS": 2},
     "rgb_to_thermal": {
-        "RECORDINGS": 5, "FRAMES": 6, "TEACHER_ROOMS": 32, "TEACHER_EPOCHS": 1, "EPOCHS": 1,
+        "RECORDINGS": 5,
+        "FRAMES": 6,
+        "TEACHER_ROOMS": 32,
+        "TEACHER_EPOCHS": 1,
+        "EPOCHS": 1,
     },
     "ensemble": {
-        "TEACHERS": 2, "TEACHER_EPOCHS": 1, "SAMPLES": 96, "EPOCHS": 1, "SEEDS": 1, "SIZE": 8,
+        "TEACHERS": 2,
+        "TEACHER_EPOCHS": 1,
+        "SAMPLES": 96,
+        "EPOCHS": 1,
+        "SEEDS": 1,
+        "SIZE": 8,
     },
     "deploy_and_predict": {
-        "SAMPLES": 32, "UNLABELED": 8, "TEST_SAMPLES": 8,
-        "TEACHER_EPOCHS": 1, "EPOCHS": 1, "SEGMENT_EPOCHS": 1,
+        "SAMPLES": 32,
+        "UNLABELED": 8,
+        "TEST_SAMPLES": 8,
+        "TEACHER_EPOCHS": 1,
+        "EPOCHS": 1,
+        "SEGMENT_EPOCHS": 1,
     },
-}  # fmt: skip
+}
 """Of each notebook's cell `parameters`, all of its numbers."""
 
 

@@ -177,10 +177,16 @@ def test_commands_of_the_readme_are_understood(monkeypatch: pytest.MonkeyPatch, 
                 cli.main(line.split()[1:])
             assert stop.value.code == 0, line
     assert started == [
-        "crossmodal synthetic", "crossmodal pairs", "crossmodal lab", "compress digits",
-        "compress r32x4-r8x4", "teacher digits", "ensemble digits", "ensemble digits",
+        "crossmodal synthetic",
+        "crossmodal pairs",
+        "crossmodal lab",
+        "compress digits",
+        "compress r32x4-r8x4",
+        "teacher digits",
+        "ensemble digits",
+        "ensemble digits",
         "ensemble cifar100-wrn",
-    ]  # fmt: skip
+    ]
 
 
 def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> None:

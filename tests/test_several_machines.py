@@ -48,9 +48,13 @@ def test_the_slurm_script_trains_on_two_nodes_and_goes_on(tmp_path: Path) -> Non
 
     def submit() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", "job.sh"], cwd=tmp_path, env={**os.environ, **slurm, "PATH": path}, capture_output=True,
-            text=True, timeout=600,
-        )  # fmt: skip
+            ["bash", "job.sh"],
+            cwd=tmp_path,
+            env={**os.environ, **slurm, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
 
     first = submit()
     assert first.returncode == 0, first.stderr[-3000:]

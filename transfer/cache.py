@@ -111,9 +111,12 @@ class Cache:
         self.dtype = getattr(torch, dtype)
         self.place, self.folder, self.limit = place, folder, limit
         self.fingerprint = {
-            **fingerprint, "augmentations": number, "seed": seed, "modality": data.modality,
+            **fingerprint,
+            "augmentations": number,
+            "seed": seed,
+            "modality": data.modality,
             "labels": None if data.labels is None else data.labels.ndim,
-        }  # fmt: skip
+        }
         self.taken = 0
         self._kept: dict[str, Store] = {}
         self._vectors: dict[str, frozenset[str]] = {}

@@ -46,11 +46,16 @@ class ClassificationPipeline(Pipeline):
         super().__init__(
             config,
             TransferData(
-                images.train, images.augment, "rgb", statistics_of(stages, images), (height, width),
+                images.train,
+                images.augment,
+                "rgb",
+                statistics_of(stages, images),
+                (height, width),
                 labels=images.train.labels,
             ),
-            stages, **own,
-        )  # fmt: skip
+            stages,
+            **own,
+        )
         self.images = images
         self.class_names = images.class_names
         self.student_classes = self.teacher_classes = images.num_classes

@@ -138,9 +138,11 @@ def _teachers(pipeline: Pipeline) -> list[Teacher]:
     first: dict[tuple[object, ...], int] = {}
     for number in range(len(config)):
         kind = (
-            config.architecture_of(number), config.modality_of(number), config.weights_of(number),
+            config.architecture_of(number),
+            config.modality_of(number),
+            config.weights_of(number),
             config.layers_of(number),
-        )  # fmt: skip
+        )
         first.setdefault(kind, number)
     numbers = list(first.values())
     return [pipeline.make_teacher(n) for n in numbers + numbers[: len(config) > len(numbers)]]

@@ -94,17 +94,21 @@ def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
     size = 2 if values["memory_dtype"] == "bfloat16" else 4
     if values["bank"] in ("memory", "host") or not kind.startswith("shared"):  # others may lie elsewhere
         require_memory(
-            2 * samples * width * size, f"crd's memories, {samples} × {width},",
+            2 * samples * width * size,
+            f"crd's memories, {samples} × {width},",
             "lower crd.embed_dim, or take crd.memory_dtype=bfloat16, crd.negatives=batch, or shared "
-            "negatives with crd.bank=mapped", free=None if values["bank"] == "host" else free,
-        )  # fmt: skip
+            "negatives with crd.bank=mapped",
+            free=None if values["bank"] == "host" else free,
+        )
     batch = ceil(min(config.transfer.train.batch_size, samples) / accelerator.num_processes)
     drawn = 2 * number * width * size if kind.startswith("shared") else batch * number * 8
     if kind != "all":
         require_memory(
-            drawn, f"{number} negatives of crd for a batch of {batch}",
-            "lower crd.num_negatives or the batch size, or take crd.negatives=all", free=free,
-        )  # fmt: skip
+            drawn,
+            f"{number} negatives of crd for a batch of {batch}",
+            "lower crd.num_negatives or the batch size, or take crd.negatives=all",
+            free=free,
+        )
 
 
 def _require_queues(name: str, setting: str, number: int, width: int, free: int | None) -> None:

@@ -77,11 +77,15 @@ class Pipeline(ABC):
         """Teacher `number` of the configuration: with the weights of its file, else drawn."""
         config = self.config.teacher
         return make_network(
-            config.architecture_of(number), config.modality_of(number), self.data.statistics,
-            num_classes=self.teacher_classes, weights=config.weights_of(number),
-            new_head=config.trains(number), normalization=config.normalization_of(number),
+            config.architecture_of(number),
+            config.modality_of(number),
+            self.data.statistics,
+            num_classes=self.teacher_classes,
+            weights=config.weights_of(number),
+            new_head=config.trains(number),
+            normalization=config.normalization_of(number),
             layers=config.layers_of(number),
-        )  # fmt: skip
+        )
 
     def require_fitting(self, teachers: Sequence[Teacher]) -> None:  # noqa: B027 - a pipeline may demand nothing
         """Raise `ValueError`, naming the teacher, for one that cannot teach here."""
@@ -194,10 +198,16 @@ class Pipeline(ABC):
             )
             train = replace(self.config.transfer.train, lr=self.config.lr)
             history = self.stages.train(
-                f"{folder}/transfer", task, dataset, train, seed, fingerprint=fingerprint,
+                f"{folder}/transfer",
+                task,
+                dataset,
+                train,
+                seed,
+                fingerprint=fingerprint,
                 evaluate=watch.beside(self.transfer_evaluate(deploy), kept, task.average),
-                optimizer=self.own.get("optimizer"), schedule=self.own.get("schedule"),
-            )  # fmt: skip
+                optimizer=self.own.get("optimizer"),
+                schedule=self.own.get("schedule"),
+            )
         self.stages.course.pass_by(f"{folder}/pretrain-", f"{folder}/transfer")
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
@@ -211,10 +221,13 @@ class Pipeline(ABC):
     def describe_network(self, network: nn.Module) -> Description:
         """What a student of this pipeline is, for its file."""
         return describe(
-            network, architecture=None if "student" in self.own else self.config.student,
-            modality=self.data.modality, shape=self.data.shape(self.data.modality),
-            class_names=self.class_names, **self.reading(),
-        )  # fmt: skip
+            network,
+            architecture=None if "student" in self.own else self.config.student,
+            modality=self.data.modality,
+            shape=self.data.shape(self.data.modality),
+            class_names=self.class_names,
+            **self.reading(),
+        )
 
     def reading(self) -> dict[str, Any]:
         """How files become inputs of a student: the fields of `Description` that are not the default."""
@@ -251,9 +264,13 @@ class Pipeline(ABC):
             return {}
         specs = [make_spec(student, teacher, self.data) for teacher in teachers]
         terms = build_terms(
-            method, specs, self.settings, reduction=config.reduction, share_student=config.share_student,
+            method,
+            specs,
+            self.settings,
+            reduction=config.reduction,
+            share_student=config.share_student,
             drop_teachers=config.drop_teachers,
-        )  # fmt: skip
+        )
         if config.mix != "none":
             check_mixed(terms)
         return terms
@@ -284,8 +301,13 @@ class Pipeline(ABC):
     def _cache(self) -> Cache:
         config = self.config.transfer
         return Cache(
-            self.data, config.cached_augmentations, seed=self.config.teacher.seed, dtype=config.cache_dtype,
+            self.data,
+            config.cached_augmentations,
+            seed=self.config.teacher.seed,
+            dtype=config.cache_dtype,
             place="disk" if config.cache is not None and config.cache_on == "auto" else config.cache_on,
-            folder=config.cache or self.stages.cache, limit=config.cache_limit * 2**30,
-            fingerprint=self.stages.fingerprint, accelerator=self.accelerator,
-        )  # fmt: skip
+            folder=config.cache or self.stages.cache,
+            limit=config.cache_limit * 2**30,
+            fingerprint=self.stages.fingerprint,
+            accelerator=self.accelerator,
+        )

@@ -33,13 +33,21 @@ def pretrain(
     (dataset, inputs), config = seen, pipeline.config
     if term.pretrain.epochs:
         train = replace(
-            config.transfer.train, epochs=term.pretrain.epochs, schedule="constant", warmup_epochs=0.0,
+            config.transfer.train,
+            epochs=term.pretrain.epochs,
+            schedule="constant",
+            warmup_epochs=0.0,
             lr=term.pretrain.lr or config.lr,
-        )  # fmt: skip
+        )
         task = PretrainTask(student, term.pretrain, inputs)
         with without_classifier(student):
             pipeline.stages.train(
-                stage, task, dataset, train, seed, fingerprint=fingerprint,
+                stage,
+                task,
+                dataset,
+                train,
+                seed,
+                fingerprint=fingerprint,
                 optimizer=pipeline.own.get("optimizer"),
-            )  # fmt: skip
+            )
     term.pretrain.finish()

@@ -42,7 +42,11 @@ def train_teacher(pipeline: Pipeline, number: int, before: nn.Module | None) -> 
         samples = Subset(samples, rows.tolist())
     pipeline.teacher_histories[number] = pipeline.stages.train(
         f"teachers/{teacher.modality}-seed-{seed}",
-        SupervisedTask(teacher.network, labels.augment, modality=teacher.modality), samples, train, seed,
-        evaluate=labels.evaluate, fingerprint=fingerprint,
-    )  # fmt: skip
+        SupervisedTask(teacher.network, labels.augment, modality=teacher.modality),
+        samples,
+        train,
+        seed,
+        evaluate=labels.evaluate,
+        fingerprint=fingerprint,
+    )
     return teacher

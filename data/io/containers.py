@@ -125,8 +125,11 @@ def _first(value: Any) -> Any:
 def has_multiplied_colors(layout: TiffLayout | None) -> bool:
     """Whether OpenCV would multiply the colors of this TIFF by its fourth sample."""
     return layout is not None and (layout.samples, layout.bits, layout.photometric, layout.extra) == (
-        4, 8, RGB, SEPARATE_ALPHA
-    )  # fmt: skip
+        4,
+        8,
+        RGB,
+        SEPARATE_ALPHA,
+    )
 
 
 def read_with_pillow(buffer: Array) -> Array:

@@ -11,8 +11,20 @@ from .decode import decode
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 SUFFIXES = ARRAY_SUFFIXES | {
-    ".bmp", ".exr", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-}  # fmt: skip
+    ".bmp",
+    ".exr",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pfm",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+}
 """The endings of files that `load_array` reads, in lower case."""
 
 

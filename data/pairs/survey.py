@@ -179,9 +179,17 @@ def _figures(
             raise DataError(f"{files[0][1]}: no pixel of {modality} has a reading, here and in the others")
         low, median, high = np.percentile(numbers, (5, 50, 95))
         yield Figures(
-            part, modality, dtype, channels, len(files), float(numbers.min()), float(numbers.max()),
-            float(median), (float(low), float(high)), files[0][1],
-        )  # fmt: skip
+            part,
+            modality,
+            dtype,
+            channels,
+            len(files),
+            float(numbers.min()),
+            float(numbers.max()),
+            float(median),
+            (float(low), float(high)),
+            files[0][1],
+        )
 
 
 def _meaning(unit: Unit, encoding: Encoding) -> str:

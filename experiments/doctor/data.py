@@ -140,9 +140,11 @@ def _in_words(counts: Tensor, names: Sequence[str], *, pixels: bool) -> str:
     if not pixels and int(counts.min()) == int(counts.max()):
         return f"{len(counts)} classes of {int(counts[0]):,} samples"
     what = "shares of the pixels" if pixels else "samples"
-    shown = ", ".join(map(one, order)) if len(order) <= 5 else (
-        f"{', '.join(map(one, order[:3]))} … {', '.join(map(one, order[-2:]))}"
-    )  # fmt: skip
+    shown = (
+        ", ".join(map(one, order))
+        if len(order) <= 5
+        else (f"{', '.join(map(one, order[:3]))} … {', '.join(map(one, order[-2:]))}")
+    )
     return f"{len(counts)} classes, {what}: {shown}"
 
 

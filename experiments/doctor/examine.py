@@ -115,10 +115,11 @@ def _name_trainings(found: Findings, plan: Plan) -> None:
         banks = f", memories of {each.memory / MIB:,.1f} MiB" if each.memory else ""
         times = "" if each.number == 1 else f"{each.number} × "
         found.add(
-            "ok", topic,
+            "ok",
+            topic,
             f"{each.name}: a step runs; {each.parameters:,} parameters train{banks}; {times}{each.steps:,} "
             f"steps, {in_words(each.seconds)}",
-        )  # fmt: skip
+        )
 
 
 @contextmanager

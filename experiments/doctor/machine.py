@@ -107,10 +107,11 @@ def examine_loading(found: Findings, pipeline: Any, plan: Plan) -> None:
     )
     if waits > LOADING * step:
         found.add(
-            "note", "loading",
+            "note",
+            "loading",
             f"{text}: steps wait. More --transfer.train.num-workers, or --data.cache FOLDER for pairs on "
             "disk",
-        )  # fmt: skip
+        )
     else:
         found.add("ok", "loading", text)
 

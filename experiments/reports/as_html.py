@@ -15,9 +15,13 @@ from .tables import Column, Statistic, Summary, present
 
 TEMPLATE = Path(__file__).resolve().parent / "template"
 TASKS = {
-    "crossmodal": "cross-modal transfer", "recognition": "cross-modal transfer", "compression": "compression",
-    "ensemble": "ensemble distillation", "probe": "linear probes", "comparison": "comparison of runs",
-}  # fmt: skip
+    "crossmodal": "cross-modal transfer",
+    "recognition": "cross-modal transfer",
+    "compression": "compression",
+    "ensemble": "ensemble distillation",
+    "probe": "linear probes",
+    "comparison": "comparison of runs",
+}
 SMALLEST = 0.5
 """A difference within so many deviations is not colored."""
 
@@ -41,10 +45,16 @@ def as_html(page: Page, results: Mapping[str, Any], folder: Path) -> str:
         markdown=lambda text: Markup(_html_of(text, folder)),
         picture=lambda file: data_uri(folder / "pictures" / file),
         kind=lambda part: type(part).__name__.lower(),
-        lines_of=plot.lines_of, points_of=plot.points_of, color_of=plot.color_of, lines_in=_lines_in,
-        confusion_cells=plot.confusion_cells, most_confused=plot.most_confused, class_color=_class_color,
-        figure=figure, after=lambda names, order: list(dict.fromkeys((*order, *names))),
-    )  # fmt: skip
+        lines_of=plot.lines_of,
+        points_of=plot.points_of,
+        color_of=plot.color_of,
+        lines_in=_lines_in,
+        confusion_cells=plot.confusion_cells,
+        most_confused=plot.most_confused,
+        class_color=_class_color,
+        figure=figure,
+        after=lambda names, order: list(dict.fromkeys((*order, *names))),
+    )
     columns = present(summary, page.columns)
     main = page.main_column(summary)
     parts = [(_anchor(part.heading), part) for part in page.parts]
@@ -53,18 +63,22 @@ def as_html(page: Page, results: Mapping[str, Any], folder: Path) -> str:
     sections += [("settings", "Settings")] * ("config" in results)
     sections += [("environment", "Environment")] * ("environment" in results)
     return environment.get_template("report.html.jinja").render(
-        page=page, kind=TASKS.get(results["task"], results["task"]), parts=parts, order=order,
+        page=page,
+        kind=TASKS.get(results["task"], results["task"]),
+        parts=parts,
+        order=order,
         sections=sections,
         css=Markup((TEMPLATE / "report.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATE / "report.js").read_text(encoding="utf-8")),
         columns=[{"title": column.title, "folded": is_best_epoch(column)} for column in columns],
-        folded=any(map(is_best_epoch, columns)), rows=_rows(summary, columns, page.baseline, order),
+        folded=any(map(is_best_epoch, columns)),
+        rows=_rows(summary, columns, page.baseline, order),
         headline=None if main is None else headline(summary, main, page),
         chart=None if main is None else plot.strip_of(results["runs"], main, order),
         legend=legend(page).replace("`", "").replace("in brackets", "beside it"),
         settings=settings(results["config"]) if "config" in results else "",
         environment=list(_environment(results["environment"])) if "environment" in results else [],
-    )  # fmt: skip
+    )
 
 
 def data_uri(path: Path) -> str:
@@ -93,10 +107,13 @@ def headline(summary: Summary, column: Column, page: Page) -> dict[str, str] | N
     difference = _difference(summary, method, column, page.baseline)
     return {
         "value": f"{statistic['mean'] * column.scale:.{column.digits}f}",
-        "title": page.headline_title or column.title, "method": method,
-        "spread": _spread(statistic, column), "runs": f"the best of {len(means)} methods; {seeds}",
-        "difference": difference[0], "sense": difference[1],
-    }  # fmt: skip
+        "title": page.headline_title or column.title,
+        "method": method,
+        "spread": _spread(statistic, column),
+        "runs": f"the best of {len(means)} methods; {seeds}",
+        "difference": difference[0],
+        "sense": difference[1],
+    }
 
 
 def _rows(
@@ -114,9 +131,14 @@ def _rows(
         for column in columns:
             statistic = metrics.get(column.metric)
             cell: dict[str, Any] = {
-                "folded": is_best_epoch(column), "value": None, "text": "–", "spread": "", "difference": "",
-                "sense": "", "best": len(summary) > 1 and best[column.metric] == method,
-            }  # fmt: skip
+                "folded": is_best_epoch(column),
+                "value": None,
+                "text": "–",
+                "spread": "",
+                "difference": "",
+                "sense": "",
+                "best": len(summary) > 1 and best[column.metric] == method,
+            }
             if statistic is not None:
                 cell["value"] = statistic["mean"]
                 cell["text"] = f"{statistic['mean'] * column.scale:.{column.digits}f}"

@@ -114,14 +114,22 @@ def _curves(
     axis = figure.subplots()
     for method, line in lines.items():
         axis.errorbar(
-            list(line), [100 * s["mean"] for s in line.values()],
-            yerr=[100 * (s["std"] or 0.0) for s in line.values()], label=method, marker="o", capsize=3,
-        )  # fmt: skip
+            list(line),
+            [100 * s["mean"] for s in line.values()],
+            yerr=[100 * (s["std"] or 0.0) for s in line.values()],
+            label=method,
+            marker="o",
+            capsize=3,
+        )
     if dashed:
         axis.plot(
-            list(dashed), [100 * value for value in dashed.values()],
-            label="the teachers together", linestyle="--", marker=".", color="gray",
-        )  # fmt: skip
+            list(dashed),
+            [100 * value for value in dashed.values()],
+            label="the teachers together",
+            linestyle="--",
+            marker=".",
+            color="gray",
+        )
     axis.set_xlabel(across)
     axis.set_ylabel(up)
     axis.set_xticks(list(ticks))

@@ -88,9 +88,12 @@ def page(outcome: Outcome) -> Page:
     teacher = listed(config.teacher.architecture)
     figures = f"Teacher {teacher}: {teacher_figures(outcome.teachers)}. " if outcome.teachers else ""
     return Page(
-        f"{teacher} to {config.student}", outcome.columns, parts=parts, headline="top1",
+        f"{teacher} to {config.student}",
+        outcome.columns,
+        parts=parts,
+        headline="top1",
         notes=f"{figures}Student {config.student}.",
-    )  # fmt: skip
+    )
 
 
 def class_numbers(images: Any) -> list[str]:

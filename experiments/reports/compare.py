@@ -37,8 +37,12 @@ def compare(
     parts: list[Part] = [*_differences(names, results, columns), *_settings(names, results)]
     told = "; ".join(f"`{name}`: {page.title}" for name, page in zip(names, pages, strict=True))
     page = Page(
-        f"{len(names)} runs compared", columns, notes=f"{told}.", parts=parts, headline=headline,
-    )  # fmt: skip
+        f"{len(names)} runs compared",
+        columns,
+        notes=f"{told}.",
+        parts=parts,
+        headline=headline,
+    )
     return page, {"task": "comparison", "runs": rows, "summary": summarize(rows)}
 
 
@@ -73,10 +77,14 @@ def _differences(
 def _settings(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
     """What the runs were made with, as far as it is not the same."""
     made = [
-        {**flat(one.get("config", {})), **flat(one["environment"].get("packages", {}), "package "),
-         "commit": (one["environment"].get("commit") or "")[:10], "hardware": _machine(one["environment"])}
+        {
+            **flat(one.get("config", {})),
+            **flat(one["environment"].get("packages", {}), "package "),
+            "commit": (one["environment"].get("commit") or "")[:10],
+            "hardware": _machine(one["environment"]),
+        }
         for one in results
-    ]  # fmt: skip
+    ]
     settings = [name for name in dict.fromkeys(name for one in made for name in one) if name not in OWN]
     rows = [
         [name, *(str(one.get(name, "–")) for one in made)]

@@ -182,9 +182,12 @@ def page(outcome: Outcome) -> Page:
     parts.append(_cost(outcome))
     return Page(
         f"{len(pool['members'])} {listed(config.teacher.architecture)} into {config.student}",
-        outcome.columns, parts=parts, notes=pool_figures(pool), headline=f"error_{most}",
+        outcome.columns,
+        parts=parts,
+        notes=pool_figures(pool),
+        headline=f"error_{most}",
         headline_title=f"error, percent, with {teachers_in_words(most)}",
-    )  # fmt: skip
+    )
 
 
 def followed(summary: Summary, teachers: Sequence[int], pool: Mapping[str, Any]) -> str:
@@ -242,6 +245,15 @@ def _last_epoch(columns: list[Column]) -> list[Column]:
 
 
 SCENARIO = Scenario(
-    "ensemble", make_pipeline, in_words, columns, page, name=name_of, rows=rows, begin=begin,
-    teachers=pool_and_ensembles, shown=_last_epoch, heading="error, percent",
-)  # fmt: skip
+    "ensemble",
+    make_pipeline,
+    in_words,
+    columns,
+    page,
+    name=name_of,
+    rows=rows,
+    begin=begin,
+    teachers=pool_and_ensembles,
+    shown=_last_epoch,
+    heading="error, percent",
+)

@@ -79,9 +79,10 @@ def confusion(
     if not counts:
         return []
     occur = [
-        n for n in range(len(classes))
+        n
+        for n in range(len(classes))
         if any(sum(rows[n]) or any(row[n] for row in rows) for rows in counts.values())
-    ]  # fmt: skip
+    ]
     kept = {method: [[rows[i][j] for j in occur] for i in occur] for method, rows in counts.items()}
     return [Confusion("Confusion", [classes[n] for n in occur], kept)]
 

@@ -74,9 +74,15 @@ def lines_of(chart: Chart, order: Sequence[str]) -> dict[str, Any]:
         band += [(x(a), y(b)) for a, b in zip(line.x, line.low, strict=False)][::-1]
         points = [(x(a), y(b)) for a, b in zip(line.x, line.mean, strict=True)]
         drawn.append(
-            {"name": line.name, "color": color_of(line.name, order), "dashed": line.dashed, "points": points,
-             "band": band if line.low and line.low != line.mean else [], "values": list(line.mean)}
-        )  # fmt: skip
+            {
+                "name": line.name,
+                "color": color_of(line.name, order),
+                "dashed": line.dashed,
+                "points": points,
+                "band": band if line.low and line.low != line.mean else [],
+                "values": list(line.mean),
+            }
+        )
     return {"title": chart.title, "across": chart.across, "x": x.ticks(), "y": y.ticks(), "lines": drawn}
 
 
@@ -98,13 +104,25 @@ def strip_of(runs: Sequence[Run], column: Column, order: Sequence[str]) -> dict[
     for number, (method, values) in enumerate(found.items()):
         mean = sum(values) / len(values)
         rows.append(
-            {"name": method, "color": color_of(method, order), "y": row * number + row / 2 + 4,
-             "dots": [x(value) for value in values], "mean": x(mean), "label": f"{mean:.{column.digits}f}"}
-        )  # fmt: skip
+            {
+                "name": method,
+                "color": color_of(method, order),
+                "y": row * number + row / 2 + 4,
+                "dots": [x(value) for value in values],
+                "mean": x(mean),
+                "label": f"{mean:.{column.digits}f}",
+            }
+        )
     return {
-        "title": column.title, "width": width, "height": height, "left": left, "x": x.ticks(), "rows": rows,
-        "lower": column.lower, "several": any(len(values) > 1 for values in found.values()),
-    }  # fmt: skip
+        "title": column.title,
+        "width": width,
+        "height": height,
+        "left": left,
+        "x": x.ticks(),
+        "rows": rows,
+        "lower": column.lower,
+        "several": any(len(values) > 1 for values in found.values()),
+    }
 
 
 def points_of(scatter: Scatter) -> dict[str, dict[str, Any]]:
@@ -152,10 +170,13 @@ def charted(
         lines = []
         for method, seeds in histories.items():
             series = [
-                {entry["epoch"]: column.scale * float(entry[column.metric]) for entry in history
-                 if column.metric in entry}
+                {
+                    entry["epoch"]: column.scale * float(entry[column.metric])
+                    for entry in history
+                    if column.metric in entry
+                }
                 for history in seeds
-            ]  # fmt: skip
+            ]
             epochs = sorted(set.intersection(*map(set, series))) if series else []
             if epochs:
                 rows = [[one[epoch] for one in series] for epoch in epochs]

@@ -33,11 +33,12 @@ def draw_predictions(
     shown = {name: pictured(name, batch) for name, batch in seen.items()}
     rows = [
         PanelRow(
-            {name: one.images[n] for name, one in shown.items()}, label[n],
+            {name: one.images[n] for name, one in shown.items()},
+            label[n],
             {method: maps[n] for method, maps in predictions.items()},
         )
         for n in range(len(label))
-    ]  # fmt: skip
+    ]
     segmentation_panel(pictures / "predictions.png", rows, class_names=class_names)
     samples = []
     for number, row in enumerate(rows):
@@ -52,9 +53,14 @@ def draw_predictions(
     ]
     note = " · ".join(f"{name}: {one.words}" for name, one in shown.items() if one.words)
     return Predictions(
-        "Predictions", "predictions.png", list(shown), list(predictions), samples,
-        [(class_names[c], colors[c]) for c in present_classes(rows)], f"{note}." if note else "",
-    )  # fmt: skip
+        "Predictions",
+        "predictions.png",
+        list(shown),
+        list(predictions),
+        samples,
+        [(class_names[c], colors[c]) for c in present_classes(rows)],
+        f"{note}." if note else "",
+    )
 
 
 def _write(path: Path, image: Any) -> None:

@@ -64,9 +64,12 @@ def report(config: Any, judged: Sequence[Judged], class_names: Sequence[str]) ->
     write_config(config, folder)
     parts = [*_embeddings(judged, class_names, folder / "pictures")]
     page = Page(
-        f"Frozen features on {data_in_words(data, preset)}", columns, notes=method(config, judged),
-        parts=parts, command=command_in_words(command_line()),
-    )  # fmt: skip
+        f"Frozen features on {data_in_words(data, preset)}",
+        columns,
+        notes=method(config, judged),
+        parts=parts,
+        command=command_in_words(command_line()),
+    )
     path = write_report(folder, page)
     Console().print(terminal_table(summarize(runs), columns))
     print(f"report: {path}")
@@ -109,8 +112,13 @@ def method(config: Any, judged: Sequence[Judged]) -> str:
     for one in judged:
         probe = one.probe
         cells = (
-            one.row.name, one.row.number, one.row.network, probe.dimension, f"{probe.chosen:g}",
-            f"{100 * max(probe.validation):.1f}", one.statistics,
-        )  # fmt: skip
+            one.row.name,
+            one.row.number,
+            one.row.network,
+            probe.dimension,
+            f"{probe.chosen:g}",
+            f"{100 * max(probe.validation):.1f}",
+            one.statistics,
+        )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"

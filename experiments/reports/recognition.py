@@ -76,14 +76,16 @@ def page(outcome: Outcome) -> Page:
     parts.append(Picture("Nearest test images of the embedding: query, then its neighbors", "neighbors.png"))
     parts += [*alignment_parts(outcome), _cost(outcome)]
     return Page(
-        from_to(config.teacher.modality, config.student_modality), outcome.columns, parts=parts,
+        from_to(config.teacher.modality, config.student_modality),
+        outcome.columns,
+        parts=parts,
         notes=(
             f"The teacher ({listed(config.teacher.architecture)}) sees {sees}{accuracy}; "
             f"the student ({config.student}) sees {modality_in_words(config.student_modality)}. "
             f"{len(pipeline.data.dataset)} images without labels."
         ),
         headline="finetune_top1",
-    )  # fmt: skip
+    )
 
 
 def _by_layer(summary: Summary, layers: Sequence[Column]) -> Part:

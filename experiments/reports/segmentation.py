@@ -64,9 +64,12 @@ def page(outcome: Outcome) -> Page:
     parts += alignment_parts(outcome)
     parts += [_pairs(outcome), _cost(outcome)]
     return Page(
-        from_to(config.teacher.modality, config.student_modality), outcome.columns, parts=parts,
-        notes=f"The teacher sees {sees} and {_teachers_in_words(outcome.teachers)}", headline="mean_iou",
-    )  # fmt: skip
+        from_to(config.teacher.modality, config.student_modality),
+        outcome.columns,
+        parts=parts,
+        notes=f"The teacher sees {sees} and {_teachers_in_words(outcome.teachers)}",
+        headline="mean_iou",
+    )
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
@@ -128,10 +131,13 @@ def _predictions(outcome: Outcome) -> list[Part]:
             predictions[done.method] = logits.argmax(1).cpu()
     return [
         draw_predictions(
-            outcome.pictures, {name: batch[name] for name in modalities}, batch["label"], predictions,
+            outcome.pictures,
+            {name: batch[name] for name in modalities},
+            batch["label"],
+            predictions,
             outcome.pipeline.samples.class_names,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _cost(outcome: Outcome) -> Part:

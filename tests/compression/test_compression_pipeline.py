@@ -41,8 +41,14 @@ def test_run_has_every_metric_and_leaves_the_student(images: ImageSplits, tmp_pa
     assert [(run.method, run.seed) for run in runs] == [("none", 0), ("crd+kd", 0)]
     for run in runs:
         assert set(run.metrics) == {
-            "top1", "best_top1", "top5", "cross_entropy", "agreement", "divergence", "correlation_difference"
-        }  # fmt: skip
+            "top1",
+            "best_top1",
+            "top5",
+            "cross_entropy",
+            "agreement",
+            "divergence",
+            "correlation_difference",
+        }
         assert run.metrics["top1"] == run.history[-1]["top1"] <= run.metrics["best_top1"]
         assert run.details["correlation"].shape == (5, 5)
         weights = tmp_path / "runs" / run.method / "seed-0" / "student.safetensors"

@@ -17,9 +17,15 @@ SEED, K, D = 3, 6, 4
 def build(bank: str, num_samples: int, dtype: str, objective: str) -> InstanceContrast:
     torch.manual_seed(SEED)
     return InstanceContrast(
-        num_samples, D, num_negatives=K, temperature=0.5, negatives="shared", bank=bank, memory_dtype=dtype,
+        num_samples,
+        D,
+        num_negatives=K,
+        temperature=0.5,
+        negatives="shared",
+        bank=bank,
+        memory_dtype=dtype,
         objective=objective,
-    )  # fmt: skip
+    )
 
 
 def two_steps(contrast: InstanceContrast, batches: list[dict[str, Tensor]], seed: int) -> dict[str, Any]:

@@ -20,9 +20,11 @@ ELSEWHERE = ["host", "mapped", "sharded"]
 CASES = {
     f"{objective}-{dtype}-{num_samples}": (num_samples, dtype, objective)
     for objective, dtype, num_samples in (
-        ("nce", "float32", 20), ("infonce", "float32", 21), ("nce", "bfloat16", 21),
+        ("nce", "float32", 20),
+        ("infonce", "float32", 21),
+        ("nce", "bfloat16", 21),
     )
-}  # fmt: skip
+}
 cases = pytest.mark.parametrize("case", list(CASES))
 elsewhere = pytest.mark.parametrize("bank", ELSEWHERE)
 

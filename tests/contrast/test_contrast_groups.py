@@ -20,9 +20,14 @@ objectives = pytest.mark.parametrize("objective", ["nce", "infonce"])
 
 def make(negatives: str, objective: str, num_negatives: int = K) -> InstanceContrast:
     return InstanceContrast(
-        M, D, num_negatives=num_negatives, temperature=TAU, objective=objective, negatives=negatives,
+        M,
+        D,
+        num_negatives=num_negatives,
+        temperature=TAU,
+        objective=objective,
+        negatives=negatives,
         groups=GROUPS,
-    ).double()  # fmt: skip
+    ).double()
 
 
 def bank_loss(

@@ -14,8 +14,16 @@ from crdkit.contrast import CRDLoss, DenseContrast, InstanceContrast, LocalGloba
 from crdkit.contrast.monitor import compare, constant_loss, count_negatives
 
 D, M = 4, 24
-NEGATIVES = ("uniform", "other_class", "other_group", "shared", "shared_other_class", "shared_other_group",
-             "all", "batch")  # fmt: skip
+NEGATIVES = (
+    "uniform",
+    "other_class",
+    "other_group",
+    "shared",
+    "shared_other_class",
+    "shared_other_group",
+    "all",
+    "batch",
+)
 
 
 def test_figures_equal_naive_loops(unit: Callable[..., Tensor]) -> None:

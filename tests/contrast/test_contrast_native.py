@@ -28,9 +28,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def drawn(rows: int, draws: int, dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    z, positive, noise = (
-        torch.nn.functional.normalize(torch.randn(n, dim), dim=1) for n in (5, 5, rows)
-    )  # fmt: skip
+    z, positive, noise = (torch.nn.functional.normalize(torch.randn(n, dim), dim=1) for n in (5, 5, rows))
     return z, positive, noise.to(dtype), torch.randint(rows, (5, draws))
 
 

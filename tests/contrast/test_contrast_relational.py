@@ -73,9 +73,10 @@ def test_the_functions_gradients_and_identities(scores: tuple[Tensor, ...]) -> N
     same(relational(*scores, **TAUS, weight=3.0), repeated)
     hidden = torch.arange(7) > 3
     masked = [x.masked_fill(hidden, MASKED) for x in (others, others_t)]
-    same(relational(own, masked[0], own_t, masked[1], **TAUS), relational(
-        own, others[:, :4], own_t, others_t[:, :4], **TAUS
-    ))  # fmt: skip
+    same(
+        relational(own, masked[0], own_t, masked[1], **TAUS),
+        relational(own, others[:, :4], own_t, others_t[:, :4], **TAUS),
+    )
     # With targets as sharp as can be, and the teacher nearest to itself, it is InfoNCE.
     sharp = relational(own, others, torch.ones(5), others_t, temperature=0.5, teacher_temperature=1e-4)
     same(sharp, infonce(own, others, temperature=0.5))
@@ -109,9 +110,11 @@ def test_the_fused_form_equals_the_pure_function(
     z_s, z_t, noise = unit(3, D), unit(3, D).detach(), unit(6, D).detach()
     owner, noise_owner = torch.tensor([2, 0, 5]), torch.tensor([0, 7, 2, 2, -1, 5])
     chosen: dict[str, Tensor] = {
-        "all": {}, "columns": {"columns": COLUMNS}, "owner": {"owner": owner},
+        "all": {},
+        "columns": {"columns": COLUMNS},
+        "owner": {"owner": owner},
         "owners": {"owner": owner, "noise_owner": noise_owner},
-    }[selection]  # fmt: skip
+    }[selection]
     found = contrast_relations(z_s, z_t, noise, **TAUS, weight=weight, **chosen)
     ours, theirs = z_s @ noise.T, z_t @ noise.T
     if selection == "columns":

@@ -69,8 +69,10 @@ def test_each_modality_has_its_size(tmp_path: Path) -> None:
     config = replace(three_parts(tmp_path), sizes={"rgb": (48, 64), "label": (12, 16)})
     sample = load_samples(config).train[0]
     assert [tuple(sample[name].shape[-2:]) for name in ("rgb", "depth", "label")] == [
-        (48, 64), (24, 32), (12, 16)
-    ]  # fmt: skip
+        (48, 64),
+        (24, 32),
+        (12, 16),
+    ]
     with pytest.raises(DataError, match="one size"):
         load_samples(DataConfig(sizes={"rgb": (48, 64)}, train_samples=1, test_samples=1))
 
@@ -140,12 +142,15 @@ def test_a_table_names_paths_groups_and_parts(tmp_path: Path) -> None:
     three_parts(tmp_path)
     rows = [
         {
-            "rgb": f"{part}/rgb/{number}.png", "depth": f"{part}/depth/{number}.png",
+            "rgb": f"{part}/rgb/{number}.png",
+            "depth": f"{part}/depth/{number}.png",
             "label": f"{part}/label/{number}.png" if part != "unlabeled" else "",
-            "split": part, "group": f"{part[0]}{number % 2}",
+            "split": part,
+            "group": f"{part[0]}{number % 2}",
         }
-        for part, count in (("unlabeled", 4), ("train", 4), ("test", 1)) for number in range(count)
-    ]  # fmt: skip
+        for part, count in (("unlabeled", 4), ("train", 4), ("test", 1))
+        for number in range(count)
+    ]
     config = DataConfig("folder", table(tmp_path / "pairs.csv", rows), SIZE, classes=3)
     samples = load_samples(config)
     assert [len(p) for p in (samples.train, samples.test, samples.unlabeled)] == [4, 1, 4]

@@ -45,8 +45,11 @@ def test_every_layer_is_probed_and_the_student_is_tuned(tmp_path: Path) -> None:
     for run in runs:
         judged = {name: value for name, value in run.metrics.items() if "/" not in name}
         assert set(judged) == {
-            *(f"probe_{i}" for i in range(1, 5)), "knn", "finetune_top1", "finetune_best_top1"
-        }  # fmt: skip
+            *(f"probe_{i}" for i in range(1, 5)),
+            "knn",
+            "finetune_top1",
+            "finetune_best_top1",
+        }
         assert all(0 <= value <= 1 for value in judged.values())
         assert ("alignment/r1" in run.metrics) == ("alignment_before/r1" in run.metrics) == (run is runs[1])
         assert run.history[-1]["top1"] == run.metrics["finetune_top1"]

@@ -105,11 +105,19 @@ def _encode_tiff(
         data = _pack_bits(pixels, bits)
     sample_format = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     tags: dict[int, tuple[str, list[int]]] = {
-        256: ("I", [width]), 257: ("I", [height]), 258: ("H", [bits or 8 * pixels.itemsize] * samples),
-        259: ("H", [1]), 262: ("H", [photometric]), 273: ("I", [0]), 277: ("H", [samples]),
-        278: ("I", [height]), 279: ("I", [len(data)]), 320: ("H", [*palette]), 338: ("H", [*extra]),
+        256: ("I", [width]),
+        257: ("I", [height]),
+        258: ("H", [bits or 8 * pixels.itemsize] * samples),
+        259: ("H", [1]),
+        262: ("H", [photometric]),
+        273: ("I", [0]),
+        277: ("H", [samples]),
+        278: ("I", [height]),
+        279: ("I", [len(data)]),
+        320: ("H", [*palette]),
+        338: ("H", [*extra]),
         339: ("H", [sample_format] * samples),
-    }  # fmt: skip
+    }
     tags = {tag: entry for tag, entry in tags.items() if entry[1]}
     place = 8 + 2 + 12 * len(tags) + 4
     long = {tag: struct.pack(f"{order}{len(v)}{code}", *v) for tag, (code, v) in tags.items()}

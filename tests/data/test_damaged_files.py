@@ -174,10 +174,11 @@ SEEDS: dict[str, tuple[bytes | Callable[[Path], None], Callable[[Path], Any]]] =
     "movie.avi": (write_movie, lambda path: [*read_frames(path)]),
     "weights.pth": (saved(lambda file: torch.save({"state_dict": STATE, "epoch": 3}, file)), weights),
     "old.pth": (
-        saved(lambda file: torch.save({"model": STATE}, file, _use_new_zipfile_serialization=False)), weights,
+        saved(lambda file: torch.save({"model": STATE}, file, _use_new_zipfile_serialization=False)),
+        weights,
     ),
     "weights.safetensors": (lambda path: save_file(STATE, path, metadata={"format": "pt"}), weights),
-}  # fmt: skip
+}
 
 
 def outcomes(name: str, folder: Path) -> Iterator[str]:
@@ -230,10 +231,12 @@ def test_damage_is_read_or_refused_by_name(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "read"),
     [
-        ("statistics.json", Statistics.load), ("homography.json", load_homography),
-        ("table.jsonl", read_table), ("manifest.json", read_whole),
+        ("statistics.json", Statistics.load),
+        ("homography.json", load_homography),
+        ("table.jsonl", read_table),
+        ("manifest.json", read_whole),
     ],
-)  # fmt: skip
+)
 def test_brackets_without_end_are_named(tmp_path: Path, name: str, read: Callable[[Path], Any]) -> None:
     (tmp_path / name).write_text("[" * 100_000)
     with pytest.raises((DataError, ManifestError), match=name):

@@ -168,10 +168,14 @@ def test_plain_arrays_of_images(path: Path, kind: str) -> None:
     four = np.concatenate([stored, stored[..., :1]], 3)
     gray = np.repeat(expected[:, :1], 3, 1)
     for array, wanted in (
-        (stored, expected), (stored.transpose(0, 3, 1, 2), expected), (four, expected),
-        (four.transpose(0, 3, 1, 2), expected), (stored[..., 0], gray), (stored[..., :1], gray),
+        (stored, expected),
+        (stored.transpose(0, 3, 1, 2), expected),
+        (four, expected),
+        (four.transpose(0, 3, 1, 2), expected),
+        (stored[..., 0], gray),
+        (stored[..., :1], gray),
         (stored[:, None, ..., 0], gray),
-    ):  # fmt: skip
+    ):
         with h5py.File(path, "w") as file:
             file["train/images"], file["train/labels"] = array, np.arange(6) % 2
         assert np.array_equal(PackedImages(path).tensors["rgb"].numpy(), wanted), array.shape

@@ -38,11 +38,16 @@ def save(path: Path, image: Image.Image, **options: object) -> None:
 def root(tmp_path: Path) -> Path:
     for row, (split, name, file) in enumerate(
         [
-            ("train", "n02", "n02_10.JPEG"), ("train", "n02", "n02_9.JPEG"), ("train", "n02", "sub/a.png"),
-            ("train", "n01", "b.bmp"), ("train", "n01", "B.JPG"), ("train", "n03", "é ü.webp"),
-            ("val", "n03", "x.jpeg"), ("val", "n02", "y.tif"),
+            ("train", "n02", "n02_10.JPEG"),
+            ("train", "n02", "n02_9.JPEG"),
+            ("train", "n02", "sub/a.png"),
+            ("train", "n01", "b.bmp"),
+            ("train", "n01", "B.JPG"),
+            ("train", "n03", "é ü.webp"),
+            ("val", "n03", "x.jpeg"),
+            ("val", "n02", "y.tif"),
         ]
-    ):  # fmt: skip
+    ):
         size = (90 + 7 * row, 120 - 11 * row)
         save(tmp_path / split / name / file, Image.fromarray(photograph(row, *size)))
     (tmp_path / "train/n01/notes.txt").write_text("no image")
@@ -60,8 +65,10 @@ def test_order_and_labels_are_those_of_torchvision(root: Path) -> None:
     assert list(ours.class_names) == theirs.classes and ours.num_classes == 3
     sample = ours[3]
     assert {name: value.dtype for name, value in sample.items()} == {
-        "index": torch.int64, "rgb": torch.float32, "label": torch.int64
-    }  # fmt: skip
+        "index": torch.int64,
+        "rgb": torch.float32,
+        "label": torch.int64,
+    }
     assert (sample["index"].item(), sample["label"].item()) == (3, 1)
     assert sample["rgb"].shape == (3, 32, 32) and 0 <= sample["rgb"].min() <= sample["rgb"].max() <= 1
     with pytest.raises(IndexError):
@@ -99,10 +106,13 @@ def test_the_training_view_is_the_published_one(tmp_path: Path) -> None:
     image = Image.fromarray(photograph(2, 150, 200))
     save(tmp_path / "train/cat/a.png", image)
     folder = ImageFolder(tmp_path, size=48, crop_scale=(0.02, 1.0), crop_ratio=(0.5, 2.0))
-    view = transforms.Compose([
-        transforms.RandomResizedCrop(48, (0.02, 1.0), (0.5, 2.0)), transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(),
-    ])  # fmt: skip
+    view = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(48, (0.02, 1.0), (0.5, 2.0)),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+        ]
+    )
     for seed in range(40):
         torch.manual_seed(seed)
         ours = folder[0]["rgb"]
@@ -183,9 +193,14 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (folder / "a.jpg").write_bytes(jpeg + b"trailing \xff\xda bytes")
     assert dataset[0]["rgb"].shape == (3, 56, 56), "whole, with bytes behind it"
     for data in (
-        with_thumbnail[:-200], jpeg[: len(jpeg) // 2], jpeg[:-2], jpeg[:20], b"", b"<html>404</html>",
+        with_thumbnail[:-200],
+        jpeg[: len(jpeg) // 2],
+        jpeg[:-2],
+        jpeg[:20],
+        b"",
+        b"<html>404</html>",
         encoded(color, "PNG")[:-300],
-    ):  # fmt: skip
+    ):
         (folder / "a.jpg").write_bytes(data)
         with pytest.raises(DataError, match=rf"val/cat/a\.jpg.*{len(data)}"):
             dataset[0]
@@ -224,9 +239,12 @@ def test_hidden_files_and_folders_are_no_images(root: Path) -> None:
     for name in ("train/n02/._n02_9.JPEG", "train/n02/sub/.DS_Store", "train/n02/sub/._a.png"):
         (root / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + b"\0" * 80)
     for name in (
-        "train/n02/.ipynb_checkpoints/n02_9-checkpoint.JPEG", "train/n01/sub/.ipynb_checkpoints/b.png",
-        "train/.ipynb_checkpoints/c.png", "train/__MACOSX/n01/d.png", "val/.hidden/e.png",
-    ):  # fmt: skip
+        "train/n02/.ipynb_checkpoints/n02_9-checkpoint.JPEG",
+        "train/n01/sub/.ipynb_checkpoints/b.png",
+        "train/.ipynb_checkpoints/c.png",
+        "train/__MACOSX/n01/d.png",
+        "val/.hidden/e.png",
+    ):
         save(root / name, Image.fromarray(photograph(0)))
     dataset = ImageFolder(root, size=32)
     assert [str(dataset.path(row)) for row in range(len(dataset))] == names

@@ -54,10 +54,18 @@ def test_names_are_compared_in_one_form(tmp_path: Path) -> None:
 def test_hidden_files_are_skipped_at_every_depth(tmp_path: Path) -> None:
     write(tmp_path, "1.png", "deep/er/2.png")
     write(
-        tmp_path, "._1.png", "deep/._x.png", "deep/er/.DS_Store", ".ipynb_checkpoints/1-checkpoint.png",
-        "deep/.ipynb_checkpoints/2.png", "__MACOSX/deep/1.png", "deep/Thumbs.db", ".hidden/er/3.png",
-        "deep/@eaDir/2.png/thumb.jpg", data=b"",
-    )  # fmt: skip
+        tmp_path,
+        "._1.png",
+        "deep/._x.png",
+        "deep/er/.DS_Store",
+        ".ipynb_checkpoints/1-checkpoint.png",
+        "deep/.ipynb_checkpoints/2.png",
+        "__MACOSX/deep/1.png",
+        "deep/Thumbs.db",
+        ".hidden/er/3.png",
+        "deep/@eaDir/2.png/thumb.jpg",
+        data=b"",
+    )
     assert list(list_files(tmp_path, SUFFIXES)) == ["1", "deep/er/2"]
     assert list(list_files(tmp_path, SUFFIXES | {".db"})) == ["1", "deep/er/2"]
 

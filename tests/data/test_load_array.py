@@ -113,10 +113,16 @@ def test_netpbm_and_pfm_as_stored(tmp_path: Path) -> None:
     colors = RNG.normal(size=(6, 8, 3)).astype("f4")
     assert same(load_array(write(tmp_path / "a.pfm", b"PF 8 6 -1\n" + colors[::-1].tobytes())), colors)
     for data in (
-        b"P5 8 6 255\n" + bytes(47), b"P5 8 6 65535\n" + bytes(95), b"P2 8 6 255\n" + b"1 " * 47, b"P5 8 6",
-        b"Pf 8 6 -1\n" + bytes(191), b"P2 8 6 255\n" + b"x " * 48, b"P4 9 6\n" + bytes(11),
-        b"P5 99999999 99999999 255\n" + bytes(8), b"P2 8 6 255\n" + b"-1 " * 48,
-    ):  # fmt: skip
+        b"P5 8 6 255\n" + bytes(47),
+        b"P5 8 6 65535\n" + bytes(95),
+        b"P2 8 6 255\n" + b"1 " * 47,
+        b"P5 8 6",
+        b"Pf 8 6 -1\n" + bytes(191),
+        b"P2 8 6 255\n" + b"x " * 48,
+        b"P4 9 6\n" + bytes(11),
+        b"P5 99999999 99999999 255\n" + bytes(8),
+        b"P2 8 6 255\n" + b"-1 " * 48,
+    ):
         with pytest.raises(DataError, match=r"a\.pnm"):
             load_array(write(tmp_path / "a.pnm", data))
 

@@ -75,9 +75,10 @@ def test_every_source_keeps_the_contract(tmp_path: Path, source: str, split: str
 
 def test_names_and_roots_that_are_not_there(tmp_path: Path) -> None:
     for name, hint in (
-        ("cifar-100", "did you mean cifar100"), ("tiny_imagenet", "did you mean tiny-imagenet"),
+        ("cifar-100", "did you mean cifar100"),
+        ("tiny_imagenet", "did you mean tiny-imagenet"),
         ("xyz", "known: cifar10, cifar100, digits, folder, packed, shapes, stl10, tiny-imagenet"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=rf"'{name}'.*{hint}"):
             load_images(name, tmp_path)
     for source, kind in (("cifar10", "folder"), ("packed", "file")):

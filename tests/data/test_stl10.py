@@ -97,8 +97,9 @@ def test_rows_and_columns_are_where_a_person_sees_them(folder: Path, split: str)
         assert torch.equal(batch["rgb"], expected[rows]) and batch["rgb"].is_contiguous()
         assert batch["index"].tolist() == rows
         assert {name: value.dtype for name, value in batch.items()} == {
-            "index": torch.int64, "rgb": torch.float32
-        } | ({"label": torch.int64} if split in LABELS else {})  # fmt: skip
+            "index": torch.int64,
+            "rgb": torch.float32,
+        } | ({"label": torch.int64} if split in LABELS else {})
         if split in LABELS:
             assert dataset.labels.tolist() == LABELS[split]
             assert batch["label"].tolist() == LABELS[split][::-1]

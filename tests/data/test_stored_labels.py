@@ -108,9 +108,12 @@ def test_compressed_tiff_gif_bmp_and_netpbm() -> None:
     indexed.putpalette([number * 5 % 256 for number in range(768)])
     for image in (plain, indexed):
         for kind, options in (
-            ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "tiff_adobe_deflate"}),
-            ("PNG", {}), ("BMP", {}), ("GIF", {}),
-        ):  # fmt: skip
+            ("TIFF", {"compression": "tiff_lzw"}),
+            ("TIFF", {"compression": "tiff_adobe_deflate"}),
+            ("PNG", {}),
+            ("BMP", {}),
+            ("GIF", {}),
+        ):
             assert np.array_equal(read(encoded(image, kind, **options)), label), (kind, options)
     text = " ".join(map(str, label.ravel())).encode()
     size = b"%d %d" % (WIDTH, HEIGHT)
@@ -170,10 +173,12 @@ def test_colors_frames_and_floats_are_refused(encode_tiff: Callable[..., bytes])
             read(encoded(gray.convert(mode), "PNG"))
     three = np.stack([label] * 3, 2)
     for data in (
-        encoded(gray.convert("RGB"), "BMP"), encode_tiff(three, photometric=2),
-        encode_tiff(three.astype("u2"), photometric=2), encode_tiff(three),
+        encoded(gray.convert("RGB"), "BMP"),
+        encode_tiff(three, photometric=2),
+        encode_tiff(three.astype("u2"), photometric=2),
+        encode_tiff(three),
         b"P6 %d %d 255\n" % (WIDTH, HEIGHT) + three.tobytes(),
-    ):  # fmt: skip
+    ):
         with pytest.raises(DataError, match=r"a\.file.*(3|RGB)"):
             read(data)
     with pytest.raises(DataError, match="float32"):
@@ -186,10 +191,14 @@ def test_colors_frames_and_floats_are_refused(encode_tiff: Callable[..., bytes])
 def test_damage_is_named(pack_bits: Callable[..., bytes], encode_tiff: Callable[..., bytes]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), "u1")
     whole = [
-        png(noise, 8, pack_bits), png(noise % 16, 4, pack_bits), encode_tiff(noise),
-        encode_tiff(noise % 4, bits=2), b"P5 16 6 255\n" + noise.tobytes(), b"P4 16 6\n" + bytes(12),
+        png(noise, 8, pack_bits),
+        png(noise % 16, 4, pack_bits),
+        encode_tiff(noise),
+        encode_tiff(noise % 4, bits=2),
+        b"P5 16 6 255\n" + noise.tobytes(),
+        b"P4 16 6\n" + bytes(12),
         b"P2 16 6 255\n" + b"7 " * 96,
-    ]  # fmt: skip
+    ]
     for data in whole:
         read(data)
         for cut in (data[: len(data) // 2], data[:-24], b"", b"<html>no</html>"):

@@ -16,12 +16,25 @@ RUNS = {
     "compress": ["compress", *DIGITS, "--method", "crd", "simkd", "--precision", "bf16"],
     "ensemble": ["ensemble", *DIGITS, "--method", "none", "kd-mean", "--teachers", "2"],
     "rooms": [
-        "crossmodal", "--method", "crd-dense", "--data.size", "48", "64", "--data.train-samples", "32",
-        "--data.test-samples", "12", "--data.unlabeled-samples", "0", "--transfer.cached-augmentations", "1",
-        "--precision", "bf16",
+        "crossmodal",
+        "--method",
+        "crd-dense",
+        "--data.size",
+        "48",
+        "64",
+        "--data.train-samples",
+        "32",
+        "--data.test-samples",
+        "12",
+        "--data.unlabeled-samples",
+        "0",
+        "--transfer.cached-augmentations",
+        "1",
+        "--precision",
+        "bf16",
     ],
     "lab": ["crossmodal", "lab", "--method", "none", "--probe.dimension", "16"],
-}  # fmt: skip
+}
 EPOCHS = {"compress": 8, "ensemble": 8, "rooms": 1, "lab": 3}
 """Enough for figures that another normalization would change."""
 

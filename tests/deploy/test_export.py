@@ -77,8 +77,13 @@ def test_half_precision(form: str, tmp_path: Path) -> None:
     network, described, samples = make("cifar")
     path = tmp_path / f"half.{form}"
     run, differences = export_network(
-        network, described, path, samples, format=form, precision="fp16"  # type: ignore[arg-type]
-    )  # fmt: skip
+        network,
+        described,
+        path,
+        samples,
+        format=form,
+        precision="fp16",  # type: ignore[arg-type]
+    )
     assert 1e-6 < max(difference.relative for difference in differences) <= 2e-2
     assert run(samples)["logits"].dtype == torch.float32
     assert next(network.parameters()).dtype == torch.float32  # a copy was made

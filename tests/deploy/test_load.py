@@ -142,9 +142,13 @@ def test_the_folder_has_a_card_that_keeps_a_license(tmp_path: Path) -> None:
 def test_files_are_read_as_in_the_run(tmp_path: Path) -> None:
     network, described, _ = make("depth-cnn")
     described = crdkit.deploy.describe(
-        network, architecture="depth_cnn_half", modality="depth", shape=(1, 32, 48), class_names=NAMES,
+        network,
+        architecture="depth_cnn_half",
+        modality="depth",
+        shape=(1, 32, 48),
+        class_names=NAMES,
         encoding={"unit": "mm"},
-    )  # fmt: skip
+    )
     save(network, tmp_path / "a", described, Card("kd", 0))
     _, preprocess = crdkit.load(tmp_path / "a")
     millimeters = np.zeros((64, 96), np.uint16)

@@ -72,19 +72,39 @@ def test_a_method_of_ones_own_is_known_by_its_annotations(monkeypatch: pytest.Mo
         check_settings({"mine": {"levels": 1.5}})
 
 
-@pytest.mark.parametrize(("methods", "typed", "others", "said"), [
-    (("none", "crd"), ("kd.temperature=2",), (), ["kd.temperature has no effect: kd is none of the methods"]),
-    (("0.5*kd+crd",), ("kd.temperature=2",), (), []),
-    (("crd",), ("crd.num_negatives=77",), ("crd.negatives=batch",),
-     ["crd.num_negatives has no effect while crd.negatives is batch"]),
-    (("crd",), ("crd.negatives=batch",), ("crd.num_negatives=77",), []),
-    (("crd",), ("crd.negatives=queue", "crd.num_negatives=77", "crd.momentum=0.9"), (),
-     ["crd.momentum has no effect while crd.negatives is queue"]),
-    (("crd",), ("crd.negatives=shared", "crd.num_negatives=77", "crd.momentum=0.9"), (), []),
-    (("crd-dense",), ("crd-dense.teacher_temperature=0.1",), (),
-     ["crd-dense.teacher_temperature has no effect while crd-dense.objective is not given"]),
-    (("crd-dense",), ("crd-dense.teacher_temperature=0.1",), ("crd-dense.objective=relational",), []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("methods", "typed", "others", "said"),
+    [
+        (
+            ("none", "crd"),
+            ("kd.temperature=2",),
+            (),
+            ["kd.temperature has no effect: kd is none of the methods"],
+        ),
+        (("0.5*kd+crd",), ("kd.temperature=2",), (), []),
+        (
+            ("crd",),
+            ("crd.num_negatives=77",),
+            ("crd.negatives=batch",),
+            ["crd.num_negatives has no effect while crd.negatives is batch"],
+        ),
+        (("crd",), ("crd.negatives=batch",), ("crd.num_negatives=77",), []),
+        (
+            ("crd",),
+            ("crd.negatives=queue", "crd.num_negatives=77", "crd.momentum=0.9"),
+            (),
+            ["crd.momentum has no effect while crd.negatives is queue"],
+        ),
+        (("crd",), ("crd.negatives=shared", "crd.num_negatives=77", "crd.momentum=0.9"), (), []),
+        (
+            ("crd-dense",),
+            ("crd-dense.teacher_temperature=0.1",),
+            (),
+            ["crd-dense.teacher_temperature has no effect while crd-dense.objective is not given"],
+        ),
+        (("crd-dense",), ("crd-dense.teacher_temperature=0.1",), ("crd-dense.objective=relational",), []),
+    ],
+)
 def test_a_setting_that_is_not_read_is_told(
     methods: tuple[str, ...], typed: tuple[str, ...], others: tuple[str, ...], said: list[str]
 ) -> None:

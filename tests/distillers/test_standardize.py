@@ -142,13 +142,19 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Tensor], list[
     processes = [
         subprocess.Popen(
             [
-                sys.executable, SCRIPT, str(rank), "2",
-                folder / "store", folder / "input.pt", folder / str(rank),
+                sys.executable,
+                SCRIPT,
+                str(rank),
+                "2",
+                folder / "store",
+                folder / "input.pt",
+                folder / str(rank),
             ],
-            stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     try:
         for process in processes:
             _, errors = process.communicate(timeout=600)
@@ -185,9 +191,10 @@ def test_a_method_does_not_see_the_scale_of_a_standardized_teacher(
     spec = zoo.spec("resnet8x4", "resnet32x4")
     student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
     other = teacher._replace(
-        maps=tuple(10 * x + 7 for x in teacher.maps), embedding=10 * teacher.embedding + 7,
+        maps=tuple(10 * x + 7 for x in teacher.maps),
+        embedding=10 * teacher.embedding + 7,
         preactivations=tuple(10 * x + 7 for x in teacher.preactivations),
-    )  # fmt: skip
+    )
     meta = BatchMeta(torch.tensor([3, 1, 7, 12]), torch.tensor([0, 2, 2, 5]))
 
     def loss(outputs: Any, value: bool | str) -> Tensor:

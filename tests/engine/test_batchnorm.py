@@ -35,10 +35,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, li
     ranks = [
         subprocess.Popen(
             [sys.executable, script, str(rank), "2", *(folder / n for n in ("store", "input.pt", str(rank)))],
-            stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     for name, (_, batches, weights, _) in given.items():
         single[name] = two_steps(own[name], batches, weights)
     for rank in ranks:

@@ -65,17 +65,34 @@ def test_timing_leaves_the_generator_as_it_is() -> None:
 
 
 TINY = [
-    "crossmodal", "--cpu", "--data.size", "32", "32", "--data.train-samples", "16",
-    "--data.test-samples", "4", "--data.unlabeled-samples", "0", "--method", "none", "--epochs", "1",
-    "--output", "out",
-]  # fmt: skip
+    "crossmodal",
+    "--cpu",
+    "--data.size",
+    "32",
+    "32",
+    "--data.train-samples",
+    "16",
+    "--data.test-samples",
+    "4",
+    "--data.unlabeled-samples",
+    "0",
+    "--method",
+    "none",
+    "--epochs",
+    "1",
+    "--output",
+    "out",
+]
 
 
 def start(folder: Path, *more: str, **environment: str) -> tuple[str, dict[str, Any]]:
     done = subprocess.run(
-        [sys.executable, "-m", "crdkit", *TINY, *more], cwd=folder, capture_output=True, text=True,
+        [sys.executable, "-m", "crdkit", *TINY, *more],
+        cwd=folder,
+        capture_output=True,
+        text=True,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads((folder / "out/results.json").read_text())
 

@@ -58,9 +58,11 @@ def test_a_launcher_that_dies_while_its_ranks_look_for_one_another_leaves_none(p
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(silent.getsockname()[1])}
         ranks = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
         launcher = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, program], env={**os.environ, **meeting, **ranks},
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [sys.executable, "-c", LAUNCHER, program],
+            env={**os.environ, **meeting, **ranks},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert launcher.stdout is not None
         rank = int(launcher.stdout.readline())
         time.sleep(2.0)
@@ -81,8 +83,10 @@ def faults(**environment: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not hasattr(os, "confstr") or "glibc" not in str(os.confstr("CS_GNU_LIBC_VERSION")),
-                    reason="speaks of glibc's allocator")  # fmt: skip
+@pytest.mark.skipif(
+    not hasattr(os, "confstr") or "glibc" not in str(os.confstr("CS_GNU_LIBC_VERSION")),
+    reason="speaks of glibc's allocator",
+)
 def test_freed_memory_is_kept_for_the_next_step_unless_the_user_says_otherwise() -> None:
     assert faults() < 1000
     assert faults(MALLOC_TRIM_THRESHOLD_="131072") > 10_000

@@ -148,9 +148,13 @@ def main(folder: Path) -> None:
     for part in ("module", "memory", "frozen"):
         try:
             run(
-                folder / part, task=Parting(part), config=replace(COMPARED, epochs=1), label=f"stage-{part}",
-                dataset=TinyData(LENGTH, noise=0.0), accelerator=accelerator,
-            )  # fmt: skip
+                folder / part,
+                task=Parting(part),
+                config=replace(COMPARED, epochs=1),
+                label=f"stage-{part}",
+                dataset=TinyData(LENGTH, noise=0.0),
+                accelerator=accelerator,
+            )
         except RanksError as error:
             results[part] = str(error), (folder / part / "history.json").exists()
     torch.save(results, folder / f"rank{RANK}.pt")

@@ -102,9 +102,13 @@ def test_one_teacher_is_compression_bit_for_bit(
     save_weights(network, tmp_path / "teacher.safetensors")
     done = ensemble.distil(method, (1,), 0, 7)
     config = CompressionConfig(
-        cpu=True, data=TINY.data, setting=TINY.setting, student="resnet8", transfer=TINY.transfer,
+        cpu=True,
+        data=TINY.data,
+        setting=TINY.setting,
+        student="resnet8",
+        transfer=TINY.transfer,
         teacher=TeachersConfig(architecture=("wrn_16_1",), weights=(str(tmp_path / "teacher.safetensors"),)),
-    )  # fmt: skip
+    )
     one = CompressionPipeline(config, images, make_accelerator(cpu=True), tmp_path / "b")
     assert digest(one.teachers[0].network.state_dict()) == digest(network.state_dict())
     expected = one.run(method, 7)

@@ -51,9 +51,14 @@ def pool(images: ImageSplits, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [("kd-mean", 0.5), ("fitnet+crd", 0.5), ("angle", 0.5), ("ca-mkd", 0.0), ("aekd+aekd-hint", 0.0)],
 )
 def test_interrupted_anywhere_the_end_is_the_same(
-    method: str, drop: float, cached: int, images: ImageSplits, pool: Path, tmp_path: Path,
+    method: str,
+    drop: float,
+    cached: int,
+    images: ImageSplits,
+    pool: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     transfer = replace(TINY.transfer, drop_teachers=drop, cached_augmentations=cached)
     config = replace(TINY, method=(method,), transfer=transfer, reuse=(pool,))
     calm = run(images, tmp_path / "calm", config)

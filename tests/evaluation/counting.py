@@ -40,9 +40,14 @@ def judged(shares: list[slice]) -> dict[str, Any]:
     given = answers()
     batches = [{name: value[rows] for name, value in given.items()} for rows in shares]
     metrics = evaluate_classifier(
-        lambda logits: logits, batches, 7,
-        teacher=lambda logits: logits, modality="student", teacher_modality="teacher", sharded=True,
-    )  # fmt: skip
+        lambda logits: logits,
+        batches,
+        7,
+        teacher=lambda logits: logits,
+        modality="student",
+        teacher_modality="teacher",
+        sharded=True,
+    )
     return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in metrics.items()}
 
 

@@ -22,9 +22,7 @@ from crdkit.evaluation import (
     match_ranks,
 )
 
-FIGURES = {
-    "cosine", "r1", "r10", "back_r1", "back_r10", "cka", "effective_rank", "spread", "pairs"
-}  # fmt: skip
+FIGURES = {"cosine", "r1", "r10", "back_r1", "back_r10", "cka", "effective_rank", "spread", "pairs"}
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

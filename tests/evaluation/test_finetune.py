@@ -21,9 +21,16 @@ def test_encoder_and_classifier_learn_from_the_labels(tmp_path: Path) -> None:
             encoder = DepthCNN(3, widths=(4, 8), strides=(2, 2))
         before = digest(encoder.state_dict())
         network, history = finetune(
-            encoder, images, images, 2, config, tmp_path / name, modality="rgb",
-            accelerator=make_accelerator(cpu=True), seed=1,
-        )  # fmt: skip
+            encoder,
+            images,
+            images,
+            2,
+            config,
+            tmp_path / name,
+            modality="rgb",
+            accelerator=make_accelerator(cpu=True),
+            seed=1,
+        )
         assert network.encoder is encoder and digest(encoder.state_dict()) != before
         assert history[-1]["top1"] == 1.0
         results.append(digest(network.state_dict()))

@@ -24,10 +24,13 @@ from crdkit.experiments.reports.results import read_results, write_results
 from crdkit.experiments.reports.tables import Column, Run
 
 ENVIRONMENT: dict[str, Any] = {
-    "date": "2026-01-02T03:04:05+00:00", "commit": "0123456789abcdef", "dirty": False, "python": "3.11.7",
+    "date": "2026-01-02T03:04:05+00:00",
+    "commit": "0123456789abcdef",
+    "dirty": False,
+    "python": "3.11.7",
     "packages": {"crdkit": "0.1.0", "torch": "2.10.0"},
     "hardware": {"cpu": "A processor", "cores": 2, "gpus": []},
-}  # fmt: skip
+}
 COLUMNS = [
     Column("mean_iou", "mean IoU"),
     Column("best_mean_iou", "best mean IoU"),
@@ -63,13 +66,21 @@ def every_part(folder: Path) -> list[Any]:
 def write_run(folder: Path, student: str = "resnet8") -> Path:
     """A run folder with a page of every kind of part."""
     write_results(
-        folder, task="crossmodal", preset="p", runs=RUNS, environment=ENVIRONMENT,
+        folder,
+        task="crossmodal",
+        preset="p",
+        runs=RUNS,
+        environment=ENVIRONMENT,
         config={"student": student, "transfer": {"lr": 0.1}},
-    )  # fmt: skip
+    )
     page = Page(
-        "RGB to thermal: own pairs", COLUMNS, notes="A *note* of <i>odd</i>.", parts=every_part(folder),
-        baseline="none", command="crdkit crossmodal pairs --seed 0 1",
-    )  # fmt: skip
+        "RGB to thermal: own pairs",
+        COLUMNS,
+        notes="A *note* of <i>odd</i>.",
+        parts=every_part(folder),
+        baseline="none",
+        command="crdkit crossmodal pairs --seed 0 1",
+    )
     write_page(folder, page)
     return folder
 

@@ -18,9 +18,21 @@ from crdkit.experiments.options import read_options, with_epochs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "crossmodal.py"
 TINY = (
-    "--cpu", "--data.size", "32", "32", "--data.train-samples", "16", "--data.test-samples", "4",
-    "--data.unlabeled-samples", "0", "--method", "none", "--epochs", "1",
-)  # fmt: skip
+    "--cpu",
+    "--data.size",
+    "32",
+    "32",
+    "--data.train-samples",
+    "16",
+    "--data.test-samples",
+    "4",
+    "--data.unlabeled-samples",
+    "0",
+    "--method",
+    "none",
+    "--epochs",
+    "1",
+)
 
 ERRORS = [
     # arguments, exit code, what the message holds
@@ -254,9 +266,13 @@ def test_the_console_the_launcher_and_ranks_run_the_same_code(tmp_path: Path) ->
 def test_ranks_share_a_run_that_ctrl_c_leaves_to_be_continued(tmp_path: Path) -> None:
     long = ["--segment.train.epochs", "100000", "--processes", "2", "--output", "out"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "crdkit", "crossmodal", *TINY, *long], cwd=tmp_path, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "crdkit", "crossmodal", *TINY, *long],
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     stage = tmp_path / "out/runs/none/seed-0/segment"
     try:
         while not list(stage.glob("checkpoints/checkpoint-*/manifest.json")):
@@ -321,9 +337,13 @@ def test_the_command_that_continues_is_the_one_that_was_typed(monkeypatch: pytes
     ],
 )
 def test_all_cores_unless_somebody_said_otherwise(
-    launched: bool, given: str | None, before: dict[str, str], words: list[str], expected: int | None,
+    launched: bool,
+    given: str | None,
+    before: dict[str, str],
+    words: list[str],
+    expected: int | None,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     class Parent:
         def environ(self) -> dict[str, str]:
             return before

@@ -118,9 +118,13 @@ def test_all_processes_of_a_run_have_one_folder(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SESSION)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [sys.executable, *launcher, "script.py", "."], cwd=tmp_path, capture_output=True, text=True,
-        timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, *launcher, "script.py", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / f"rank{rank}").read_text() for rank in (0, 1))
     assert first == second
@@ -163,10 +167,13 @@ def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]],
 
     columns = [Column("top1", "top-1")]
     how = scenario.Scenario(
-        "task", lambda config, accelerator, folder: FakePipeline(config, results, teachers),
-        lambda done: f"top-1 {100 * done.metrics['top1']:.0f}", lambda config, summary: columns, page,
+        "task",
+        lambda config, accelerator, folder: FakePipeline(config, results, teachers),
+        lambda done: f"top-1 {100 * done.metrics['top1']:.0f}",
+        lambda config, summary: columns,
+        page,
         collect=lambda pipeline, runs: len(runs),
-    )  # fmt: skip
+    )
     with patch.object(scenario, "deploy") as deploy:
         left = scenario.run(how, config, "digits", name="script")
     assert deploy.call_count == bool(results)
@@ -182,8 +189,11 @@ def test_a_run_leaves_lines_results_and_a_report(tmp_path: Path, capsys: pytest.
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert (found["task"], found["preset"], found["teacher"]) == ("task", "digits", {"top1": 0.9})
     assert [(one["method"], one["seed"]) for one in found["runs"]] == [
-        ("none", 0), ("kd", 0), ("none", 1), ("kd", 1)
-    ]  # fmt: skip
+        ("none", 0),
+        ("kd", 0),
+        ("none", 1),
+        ("kd", 1),
+    ]
     assert found["config"]["setting"] == ["kd.temperature=2"]
     report = (tmp_path / "out" / "report.md").read_text()
     assert "# A run: digits\n" in report and "A note." in report and "pictures/curves.png" in report

@@ -113,12 +113,20 @@ def test_imagenet_recipe_runs_on_a_folder_of_images(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_weights(create("torchvision/resnet18", num_classes=3), tmp_path / "teacher.safetensors")
     done = run(
-        "imagenet-r34-r18", "--cpu", "--data.root", "images", "--data.size", "64", "--method", "crd+kd",
+        "imagenet-r34-r18",
+        "--cpu",
+        "--data.root",
+        "images",
+        "--data.size",
+        "64",
+        "--method",
+        "crd+kd",
         *("--teacher.architecture", "resnet18", "--teacher.weights", "teacher.safetensors"),
         *("--setting", "crd.num_negatives=8", "--transfer.train.epochs", "1"),
         *("--transfer.train.batch-size", "8", "--transfer.train.lr", "0.01"),
-        *("--transfer.train.num-workers", "2", "--output", "out"), folder=tmp_path,
-    )  # fmt: skip
+        *("--transfer.train.num-workers", "2", "--output", "out"),
+        folder=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "out")["summary"]["crd+kd"]["top1"]["n"] == 1
 

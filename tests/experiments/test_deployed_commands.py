@@ -160,7 +160,7 @@ def test_what_cannot_be_predicted(
 def test_files_are_written_compared_and_timed(command: Command, tmp_path: Path) -> None:
     code, said, _ = command(
         "export", "deploy/cls", "--format", "safetensors", "pt2", "onnx", "--int8", "--repeats", "2"
-    )  # fmt: skip
+    )
     assert code == 0 and "8 drawn images" in said
     folder = tmp_path / "deploy/cls/export"
     names = {"model.safetensors", "model.pt2", "model.onnx", "model-int8.onnx"}
@@ -185,7 +185,7 @@ def test_the_run_s_samples_or_one_s_own_are_compared_on(command: Command, tmp_pa
     write_depth(tmp_path / "depth")
     code, _, _ = command(
         *given, "--output", "b", "--samples", "depth", "--encoding", "depth.unit=mm", "--size", "48", "64"
-    )  # fmt: skip
+    )
     assert code == 0
     run = torch.export.load("b/model.pt2").module()
     assert run(torch.rand(2, 1, 48, 64))["logits"].shape == (2, len(NAMES), 48, 64)
@@ -202,5 +202,5 @@ def test_accuracy_on_folders_named_like_classes(command: Command, tmp_path: Path
             Image.fromarray(image).save(tmp_path / "images" / name / f"{number}.png")
     code, said, _ = command(
         "export", "deploy/cls", "--format", "pt2", "--samples", "images", "--repeats", "0", "--output", "a"
-    )  # fmt: skip
+    )
     assert code == 0 and "accuracy" in said

@@ -18,9 +18,21 @@ from crdkit.experiments.doctor.finding import Finding, Findings
 from crdkit.transfer import Plan, Planned
 
 TINY = [
-    "--cpu", "--data.size", "48", "64", "--data.train-samples", "16", "--data.test-samples", "6",
-    "--data.unlabeled-samples", "8", "--epochs", "1", "--transfer.cached-augmentations", "1",
-]  # fmt: skip
+    "--cpu",
+    "--data.size",
+    "48",
+    "64",
+    "--data.train-samples",
+    "16",
+    "--data.test-samples",
+    "6",
+    "--data.unlabeled-samples",
+    "8",
+    "--epochs",
+    "1",
+    "--transfer.cached-augmentations",
+    "1",
+]
 
 Doctor = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -211,8 +223,10 @@ def test_constant_and_empty_modalities_are_problems() -> None:
     batch = {"thermal": empty, "rgb": torch.full((2, 3, 4, 4), 0.5), "depth": holes}
     data._ranges(findings, {"train": batch})
     assert {one.topic: one.level for one in findings.made} == {
-        "thermal": "problem", "rgb": "problem", "depth": "note"
-    }  # fmt: skip
+        "thermal": "problem",
+        "rgb": "problem",
+        "depth": "note",
+    }
 
 
 def test_rows_are_spread_over_the_whole() -> None:

@@ -21,9 +21,18 @@ from crdkit.experiments.cli import main
 main(sys.argv[2:])
 """
 ROOMS = (
-    "--data.size", "32", "32", "--data.train-samples", "16", "--data.test-samples", "4",
-    "--data.unlabeled-samples", "0", "--teacher.width", "8",
-)  # fmt: skip
+    "--data.size",
+    "32",
+    "32",
+    "--data.train-samples",
+    "16",
+    "--data.test-samples",
+    "4",
+    "--data.unlabeled-samples",
+    "0",
+    "--teacher.width",
+    "8",
+)
 
 
 @pytest.mark.parametrize("line", [("compress",), ("ensemble",), ("crossmodal", *ROOMS)], ids=lambda x: x[0])

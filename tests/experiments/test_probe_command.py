@@ -43,8 +43,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_weights(network.network, folder / "teacher" / "model.safetensors")
     whole = Normalized(Normalize(trained, "rgb"), network)
     save_weights(whole, folder / "teacher" / "training" / "model.safetensors")
-    save_weights(Normalized(Normalize(trained, "rgb"), create("resnet18", num_classes=None)),
-                 folder / "encoder.safetensors")  # fmt: skip
+    save_weights(
+        Normalized(Normalize(trained, "rgb"), create("resnet18", num_classes=None)),
+        folder / "encoder.safetensors",
+    )
     return folder
 
 

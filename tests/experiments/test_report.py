@@ -91,8 +91,11 @@ def test_results_have_the_promised_shape(tmp_path: Path) -> None:
     assert results["summary"] == summarize(RUNS)
     assert results["runs"][0]["metrics"]["iou"] == [0.1, None]
     assert results["config"] == {
-        "root": "pairs.h5", "weights": "teacher.safetensors", "preset": "nyu", "seeds": [0, 1]
-    }  # fmt: skip
+        "root": "pairs.h5",
+        "weights": "teacher.safetensors",
+        "preset": "nyu",
+        "seeds": [0, 1],
+    }
 
 
 def test_results_take_arrays_and_tensors(tmp_path: Path) -> None:
@@ -165,9 +168,10 @@ def panel_row(methods: tuple[str, ...]) -> pictures.PanelRow:
     label = torch.arange(12).reshape(3, 4)
     label[0, 0] = 255
     return pictures.PanelRow(
-        inputs={"rgb": np.zeros((3, 4, 3), np.uint8), "thermal": np.zeros((6, 8, 3), np.uint8)}, label=label,
+        inputs={"rgb": np.zeros((3, 4, 3), np.uint8), "thermal": np.zeros((6, 8, 3), np.uint8)},
+        label=label,
         predictions={method: torch.randint(13, (3, 4)) for method in methods},
-    )  # fmt: skip
+    )
 
 
 def test_report_shows_table_pictures_configuration_and_environment(tmp_path: Path) -> None:
@@ -281,9 +285,9 @@ def test_documentation_shows_how_much_methods_are_above_one_of_another_file(
     for name, gained in (("plain", 0.0), ("later", 0.1)):
         runs = [run("none", s, 0.5, mean_iou=0.2) for s in (0, 1)]
         runs += [run("kd", s, 0.5, mean_iou=0.3 + gained * (1 + s)) for s in (0, 1, 2)]
-        write_results(
-            tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT
-        ).rename(tmp_path / f"{name}.json")  # fmt: skip
+        write_results(tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT).rename(
+            tmp_path / f"{name}.json"
+        )
     marked = "<!-- begin results later less kd from plain -->\n<!-- end results later -->\n"
     filled = docs.fill(marked, tmp_path)
     assert "| `none` less `kd` | +0.0 ± 0.0 | -10.0 ± 0.0 * | 2 |" in filled
@@ -302,10 +306,17 @@ def test_documentation_joins_the_seeds_of_two_files_of_one_teacher(docs: ModuleT
     def written(name: str, seeds: tuple[int, ...], methods: dict[str, float], teacher: float | str) -> None:
         runs = [run(method, s, 0.5, mean_iou=iou + s / 10) for method, iou in methods.items() for s in seeds]
         write_results(
-            tmp_path, task="crossmodal", preset="p", runs=runs, environment=ENVIRONMENT,
-            **({"config": {"teacher": {"weights": teacher}}} if isinstance(teacher, str) else
-               {"teacher": {"mean_iou": teacher}}),
-        ).rename(tmp_path / f"{name}.json")  # fmt: skip
+            tmp_path,
+            task="crossmodal",
+            preset="p",
+            runs=runs,
+            environment=ENVIRONMENT,
+            **(
+                {"config": {"teacher": {"weights": teacher}}}
+                if isinstance(teacher, str)
+                else {"teacher": {"mean_iou": teacher}}
+            ),
+        ).rename(tmp_path / f"{name}.json")
 
     written("plain", (0, 1), {"none": 0.2, "kd": 0.3, "at": 0.4}, 0.5)
     written("seeds", (2,), {"none": 0.2, "kd": 0.6}, 0.5)
@@ -363,8 +374,13 @@ def test_documentation_shows_every_metric_of_another_task(docs: ModuleType, tmp_
 
 def test_documentation_shows_the_seconds_of_whole_defaults(docs: ModuleType) -> None:
     case = {"case": "compress", "before": {"cpu": 145.4, "wall": 80.0}, "after": {"cpu": 115.4, "wall": 62.6}}
-    made = {"benchmark": "defaults", "environment": ENVIRONMENT, "cases": [case], "n": 1,
-            "commits": {"before": "a" * 40, "after": "b" * 40}}  # fmt: skip
+    made = {
+        "benchmark": "defaults",
+        "environment": ENVIRONMENT,
+        "cases": [case],
+        "n": 1,
+        "commits": {"before": "a" * 40, "after": "b" * 40},
+    }
     section = docs.section(made)
     assert "| command | before, s | after, s | before, CPU s | after, CPU s |" in section
     assert "| compress | 80 | 63 | 145 | 115 |" in section

@@ -16,9 +16,16 @@ from crdkit.experiments.scenario import Outcome
 from crdkit.transfer import RunResult
 
 FIGURES = {
-    "r1": 0.1, "r10": 0.5, "back_r1": 0.2, "back_r10": 0.6, "cosine": 0.3, "cka": 0.25,
-    "effective_rank": 12.34, "spread": 0.4, "pairs": 50.0,
-}  # fmt: skip
+    "r1": 0.1,
+    "r10": 0.5,
+    "back_r1": 0.2,
+    "back_r10": 0.6,
+    "cosine": 0.3,
+    "cka": 0.25,
+    "effective_rank": 12.34,
+    "spread": 0.4,
+    "pairs": 50.0,
+}
 
 
 def done(method: str, seed: int, gain: float, **more: float) -> RunResult:
@@ -56,10 +63,13 @@ def test_a_table_before_and_after_and_a_chart(tmp_path: Path) -> None:
 
     rows_of = [{"method": run.method, "seed": run.seed, "metrics": run.metrics} for run in runs]
     environment: dict[str, Any] = {
-        "date": "2026-01-02", "commit": None, "dirty": False, "python": "3",
+        "date": "2026-01-02",
+        "commit": None,
+        "dirty": False,
+        "python": "3",
         "packages": {"torch": "2", "crdkit": "0"},
         "hardware": {"cpu": "one", "cores": 2, "gpus": []},
-    }  # fmt: skip
+    }
     write_results(tmp_path, task="t", preset="p", runs=rows_of, environment=environment)  # type: ignore[arg-type]
     write_report(tmp_path, Page("A title", [Column("accuracy", "accuracy")], parts=parts))
     written = (tmp_path / "report.md").read_text()

@@ -65,12 +65,22 @@ def test_a_browser_sorts_slides_and_has_nothing_to_complain_of(tmp_path: Path, w
     page.write_text(html_of(run).replace("</body>", PROBE), encoding="utf-8")
     done = subprocess.run(
         [
-            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom",
-            "--enable-logging=stderr", "--v=0", f"--window-size={width},900",
-            f"--user-data-dir={run / 'profile'}", page.as_uri(),
+            chromium,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--dump-dom",
+            "--enable-logging=stderr",
+            "--v=0",
+            f"--window-size={width},900",
+            f"--user-data-dir={run / 'profile'}",
+            page.as_uri(),
         ],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)

@@ -30,8 +30,9 @@ B = runs(("none", 1, 0.54), ("none", 0, 0.42), ("none", 7, 0.9), ("kd", 0, 0.4),
 def test_differences_are_of_the_same_seed() -> None:
     found = paired(A, B, "mean_iou")
     assert {method: [round(x, 9) for x in values] for method, values in found.items()} == {
-        "none": [0.04, 0.02], "kd": [-0.1]
-    }  # fmt: skip
+        "none": [0.04, 0.02],
+        "kd": [-0.1],
+    }
     one: list[Run] = [{"method": "kd", "seed": 0, "subset_seed": 1, "metrics": {"mean_iou": 0.5}}]
     assert paired(A, one, "mean_iou") == {}  # another draw of the teachers
 
@@ -123,9 +124,13 @@ def test_the_command_compares_and_makes_anew(tmp_path: Path, capsys: pytest.Capt
     ],
 )
 def test_mistakes_are_told(
-    arguments: tuple[str, ...], code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         report.main(list(arguments))

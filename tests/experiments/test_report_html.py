@@ -118,8 +118,14 @@ def test_a_page_is_kept_whole(run: Path) -> None:
     write_page(run, page)
     assert as_html(read_page(run, results), results, run) == first
     assert [type(part) for part in page.parts] == [
-        Predictions, Curves, Table, Confusion, Scatter, Text, Picture
-    ]  # fmt: skip
+        Predictions,
+        Curves,
+        Table,
+        Confusion,
+        Scatter,
+        Text,
+        Picture,
+    ]
     (run / "report.json").write_text(json.dumps({"title": "x", "parts": [{"kind": "text"}], "columns": []}))
     with pytest.raises(ValueError, match=r"report\.json.*--resume"):
         read_page(run, results)
@@ -165,8 +171,10 @@ def test_confusion_is_in_percent_of_the_true_class() -> None:
     counts = [[3, 1], [0, 0]]
     assert confusion_cells(counts) == [[75.0, 25.0], [None, None]]
     assert most_confused([[3, 1, 0], [2, 0, 6], [0, 0, 1]], "abc") == [
-        ("b", "c", 75.0), ("a", "b", 25.0), ("b", "a", 25.0)
-    ]  # fmt: skip
+        ("b", "c", 75.0),
+        ("a", "b", 25.0),
+        ("b", "a", 25.0),
+    ]
 
 
 def test_titles_say_the_data_and_the_modalities(tmp_path: Path) -> None:

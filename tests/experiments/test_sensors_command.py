@@ -15,10 +15,26 @@ from crdkit.models import create, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
-    "--cpu", "--method", "crd-dense", "--teacher.architecture", "depth_cnn", "--teacher.classes", "3",
-    "--student", "depth_cnn_half", "--transfer.train.epochs", "1", "--transfer.train.warmup-epochs", "0",
-    "--transfer.cached-augmentations", "1", "--setting", "crd-dense.embed_dim=8", "--output", "out",
-]  # fmt: skip
+    "--cpu",
+    "--method",
+    "crd-dense",
+    "--teacher.architecture",
+    "depth_cnn",
+    "--teacher.classes",
+    "3",
+    "--student",
+    "depth_cnn_half",
+    "--transfer.train.epochs",
+    "1",
+    "--transfer.train.warmup-epochs",
+    "0",
+    "--transfer.cached-augmentations",
+    "1",
+    "--setting",
+    "crd-dense.embed_dim=8",
+    "--output",
+    "out",
+]
 
 
 def commands(sensor: str) -> list[list[str]]:

@@ -129,10 +129,11 @@ def test_archives_that_unfold_are_refused(tmp_path: Path) -> None:
 def test_tensors_that_are_no_plain_numbers_are_named(tmp_path: Path) -> None:
     eye = torch.eye(3)
     for kind, value in {
-        "sparse_coo": eye.to_sparse(), "meta": eye.to("meta"),
+        "sparse_coo": eye.to_sparse(),
+        "meta": eye.to("meta"),
         "quantized": torch.quantize_per_tensor(eye, 0.1, 0, torch.qint8),
         "nested": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
-    }.items():  # fmt: skip
+    }.items():
         torch.save({"a": value}, tmp_path / "w.pth")
         assert f"'a' is a {kind} tensor" in told(tmp_path / "w.pth")
 

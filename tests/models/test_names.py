@@ -40,10 +40,21 @@ def require_same(network: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 PREFIXES = (
-    "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module._orig_mod.",
-    "_fsdp_wrapped_module.", "backbone.", "encoder_q.", "model.", "module.encoder_q.", "model.module.",
-    "model.encoder.net.", "_orig_mod.model.", "model._orig_mod.backbone.",
-)  # fmt: skip
+    "module.",
+    "module.module.",
+    "_orig_mod.",
+    "module._orig_mod.",
+    "_orig_mod.module._orig_mod.",
+    "_fsdp_wrapped_module.",
+    "backbone.",
+    "encoder_q.",
+    "model.",
+    "module.encoder_q.",
+    "model.module.",
+    "model.encoder.net.",
+    "_orig_mod.model.",
+    "model._orig_mod.backbone.",
+)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -64,9 +64,10 @@ def test_timm_says_that_of_the_name(tmp_path: Path) -> None:
         ("timm/vit_small_patch16_224.augreg_in1k", file): HALF,
         ("timm/vit_small_patch16_224", "dino"): IMAGENET,
         ("timm/vit_base_patch16_clip_224", "openai"): (
-            (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+            (0.48145466, 0.4578275, 0.40821073),
+            (0.26862954, 0.26130258, 0.27577711),
         ),
-    }  # fmt: skip
+    }
     for (name, weights), figures in expected.items():
         found = find_preprocessing(name, weights)
         assert found is not None and found[:2] == figures and "timm" in found.source
@@ -97,9 +98,14 @@ def test_a_published_network_knows_ten_classes_best_with_its_own(
         pytest.skip(f"no {weights.name}")
     data = Statistics(mean={"rgb": (0.4,) * 3}, std={"rgb": (0.3,) * 3})
     network = make_network(
-        "timm/tf_efficientnet_lite0", "rgb", data, num_classes=1000, weights=os.fspath(weights),
-        new_head=False, normalization=normalization,
-    ).eval()  # fmt: skip
+        "timm/tf_efficientnet_lite0",
+        "rgb",
+        data,
+        num_classes=1000,
+        weights=os.fspath(weights),
+        new_head=False,
+        normalization=normalization,
+    ).eval()
     images = PackedImages(real_data / "imagenette96.h5", "test")
     batch = images.__getitems__(range(0, len(images), 20))
     classes = torch.tensor([0, 217, 482, 491, 497, 566, 569, 571, 574, 701])

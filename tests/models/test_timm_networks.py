@@ -62,9 +62,12 @@ def test_encoders_and_weights(tmp_path) -> None:
     outputs = encoder(x)
     assert outputs.logits is None and torch.equal(outputs.embedding, whole(x).embedding)
     gray = create(
-        "timm/mobilenetv3_small_050", num_classes=5, in_channels=1, weights=tmp_path / "w.safetensors",
+        "timm/mobilenetv3_small_050",
+        num_classes=5,
+        in_channels=1,
+        weights=tmp_path / "w.safetensors",
         new_head=True,
-    ).eval()  # fmt: skip
+    ).eval()
     y = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(
         gray(y).embedding, whole(y.expand(-1, 3, -1, -1)).embedding, rtol=1e-4, atol=1e-5

@@ -20,13 +20,20 @@ from crdkit.transfer import TransferConfig
 TRAIN = TrainConfig(epochs=7, batch_size=8, lr=0.0003, evaluate_every=7, sync_batchnorm=True)
 STEPS = 21
 COMMON: dict[str, Any] = {
-    "cpu": True, "data": IMAGES, "transfer": TransferConfig(train=TRAIN),
+    "cpu": True,
+    "data": IMAGES,
+    "transfer": TransferConfig(train=TRAIN),
     "setting": (
-        "crd.negatives=all", "ab.epochs=2", "ft.epochs=2", "fsp.epochs=2",
-        "ft.weight=2.0", "rkd.weight=0.1", "srd.weight=0.1",
+        "crd.negatives=all",
+        "ab.epochs=2",
+        "ft.epochs=2",
+        "fsp.epochs=2",
+        "ft.weight=2.0",
+        "rkd.weight=0.1",
+        "srd.weight=0.1",
         "angle.weight=0.01",  # the untrained teacher answers within 3 degrees
     ),
-}  # fmt: skip
+}
 
 
 def main(folder: Path) -> None:
@@ -34,14 +41,21 @@ def main(folder: Path) -> None:
     splits = load_splits(IMAGES, accelerator.device)
     splits = replace(splits, train=splits.train.subset(range(21)), test=splits.test.subset(range(4)))
     single = CompressionPipeline(
-        CompressionConfig(**COMMON, method=tuple(METHODS)), splits, accelerator, folder / "one",
-        student=lambda: Plain(3, 4, 3), teachers=teachers(1, 3, "rgb", width=4),
-    )  # fmt: skip
+        CompressionConfig(**COMMON, method=tuple(METHODS)),
+        splits,
+        accelerator,
+        folder / "one",
+        student=lambda: Plain(3, 4, 3),
+        teachers=teachers(1, 3, "rgb", width=4),
+    )
     joint = EnsemblePipeline(
         EnsembleConfig(**COMMON, method=(*JOINT, "crd+kd"), teachers=(2,)),
-        splits, accelerator, folder / "several",
-        student=lambda: Plain(3, 4, 3), teachers=teachers(2, 3, "rgb"),
-    )  # fmt: skip
+        splits,
+        accelerator,
+        folder / "several",
+        student=lambda: Plain(3, 4, 3),
+        teachers=teachers(2, 3, "rgb"),
+    )
     for pipeline in (single, joint):
         for done in pipeline.runs():
             assert done.history[-1]["step"] == STEPS

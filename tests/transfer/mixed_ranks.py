@@ -22,9 +22,12 @@ def main(folder: Path) -> None:
     splits = load_splits(IMAGES, accelerator.device)
     splits = replace(splits, train=splits.train.subset(range(15)), test=splits.test.subset(range(4)))
     config = CompressionConfig(
-        cpu=True, data=IMAGES, method=METHODS, keep="all",
+        cpu=True,
+        data=IMAGES,
+        method=METHODS,
+        keep="all",
         transfer=TransferConfig(train=replace(TRAIN, epochs=2), mix="cutmix", ema=0.9),
-    )  # fmt: skip
+    )
     shares: list[float] = []
     mix = Mix.forward
 
@@ -35,9 +38,13 @@ def main(folder: Path) -> None:
 
     Mix.forward = noting  # type: ignore[method-assign]
     pipeline = CompressionPipeline(
-        config, splits, accelerator, folder,
-        student=lambda: Plain(3, 4, 3), teachers=teachers(1, 3, "rgb"),
-    )  # fmt: skip
+        config,
+        splits,
+        accelerator,
+        folder,
+        student=lambda: Plain(3, 4, 3),
+        teachers=teachers(1, 3, "rgb"),
+    )
     held = {done.method: digest(done.network.state_dict()) for done in pipeline.runs()}
     found = {"shares": shares, "held": held}
     (folder / f"rank-{accelerator.process_index}.json").write_text(json.dumps(found))

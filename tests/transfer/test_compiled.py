@@ -152,10 +152,23 @@ def test_a_run_that_goes_on_stays_with_its_choice(tmp_path: Path, monkeypatch: p
     times = {"plain_ms": 50.0, "compiled_ms": 20.0, "seconds": 0.1}
     monkeypatch.setattr(compiled, "_time", lambda *_, **__: times)
     run = [
-        "digits", "--cpu", "--precision", "bf16", "--seed", "0", "--teacher.architecture", "resnet8",
-        "--teacher.train.epochs", "2", "--transfer.train.epochs", "2", "--transfer.cached-augmentations", "0",
-        "--output", str(tmp_path / "run"),
-    ]  # fmt: skip
+        "digits",
+        "--cpu",
+        "--precision",
+        "bf16",
+        "--seed",
+        "0",
+        "--teacher.architecture",
+        "resnet8",
+        "--teacher.train.epochs",
+        "2",
+        "--transfer.train.epochs",
+        "2",
+        "--transfer.cached-augmentations",
+        "0",
+        "--output",
+        str(tmp_path / "run"),
+    ]
     compress.main([*run, "--method", "kd"])
     assert asked[-1]
     monkeypatch.setattr(compiled, "_time", lambda *_, **__: {**times, "compiled_ms": 70.0})

@@ -96,9 +96,12 @@ def test_l_to_ab_stays_on_the_gpu(method: str, tmp_path: Path, steps) -> None:
         images, train=images.train.subset(range(16)), unlabeled=images.unlabeled.subset(range(16))
     )
     config = RecognitionConfig(
-        method=(method,), setting=("crd.num_negatives=8",), student="resnet14", cpu=True,
+        method=(method,),
+        setting=("crd.num_negatives=8",),
+        student="resnet14",
+        cpu=True,
         teacher=TeachersConfig(modality=("l",), architecture=("resnet8",)),
-    )  # fmt: skip
+    )
     RecognitionPipeline(config, images, make_accelerator(cpu=True), tmp_path).check()
     assert steps and not any(steps.values()), steps
 
@@ -124,11 +127,18 @@ def test_mixed_pairs_stay_on_the_gpu(method: str, tmp_path: Path, steps) -> None
 @pytest.mark.parametrize(
     ("method", "name"),
     [
-        ("kd-mean", "resnet8"), ("crd", "vgg8"), ("vid", "wrn_16_1"), ("kd-weighted", "MobileNetV2"),
-        ("kd", "ShuffleV1"), ("kd", "ShuffleV2"), ("kd", "resnet18"), ("ca-mkd", "resnet8"),
-        ("aekd+aekd-hint", "resnet8"), ("angle", "resnet8"),
+        ("kd-mean", "resnet8"),
+        ("crd", "vgg8"),
+        ("vid", "wrn_16_1"),
+        ("kd-weighted", "MobileNetV2"),
+        ("kd", "ShuffleV1"),
+        ("kd", "ShuffleV2"),
+        ("kd", "resnet18"),
+        ("ca-mkd", "resnet8"),
+        ("aekd+aekd-hint", "resnet8"),
+        ("angle", "resnet8"),
     ],
-)  # fmt: skip
+)
 def test_an_ensemble_of_one_architecture_stays_on_the_gpu(
     method: str, name: str, digits: ImageSplits, tmp_path: Path, steps
 ) -> None:
@@ -192,9 +202,11 @@ def sent(run: Callable[[], Any]) -> tuple[int, list[str]]:
 def test_the_draws_of_a_kind_are_one_copy() -> None:
     gpu = FakeGPU()
     batch = {
-        "index": torch.arange(4), "rgb": torch.rand(4, 3, 8, 8), "depth": torch.rand(4, 1, 8, 8),
+        "index": torch.arange(4),
+        "rgb": torch.rand(4, 3, 8, 8),
+        "depth": torch.rand(4, 1, 8, 8),
         "label": torch.zeros(4, 8, 8, dtype=torch.int64),
-    }  # fmt: skip
+    }
     batch = {name: gpu.tensor(value) for name, value in batch.items()}
     with gpu.mode:
         assert sent(lambda: PairedAugment(AugmentConfig())(batch)) == (3, [])
@@ -222,9 +234,12 @@ def test_sets_on_a_gpu_send_their_rows_once() -> None:
         whole = PairedTensors(**tensors)
         assert whole.device == CUDA
         for dataset, copies in [
-            (whole, 1), (CachedAugmentations(store, "rgb"), 1), (with_index(whole), 2),
-            (SelectedPairs(whole, names=["rgb"]), 2), (JoinedPairs(whole, whole), 2),
-        ]:  # fmt: skip
+            (whole, 1),
+            (CachedAugmentations(store, "rgb"), 1),
+            (with_index(whole), 2),
+            (SelectedPairs(whole, names=["rgb"]), 2),
+            (JoinedPairs(whole, whole), 2),
+        ]:
             assert sent(lambda dataset=dataset: read_rows(dataset, [0, 1, 2])) == (copies, []), dataset
 
 

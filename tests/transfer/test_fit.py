@@ -18,9 +18,11 @@ def pipeline(samples: int, *settings: str, method: str = "crd", folder: Any = No
     data = SimpleNamespace(dataset=range(samples), modality="rgb", shape=lambda modality: (3, 32, 32))
     return SimpleNamespace(
         config=CompressionConfig(method=(method,), transfer=TransferConfig(**more)),
-        data=data, settings=parse_settings(settings), stages=SimpleNamespace(cache=folder),
+        data=data,
+        settings=parse_settings(settings),
+        stages=SimpleNamespace(cache=folder),
         accelerator=SimpleNamespace(device=torch.device("cpu"), num_processes=1),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

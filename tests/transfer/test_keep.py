@@ -29,11 +29,14 @@ def digits() -> ImageSplits:
 
 def run(digits: ImageSplits, folder: Path, keep: Keep, method: str = "fitnet", **changes: Any) -> RunResult:
     config = CompressionConfig(
-        method=(method,), student="resnet8", keep=keep, cpu=True,
+        method=(method,),
+        student="resnet8",
+        keep=keep,
+        cpu=True,
         teacher=TeachersConfig(architecture=("resnet14",), train=ONE),
         transfer=TransferConfig(train=ONE, cached_augmentations=1, cache_on="disk"),
         data=ImagesConfig("digits", classes=3),
-    )  # fmt: skip
+    )
     pipeline = CompressionPipeline(replace(config, **changes), digits, make_accelerator(cpu=True), folder)
     (done,) = pipeline.runs()
     pipeline.stages.tidy(keep)
@@ -113,5 +116,6 @@ def test_killed_between_the_manifest_and_the_deletion(lost: str, digits: ImageSp
     again = run(digits, tmp_path, "best")
     assert same(first.network, again.network) and (tmp_path / STUDENT).exists()
     assert json.loads((tmp_path / HEADS).with_name("manifest.json").read_text())["files"].keys() == {
-        "history.json", "kept.json",
-    }  # fmt: skip
+        "history.json",
+        "kept.json",
+    }

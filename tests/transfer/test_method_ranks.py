@@ -22,9 +22,12 @@ def students(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[st
         folder = tmp_path_factory.mktemp(f"ranks{ranks}")
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
         done = subprocess.run(
-            [sys.executable, "-m", *launcher, str(SCRIPT), str(folder)], capture_output=True, text=True,
-            timeout=1800, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, "-m", *launcher, str(SCRIPT), str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         assert done.returncode == 0, done.stderr[-4000:]
         files = folder.rglob("student.safetensors")
         found.append({path.parts[path.parts.index("runs") + 1]: load_file(path) for path in files})

@@ -214,8 +214,9 @@ def test_interrupted_it_goes_on_with_the_same_mixes_and_ends_with_the_same_bits(
 ) -> None:
     train = replace(ONE, epochs=2, checkpoint_every=0.5)
     changes: dict[str, Any] = {
-        "method": ("dkd",), "transfer": TransferConfig(train=train, mix="mixup", ema=0.9)
-    }  # fmt: skip
+        "method": ("dkd",),
+        "transfer": TransferConfig(train=train, mix="mixup", ema=0.9),
+    }
     compression(digits, tmp_path / "a", **changes).run("dkd", 0)
     mix, count = Mix.forward, 0
 

@@ -23,7 +23,7 @@ OWN = Statistics(mean={"rgb": (0.125, 0.25, 0.5)}, std={"rgb": (0.5, 0.25, 2.0)}
 DATA = Statistics(
     mean={"rgb": (0.4, 0.3, 0.2), "gray": (0.3,), "sar": (0.1, 0.2, 0.3)},
     std={"rgb": (0.2, 0.2, 0.2), "gray": (0.1,), "sar": (1.0, 1.0, 1.0)},
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,10 @@ def test_teachers_of_images(kind: Any, digits: ImageSplits, tmp_path: Path, caps
     teacher = TeachersConfig(architecture=("resnet8",), weights=weights, normalization=("own",))
     one = kind(
         config(student="resnet8", teacher=teacher, data=ImagesConfig("digits", classes=3), cpu=True),
-        digits, make_accelerator(cpu=True), tmp_path / "run",
-    )  # fmt: skip
+        digits,
+        make_accelerator(cpu=True),
+        tmp_path / "run",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         built = [one.make_teacher(number).network for number in (0, 0, 1, 2, 3)]
@@ -97,9 +99,12 @@ def segmentation(
     )
     samples = Samples(pairs, pairs.subset(range(4)), 3, tuple("abc"))
     return SegmentationPipeline(
-        config, samples, make_accelerator(cpu=True), folder,
+        config,
+        samples,
+        make_accelerator(cpu=True),
+        folder,
         student=lambda: DepthCNN(1, widths=(4, 8, 8), strides=(2, 2, 2)),
-    )  # fmt: skip
+    )
 
 
 def test_libraries_say_theirs_of_rgb_alone(tmp_path: Path, capsys: Any) -> None:

@@ -44,9 +44,13 @@ def digits() -> ImageSplits:
 
 def compression(digits: ImageSplits, folder: Path, **changes: Any) -> CompressionPipeline:
     config = CompressionConfig(
-        setting=BRIEF, student="resnet8", teacher=TeachersConfig(architecture=("resnet14",), train=ONE),
-        transfer=TransferConfig(train=ONE), data=ImagesConfig("digits", classes=3), cpu=True,
-    )  # fmt: skip
+        setting=BRIEF,
+        student="resnet8",
+        teacher=TeachersConfig(architecture=("resnet14",), train=ONE),
+        transfer=TransferConfig(train=ONE),
+        data=ImagesConfig("digits", classes=3),
+        cpu=True,
+    )
     return CompressionPipeline(replace(config, **changes), digits, make_accelerator(cpu=True), folder)
 
 
@@ -67,12 +71,17 @@ def crossmodal(folder: Path, given: Samples | None = None, **changes: Any) -> Se
         setting=(*BRIEF, *SEGMENTED),
         data=DataConfig(size=(32, 32)),
         teacher=SegmentersConfig(architecture=("depth_cnn",), width=8, train=ONE),
-        transfer=TransferConfig(train=ONE), segment=SegmentConfig(train=ONE), cpu=True,
-    )  # fmt: skip
+        transfer=TransferConfig(train=ONE),
+        segment=SegmentConfig(train=ONE),
+        cpu=True,
+    )
     return SegmentationPipeline(
-        replace(config, **changes), given or samples(), make_accelerator(cpu=True), folder,
+        replace(config, **changes),
+        given or samples(),
+        make_accelerator(cpu=True),
+        folder,
         **{"student": small, **own},
-    )  # fmt: skip
+    )
 
 
 def small() -> nn.Module:
@@ -102,9 +111,13 @@ def test_every_method_runs_from_rgb_to_depth_or_is_refused_by_name(method: str, 
     teachers = [Teacher(create("resnet8", num_classes=5))]
     config = {"method": (method,)}
     one = SegmentationPipeline(
-        replace(crossmodal(tmp_path).config, **config), samples(), make_accelerator(cpu=True), tmp_path,
-        teachers=teachers, student=lambda: create("resnet14", num_classes=None, in_channels=1),
-    )  # fmt: skip
+        replace(crossmodal(tmp_path).config, **config),
+        samples(),
+        make_accelerator(cpu=True),
+        tmp_path,
+        teachers=teachers,
+        student=lambda: create("resnet14", num_classes=None, in_channels=1),
+    )
     if method in NEEDS_LABELS:
         with pytest.raises(ValueError, match=method):
             one.check()
@@ -143,9 +156,13 @@ def test_teachers_of_two_modalities_are_dropped(method: str, cached: int, tmp_pa
     )
     transfer = TransferConfig(train=ONE, cached_augmentations=cached, drop_teachers=0.5)
     one = crossmodal(
-        tmp_path, teacher=teacher, transfer=transfer, student_modality="thermal", method=(method,),
+        tmp_path,
+        teacher=teacher,
+        transfer=transfer,
+        student_modality="thermal",
+        method=(method,),
         labeled_transfer=True,
-    )  # fmt: skip
+    )
     (done,) = one.runs()
     assert 0 <= done.metrics["mean_iou"] <= 1
     refused = replace(one.config, method=("kd-logits",))
@@ -214,9 +231,15 @@ def test_networks_and_optimizer_of_ones_own(digits: ImageSplits, tmp_path: Path)
     config = compression(digits, tmp_path).config
     teacher = create("resnet14", num_classes=3)
     one = CompressionPipeline(
-        replace(config, method=("kd",)), digits, make_accelerator(cpu=True), tmp_path, student=own,
-        teachers=[teacher], optimizer=optimizer, schedule=schedule,
-    )  # fmt: skip
+        replace(config, method=("kd",)),
+        digits,
+        make_accelerator(cpu=True),
+        tmp_path,
+        student=own,
+        teachers=[teacher],
+        optimizer=optimizer,
+        schedule=schedule,
+    )
     before = digest(own.state_dict())
     done = one.run("kd", 0)
     assert len(made) == 1 and factors[0] == 1 and digest(own.state_dict()) == before

@@ -18,9 +18,12 @@ def launch(ranks: int, folder: Path) -> dict[str, Any]:
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     done = subprocess.run(
-        [*command, str(SCRIPT), str(folder)], capture_output=True, text=True, timeout=600,
+        [*command, str(SCRIPT), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     assert found.pop("ranks") == ranks
@@ -51,9 +54,12 @@ def test_each_rank_mixes_its_own_share_and_all_hold_the_same_average(tmp_path: P
     """That averages have the same bits is asked at the end of a training (`require_same_everywhere`)."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*command, str(SCRIPT.with_name("mixed_ranks.py")), str(tmp_path)], capture_output=True, text=True,
-        timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [*command, str(SCRIPT.with_name("mixed_ranks.py")), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
     assert first["held"] == second["held"] and len(first["held"]) == 3

@@ -66,9 +66,12 @@ def pipeline(
 ) -> RecognitionPipeline:
     images = load_splits(CONFIG.data, torch.device("cpu"), unlabeled=True)
     images = replace(
-        images, unlabeled=images.unlabeled.subset(range(32)), train=images.train.subset(range(48)),
-        plain=images.plain.subset(range(48)), test=images.test.subset(range(24)),
-    )  # fmt: skip
+        images,
+        unlabeled=images.unlabeled.subset(range(32)),
+        train=images.train.subset(range(48)),
+        plain=images.plain.subset(range(48)),
+        test=images.test.subset(range(24)),
+    )
     own: dict[str, Any] = {"student": student, **changes.pop("own", {})}
     if "teachers" not in own:
         torch.manual_seed(7)
@@ -158,9 +161,11 @@ def test_terms_tell_of_their_critics_if_they_can() -> None:
     several = nn.Sequential(nn.Sequential(Critic(0.5)), nn.Identity(), Critic(1.0))
     found = diagnostics({"kd": silent, "crd": term(several), "crd-dense": term(Critic(0.25))})
     assert found == {
-        "crd/critic_accuracy": 0.75, "crd/true_score": 0.375,
-        "crd-dense/critic_accuracy": 0.25, "crd-dense/true_score": 0.125,
-    }  # fmt: skip
+        "crd/critic_accuracy": 0.75,
+        "crd/true_score": 0.375,
+        "crd-dense/critic_accuracy": 0.25,
+        "crd-dense/true_score": 0.125,
+    }
     assert diagnostics({"kd": silent}) == {}
 
 

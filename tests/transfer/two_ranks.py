@@ -74,7 +74,7 @@ def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
     cached = replace(TRANSFER, cached_augmentations=2, cache_on="disk")
     ensemble = EnsembleConfig(
         **common, method=("kd-mean", "crd"), data=IMAGES, teachers=(2,), transfer=cached
-    )  # fmt: skip
+    )
     generator = torch.Generator().manual_seed(0)
     pairs = PairedTensors(
         rgb=torch.randint(0, 256, (15, 3, 32, 32), dtype=torch.uint8, generator=generator),
@@ -84,34 +84,56 @@ def pipelines(folder: Path, accelerator: Accelerator) -> dict[str, Pipeline]:
     pairs.tensors["label"][:5, 8:] = IGNORE  # ranks have labeled unequal numbers of pixels
     samples = Samples(pairs, pairs.subset(range(5)), 4, tuple("abcd"))
     segmentation = SegmentationConfig(
-        cpu=True, method=("crd-dense",), transfer=TRANSFER,
+        cpu=True,
+        method=("crd-dense",),
+        transfer=TRANSFER,
         data=DataConfig(size=(32, 32), augment=AugmentConfig.none()),
         teacher=SegmentersConfig(architecture=("depth_cnn",), width=8, train=TRAIN),
         segment=SegmentConfig(train=TRAIN),
-    )  # fmt: skip
+    )
     recognition = RecognitionConfig(
-        **common, method=("crd",), student_modality="l", data=IMAGES, transfer=TRANSFER, finetune=TRAIN,
+        **common,
+        method=("crd",),
+        student_modality="l",
+        data=IMAGES,
+        transfer=TRANSFER,
+        finetune=TRAIN,
         probe=ProbeConfig(dimension=16, neighbors=3),
-    )  # fmt: skip
+    )
     seen = replace(splits, unlabeled=splits.train.select("rgb"))
     return {
         "compression": CompressionPipeline(
-            compression, splits, accelerator, folder / "compression",
-            student=lambda: Plain(3, 4, 3), teachers=teachers(1, 3, "rgb"),
+            compression,
+            splits,
+            accelerator,
+            folder / "compression",
+            student=lambda: Plain(3, 4, 3),
+            teachers=teachers(1, 3, "rgb"),
         ),
         "ensemble": EnsemblePipeline(
-            ensemble, splits, accelerator, folder / "ensemble",
-            student=lambda: Plain(3, 4, 3), teachers=teachers(2, 3, "rgb"),
+            ensemble,
+            splits,
+            accelerator,
+            folder / "ensemble",
+            student=lambda: Plain(3, 4, 3),
+            teachers=teachers(2, 3, "rgb"),
         ),
         "segmentation": SegmentationPipeline(
-            segmentation, samples, accelerator, folder / "segmentation",
+            segmentation,
+            samples,
+            accelerator,
+            folder / "segmentation",
             student=lambda: DepthCNN(1, widths=(4, 8, 8), strides=(2, 2, 2)),
         ),
         "recognition": RecognitionPipeline(
-            recognition, seen, accelerator, folder / "recognition",
-            student=lambda: Plain(1, 4, None), teachers=teachers(1, 1, "l"),
+            recognition,
+            seen,
+            accelerator,
+            folder / "recognition",
+            student=lambda: Plain(1, 4, None),
+            teachers=teachers(1, 1, "l"),
         ),
-    }  # fmt: skip
+    }
 
 
 def come_late(rank: int) -> None:

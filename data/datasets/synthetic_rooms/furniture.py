@@ -6,9 +6,19 @@ from typing import NamedTuple
 import numpy as np
 
 CLASS_NAMES = (
-    "floor", "ceiling", "wall", "bed", "sofa", "chair", "table", "cabinet", "lamp", "picture", "door",
+    "floor",
+    "ceiling",
+    "wall",
+    "bed",
+    "sofa",
+    "chair",
+    "table",
+    "cabinet",
+    "lamp",
+    "picture",
+    "door",
     "window",
-)  # fmt: skip
+)
 FLOOR, CEILING, WALL, BED, SOFA, CHAIR, TABLE, CABINET, LAMP, PICTURE, DOOR, WINDOW = range(len(CLASS_NAMES))
 
 Rng = np.random.Generator
@@ -40,42 +50,58 @@ def bed(rng: Rng) -> Piece:
     wide, base, mattress, head = rng.uniform((0.45, 0.12, 0.08, 0.4), (0.9, 0.2, 0.14, 0.6))
     top = 2 * (base + mattress)
     pillows = [-wide / 2, wide / 2] if wide > 0.65 else [0.0]
-    return Piece(BED, (wide, 1.0), (
-        Part((0, base, 0), (wide, base, 1.0), paint=1),
-        Part((0, 2 * base + mattress, 0), (wide - 0.02, mattress, 0.98)),
-        Part((0, head, 1.0), (wide, head, 0.03), paint=1),
-        *(Part((x, top + 0.06, 0.72), (0.3, 0.06, 0.18), paint=2) for x in pillows),
-    ))  # fmt: skip
+    return Piece(
+        BED,
+        (wide, 1.0),
+        (
+            Part((0, base, 0), (wide, base, 1.0), paint=1),
+            Part((0, 2 * base + mattress, 0), (wide - 0.02, mattress, 0.98)),
+            Part((0, head, 1.0), (wide, head, 0.03), paint=1),
+            *(Part((x, top + 0.06, 0.72), (0.3, 0.06, 0.18), paint=2) for x in pillows),
+        ),
+    )
 
 
 def sofa(rng: Rng) -> Piece:
     """A seat, a back, two arms."""
     wide, seat, back, arm = rng.uniform((0.6, 0.19, 0.36, 0.26), (1.1, 0.23, 0.48, 0.34))
-    return Piece(SOFA, (wide + 0.12, 0.42), (
-        Part((0, seat, 0), (wide, seat, 0.42)),
-        Part((0, back, 0.3), (wide, back, 0.12)),
-        Part((-wide - 0.06, arm, 0), (0.1, arm, 0.42)),
-        Part((wide + 0.06, arm, 0), (0.1, arm, 0.42)),
-    ))  # fmt: skip
+    return Piece(
+        SOFA,
+        (wide + 0.12, 0.42),
+        (
+            Part((0, seat, 0), (wide, seat, 0.42)),
+            Part((0, back, 0.3), (wide, back, 0.12)),
+            Part((-wide - 0.06, arm, 0), (0.1, arm, 0.42)),
+            Part((wide + 0.06, arm, 0), (0.1, arm, 0.42)),
+        ),
+    )
 
 
 def chair(rng: Rng) -> Piece:
     """A seat on four legs, and a back."""
     wide, seat, back = rng.uniform((0.2, 0.42, 0.2), (0.26, 0.48, 0.3))
-    return Piece(CHAIR, (wide, wide), (
-        Part((0, seat, 0), (wide, 0.03, wide)),
-        Part((0, seat + back, wide - 0.03), (wide, back, 0.03)),
-        *_legs(wide, wide, seat, 0.025),
-    ))  # fmt: skip
+    return Piece(
+        CHAIR,
+        (wide, wide),
+        (
+            Part((0, seat, 0), (wide, 0.03, wide)),
+            Part((0, seat + back, wide - 0.03), (wide, back, 0.03)),
+            *_legs(wide, wide, seat, 0.025),
+        ),
+    )
 
 
 def table(rng: Rng) -> Piece:
     """A top on four legs."""
     long, wide, high = rng.uniform((0.45, 0.35, 0.6), (0.85, 0.5, 0.8))
-    return Piece(TABLE, (long, wide), (
-        Part((0, high, 0), (long, 0.03, wide)),
-        *_legs(long, wide, high, 0.035),
-    ))  # fmt: skip
+    return Piece(
+        TABLE,
+        (long, wide),
+        (
+            Part((0, high, 0), (long, 0.03, wide)),
+            *_legs(long, wide, high, 0.035),
+        ),
+    )
 
 
 def cabinet(rng: Rng) -> Piece:
@@ -88,11 +114,15 @@ def cabinet(rng: Rng) -> Piece:
 def lamp(rng: Rng) -> Piece:
     """A ball on a pole."""
     high, radius = rng.uniform((1.2, 0.15), (1.7, 0.24))
-    return Piece(LAMP, (0.2, 0.2), (
-        Part((0, 0.02, 0), (0.15, 0.02, 0.15), paint=1),
-        Part((0, high / 2, 0), (0.02, high / 2, 0.02), paint=1),
-        Part((0, high, 0), radius=radius),
-    ))  # fmt: skip
+    return Piece(
+        LAMP,
+        (0.2, 0.2),
+        (
+            Part((0, 0.02, 0), (0.15, 0.02, 0.15), paint=1),
+            Part((0, high / 2, 0), (0.02, high / 2, 0.02), paint=1),
+            Part((0, high, 0), radius=radius),
+        ),
+    )
 
 
 def picture(rng: Rng) -> Piece:
@@ -111,10 +141,14 @@ def window(rng: Rng) -> Piece:
     """Glass over a sill."""
     wide, half = rng.uniform((0.35, 0.35), (0.8, 0.6))
     middle = rng.uniform(1.4, 1.6)
-    return Piece(WINDOW, (wide, 0.06), (
-        Part((0, middle, 0.04), (wide, half, 0.02)),
-        Part((0, middle - half, 0), (wide + 0.05, 0.03, 0.06), paint=1),
-    ))  # fmt: skip
+    return Piece(
+        WINDOW,
+        (wide, 0.06),
+        (
+            Part((0, middle, 0.04), (wide, half, 0.02)),
+            Part((0, middle - half, 0), (wide + 0.05, 0.03, 0.06), paint=1),
+        ),
+    )
 
 
 def _legs(x: float, z: float, high: float, half: float) -> list[Part]:

@@ -57,8 +57,11 @@ def _rays(scene: Scene, size: Size) -> Array:
     y = -((np.arange(height) * 2 + 1) / height - 1) * reach * height / width
     right, up = (axis.ravel() for axis in np.meshgrid(x, y))
     sin_p, cos_p, sin_y, cos_y = (
-        np.sin(scene.pitch), np.cos(scene.pitch), np.sin(scene.yaw), np.cos(scene.yaw)
-    )  # fmt: skip
+        np.sin(scene.pitch),
+        np.cos(scene.pitch),
+        np.sin(scene.yaw),
+        np.cos(scene.yaw),
+    )
     ahead = cos_p - up * sin_p
     rays = np.stack([right * cos_y + ahead * sin_y, sin_p + up * cos_p, ahead * cos_y - right * sin_y])
     # No component is exactly 0, so that slabs can be divided by it.

@@ -115,13 +115,18 @@ def draw_scene(rng: Rng) -> Scene:
     surfaces = [*shell, *build.boxes, *build.balls]
     classes = np.array([surface.kind for surface in surfaces], np.uint8)
     return Scene(
-        room=room, camera=camera, yaw=rng.uniform(-0.5, 0.5), pitch=rng.uniform(-0.35, 0.0),
-        field_of_view=rng.uniform(1.0, 1.25), light=light,
+        room=room,
+        camera=camera,
+        yaw=rng.uniform(-0.5, 0.5),
+        pitch=rng.uniform(-0.35, 0.0),
+        field_of_view=rng.uniform(1.0, 1.25),
+        light=light,
         boxes=np.reshape([box.shape for box in build.boxes], (-1, 7)),
         balls=np.reshape([ball.shape for ball in build.balls], (-1, 4)),
-        classes=classes, paint=np.stack([surface.paint for surface in surfaces]),
+        classes=classes,
+        paint=np.stack([surface.paint for surface in surfaces]),
         lost=np.where(classes == WINDOW, np.float32(0.6), np.float32(0)),
-    )  # fmt: skip
+    )
 
 
 _YAWS = (-np.pi / 2, 0.0, np.pi / 2)  # backs to the left wall, the far one, the right one
@@ -167,9 +172,12 @@ def _table_with_chairs(build: _Builder, room: Array) -> None:
                 # Half under the table, its back turned away from it.
                 out = piece.half[1] + 0.15
                 build.put(
-                    chair(rng), x + side * out * np.sin(yaw), z + side * out * np.cos(yaw),
-                    yaw if side > 0 else yaw + np.pi, occupies=False,
-                )  # fmt: skip
+                    chair(rng),
+                    x + side * out * np.sin(yaw),
+                    z + side * out * np.cos(yaw),
+                    yaw if side > 0 else yaw + np.pi,
+                    occupies=False,
+                )
         build.put(piece, x, z, yaw)
         return
 

@@ -115,9 +115,11 @@ def test_a_homography_moves_pixels_onto_the_first_modality(tmp_path: Path, write
     numbers = 100 + 20 * y + x
     write("rgb/a.png", np.zeros((50, 50, 3), "u1"))
     for name, picture in (
-        ("thermal", numbers.astype("f4")), ("depth", numbers / 100), ("label", (numbers % 7).astype("u1")),
+        ("thermal", numbers.astype("f4")),
+        ("depth", numbers / 100),
+        ("label", (numbers % 7).astype("u1")),
         ("ir", (numbers // 2).astype("u1")),
-    ):  # fmt: skip
+    ):
         write(f"{name}/a.npy", picture)
     names = ("rgb", "thermal", "depth", "label", "ir")
     encodings = {name: Encoding(homography=path) for name in names[1:]}
@@ -168,9 +170,10 @@ def test_one_geometry_at_every_size() -> None:
     config = AugmentConfig.none()
     config = type(config)(**{**vars(config), "crop_scale": (0.3, 0.6), "flip": 0.5})
     batch = {
-        "ab": ramps(64, 64), "thermal": ramps(32, 48),
+        "ab": ramps(64, 64),
+        "thermal": ramps(32, 48),
         "label": torch.arange(16 * 24).reshape(1, 16, 24).expand(8, 16, 24).clone(),
-    }  # fmt: skip
+    }
     torch.manual_seed(0)
     result = PairedAugment(config)(batch)
     assert {name: x.shape for name, x in result.items()} == {name: x.shape for name, x in batch.items()}

@@ -23,9 +23,18 @@ def read(root: Path, name: str, *settings: str, **more: object) -> np.ndarray:
 
 def test_the_grammar_of_settings() -> None:
     parsed = parse_encodings(
-        ["depth.unit=mm", "thermal.unit=raw", "thermal.channel=3", "label.values=0,255", "depth.clip=0.5,8",
-         "thermal.invalid=-1, 4095", "event.scale=0.5", "thermal.fit=crop", "ir.homography=a=b.txt"]
-    )  # fmt: skip
+        [
+            "depth.unit=mm",
+            "thermal.unit=raw",
+            "thermal.channel=3",
+            "label.values=0,255",
+            "depth.clip=0.5,8",
+            "thermal.invalid=-1, 4095",
+            "event.scale=0.5",
+            "thermal.fit=crop",
+            "ir.homography=a=b.txt",
+        ]
+    )
     assert parsed == {
         "depth": Encoding("mm", clip=(0.5, 8.0)),
         "thermal": Encoding("raw", channel=3, invalid=(-1.0, 4095.0), fit="crop"),
@@ -67,9 +76,16 @@ def test_unknown_keys_and_values_are_refused_with_the_nearest(settings: list[str
 
 @pytest.mark.parametrize(
     "settings",
-    ["dept.unit=mm", "label.unit=mm", "depth.values=0,1", "depth.unit=raw", "depth.unit=color",
-     "rgb.unit=raw", "rgb.invalid=0"],
-)  # fmt: skip
+    [
+        "dept.unit=mm",
+        "label.unit=mm",
+        "depth.values=0,1",
+        "depth.unit=raw",
+        "depth.unit=color",
+        "rgb.unit=raw",
+        "rgb.invalid=0",
+    ],
+)
 def test_what_a_modality_cannot_have_is_refused(tmp_path: Path, settings: str) -> None:
     with pytest.raises(ValueError):
         FolderPairs(
@@ -89,9 +105,11 @@ def test_distances_in_every_unit(tmp_path: Path, write) -> None:
         (["depth.unit=mm"], number / 1000),
         (["depth.unit=kitti"], number / 256),
         (["depth.scale=0.0002"], number / 5000),
-        (["depth.unit=disparity", "depth.focal_baseline=380", "depth.scale=0.0625"],
-         np.divide(380 * 16, number, out=np.zeros_like(number), where=number > 0)),
-    ):  # fmt: skip
+        (
+            ["depth.unit=disparity", "depth.focal_baseline=380", "depth.scale=0.0625"],
+            np.divide(380 * 16, number, out=np.zeros_like(number), where=number > 0),
+        ),
+    ):
         got = read(tmp_path, "depth", *settings)
         np.testing.assert_allclose(got, expected, rtol=1e-6)
         assert got.dtype == np.float32 and (got[0, :2] == 0).all(), "0 and 65535 are no readings"

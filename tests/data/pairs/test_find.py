@@ -112,8 +112,9 @@ def test_times_of_two_recordings_do_not_mix(tmp_path: Path, write) -> None:
         write(f"{name}.png", PICTURE)
     dataset = FolderPairs(tmp_path, BOTH, match="time", tolerance=0.2)
     assert files(dataset, "a", "b") == [
-        ("a/s1/f_1.0.png", "b/s1/g_1.1.png"), ("a/s2/f_1.0.png", "b/s2/g_1.0.png")
-    ]  # fmt: skip
+        ("a/s1/f_1.0.png", "b/s1/g_1.1.png"),
+        ("a/s2/f_1.0.png", "b/s2/g_1.0.png"),
+    ]
     write("a/s1/first.png", PICTURE)
     with pytest.raises(DataError, match="first"):
         FolderPairs(tmp_path, BOTH, match="time", tolerance=0.2)
