@@ -11,6 +11,7 @@ from . import (
     evaluation,
     experiments,
     models,
+    pipelines,
     transfer,
 )
 from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
@@ -40,5 +41,6 @@ __all__ = [
     "experiments",
     "load",
     "models",
+    "pipelines",
     "transfer",
 ]

@@ -1,4 +1,4 @@
-from .errors import CrdkitError, ManifestError, OutputError, ResumeError
+from .errors import CrdkitError, ManifestError, OutputError, ResumeError, UserError
 from .files import (
     atomically,
     flush,
@@ -33,6 +33,7 @@ __all__ = [
     "ManifestError",
     "OutputError",
     "ResumeError",
+    "UserError",
     "are_rows_equal",
     "ask_large_pages",
     "atomically",

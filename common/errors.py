@@ -5,6 +5,13 @@ class CrdkitError(Exception):
     """Base of the errors that a script prints without a stack trace."""
 
 
+class UserError(ValueError):
+    """A value that the caller can correct: a setting, an argument, a file's contents.
+
+    Commands print it as one line; every other `ValueError` is a fault of the program and keeps its traceback.
+    """
+
+
 class OutputError(CrdkitError):
     """A folder or a file cannot be written: read-only, no space, not a folder."""
 

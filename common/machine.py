@@ -6,6 +6,8 @@ import platform
 import sys
 from pathlib import Path
 
+from .errors import UserError
+
 _LARGE, _MADV_HUGEPAGE = 2**21, 14
 UNASKED = 2**26
 """Bytes that are taken without a look at what is free."""
@@ -21,7 +23,7 @@ def require_workers(number: int) -> None:
     """Raise `ValueError` for more loading processes than the cores could keep busy."""
     cores = available_cores()
     if number > WORKERS_PER_CORE * cores:
-        raise ValueError(
+        raise UserError(
             f"num_workers={number} are {number} processes that load data, and {cores} cores are there: lower "
             f"it to {WORKERS_PER_CORE * cores} or fewer"
         )
@@ -54,7 +56,7 @@ def require_memory(size: int, what: str, remedy: str, *, free: int | None = None
     if size > UNASKED:
         left = free_memory() if free is None else free
         if left is not None and size > left:
-            raise ValueError(
+            raise UserError(
                 f"{what} would take {in_gib(size)}, and {in_gib(left)} of memory are free: {remedy}"
             )
 

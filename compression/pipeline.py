@@ -6,7 +6,7 @@ from torch import nn
 
 from ..data import ImagesConfig, ImageSplits, load_splits
 from ..evaluation import extract, probe_logistic
-from ..transfer import ClassificationPipeline, RunResult, Transferred
+from ..pipelines import ClassificationPipeline, RunResult, Transferred
 from .config import CompressionConfig
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..common import UserError
 from ..data import AugmentConfig, DataError, ImagesConfig, check_shares
 from ..engine import TrainConfig
 from ..transfer import PipelineConfig, TeachersConfig
@@ -75,9 +76,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_shares(test_fraction=self.test_fraction, memory=self.memory)
         if not self.tolerance > 0:
-            raise ValueError(f"data.tolerance must be positive, got {self.tolerance}")
+            raise UserError(f"data.tolerance must be positive, got {self.tolerance}")
         if self.depth_scale is not None and not self.depth_scale > 0:
-            raise ValueError(f"data.depth_scale must be positive, got {self.depth_scale}")
+            raise UserError(f"data.depth_scale must be positive, got {self.depth_scale}")
 
     def require_root(self) -> None:
         """Raise `DataError` if the source needs files, and `root` is not given or not there."""
@@ -128,9 +129,9 @@ class SegmentersConfig(TeachersConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.replace_classifier:
-            raise ValueError("teacher.replace_classifier: a teacher that learns to segment has no classifier")
+            raise UserError("teacher.replace_classifier: a teacher that learns to segment has no classifier")
         if not self.labels and any(self.weights_of(number) is None for number in range(len(self))):
-            raise ValueError("a teacher without labels needs weights: --teacher.weights imagenet or a file")
+            raise UserError("a teacher without labels needs weights: --teacher.weights imagenet or a file")
 
     def trains(self, number: int) -> bool:
         """If it sees labels, whatever its first weights."""
@@ -151,7 +152,7 @@ class SegmentConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.label_fraction <= 1.0:
-            raise ValueError(f"segment.label_fraction must be in (0, 1], got {self.label_fraction}")
+            raise UserError(f"segment.label_fraction must be in (0, 1], got {self.label_fraction}")
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         if self.dimension < 1:
-            raise ValueError(f"probe.dimension must be at least 1, got {self.dimension}")
+            raise UserError(f"probe.dimension must be at least 1, got {self.dimension}")
 
 
 @dataclass(frozen=True)

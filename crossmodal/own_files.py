@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common import UserError
 from ..data import (
     DataError,
     FolderPairs,
@@ -63,7 +64,7 @@ def find_parts(
         parts = _split(config, _of_folder(config, root, modalities, places))
     known = {name for part in parts.values() for name in part.modalities}
     if odd := sorted(encodings.keys() - known):
-        raise ValueError(f"--data.encoding names {odd[0]}, which is none of {', '.join(sorted(known))}")
+        raise UserError(f"--data.encoding names {odd[0]}, which is none of {', '.join(sorted(known))}")
     encodings, lines = resolve(encodings, survey(parts))
     for line in lines:
         tell(line)
@@ -123,7 +124,7 @@ def _places(files: Sequence[str]) -> dict[str, str]:
     for text in files:
         name, equals, place = text.partition("=")
         if not (equals and name and place):
-            raise ValueError(f"--data.files takes NAME=FOLDER or NAME=PATTERN, got {text!r}")
+            raise UserError(f"--data.files takes NAME=FOLDER or NAME=PATTERN, got {text!r}")
         places[name] = place
     return places
 

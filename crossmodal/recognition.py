@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
+from ..common import UserError
 from ..data import CHANNELS, ChannelDataset, ChannelModalities, ImageSplits, Statistics
 from ..engine import Accelerator, StageRunner, SupervisedTask, digest, last_and_best
 from ..evaluation import (
@@ -23,16 +24,8 @@ from ..evaluation import (
     probe_features,
 )
 from ..models import measure
-from ..transfer import (
-    Judging,
-    Own,
-    Pipeline,
-    RunResult,
-    Supervision,
-    TransferData,
-    Transferred,
-    fingerprint_of,
-)
+from ..pipelines import Judging, Pipeline, RunResult, Supervision, Transferred, fingerprint_of
+from ..transfer import Own, TransferData
 from .config import RecognitionConfig
 
 
@@ -58,7 +51,7 @@ class RecognitionPipeline(Pipeline):
         **own: Unpack[Own],
     ) -> None:
         if images.unlabeled is None:
-            raise ValueError("the transfer reads images.unlabeled: load_splits(…, unlabeled=True)")
+            raise UserError("the transfer reads images.unlabeled: load_splits(…, unlabeled=True)")
         modalities = tuple(dict.fromkeys((*config.teacher.modality, config.student_modality)))
         self.train, self.test = (ChannelDataset(split, modalities) for split in (images.plain, images.test))
         content = getattr(images.unlabeled, "tensors", {})  # of images on disk their number has to do

@@ -9,23 +9,14 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..data import PairedAugment, PairedTensors, Statistics, read_in_order, read_rows, select, subset
 from ..deploy import describe_encoding
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import FEWEST_PAIRS, AlignmentEvaluator, SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create, has_classifier
-from ..transfer import (
-    Judging,
-    Own,
-    Pipeline,
-    RunResult,
-    Supervision,
-    Teacher,
-    TransferData,
-    Transferred,
-    normalize_by,
-    with_normalization,
-)
+from ..pipelines import Judging, Pipeline, RunResult, Supervision, Transferred
+from ..transfer import Own, Teacher, TransferData, normalize_by, with_normalization
 from .config import SegmentationConfig
 from .samples import Samples
 
@@ -55,7 +46,7 @@ class SegmentationPipeline(Pipeline):
         **own: Unpack[Own],
     ) -> None:
         if config.labeled_transfer and (samples.unlabeled is not None or not samples.is_labeled):
-            raise ValueError("--labeled-transfer reads pairs with labels alone, and these data have others")
+            raise UserError("--labeled-transfer reads pairs with labels alone, and these data have others")
         given = [t.modality for t in own.get("teachers", ()) if isinstance(t, Teacher)]
         modalities = tuple(dict.fromkeys((*(given or config.teacher.modality), config.student_modality)))
         pairs = samples.pairs(*modalities)
@@ -103,7 +94,7 @@ class SegmentationPipeline(Pipeline):
     def build_teacher(self, number: int) -> nn.Module:
         """A classifier, with a segmentation decoder if it learns from labels."""
         if self.config.teacher.labels and not self.samples.is_labeled:
-            raise ValueError(
+            raise UserError(
                 "the data have no labels that a teacher could learn to segment from: give it weights and "
                 "--teacher.no-labels"
             )

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch.utils.data import Dataset
 
-from ..common import nearest
+from ..common import UserError, nearest
 from .batch import IGNORE, DataError, Sample
 from .encodings import Encoding
 from .io.decode import Array, Size, check_size
@@ -101,7 +101,7 @@ class PairedDataset(Dataset[Sample], ABC):
         if not isinstance(self.size, dict):
             return self.size
         if name not in self.size:
-            raise ValueError(f"size has none for {name!r}; {nearest(name, self.size)}")
+            raise UserError(f"size has none for {name!r}; {nearest(name, self.size)}")
         return self.size[name]
 
     def _check_sizes(self, index: int, arrays: dict[str, Array]) -> None:
@@ -115,5 +115,5 @@ def _sides(name: str, size: Size) -> Size:
     """The size of one modality, checked."""
     sides = check_size(size)
     if sides is None:
-        raise ValueError(f"the size of {name} must be (height, width), got None")
+        raise UserError(f"the size of {name} must be (height, width), got None")
     return sides

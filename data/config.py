@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from ..common import UserError
 from .errors import DataError
 
 
@@ -12,14 +13,14 @@ def check_range(name: str, value: tuple[float, float], *, below: float = float("
     low, high = value
     if not 0 < low <= high <= below:
         limit = "" if below == float("inf") else f", at most {below:g}"
-        raise ValueError(f"{name} must be two rising positive numbers{limit}, got {value}")
+        raise UserError(f"{name} must be two rising positive numbers{limit}, got {value}")
 
 
 def check_shares(**values: float) -> None:
     """Raise `ValueError` for one that is not between 0 and 1."""
     for name, value in values.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"{name} must be between 0 and 1, got {value}")
+            raise UserError(f"{name} must be between 0 and 1, got {value}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class RandomImageConfig:
         shares = ("flip", "brightness", "contrast", "saturation", "jitter", "grayscale")
         check_shares(**{name: getattr(self, name) for name in shares})
         if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must be between 0 and 0.5, got {self.hue}")
+            raise UserError(f"hue must be between 0 and 0.5, got {self.hue}")
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class AugmentConfig(RandomImageConfig):
         super().__post_init__()
         check_shares(depth_dropout=self.depth_dropout)
         if not 0 <= self.depth_scale < 1:
-            raise ValueError(f"depth_scale must be at least 0 and below 1, got {self.depth_scale}")
+            raise UserError(f"depth_scale must be at least 0 and below 1, got {self.depth_scale}")
         if self.depth_block < 1:
-            raise ValueError(f"depth_block must be at least 1, got {self.depth_block}")
+            raise UserError(f"depth_block must be at least 1, got {self.depth_block}")
 
     @classmethod
     def none(cls) -> "AugmentConfig":
@@ -118,9 +119,9 @@ class ImageAugmentConfig(RandomImageConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.crop not in ("resized", "padded"):
-            raise ValueError(f"crop must be 'resized' or 'padded', got {self.crop!r}")
+            raise UserError(f"crop must be 'resized' or 'padded', got {self.crop!r}")
         if self.padding < 0:
-            raise ValueError(f"padding must not be negative, got {self.padding}")
+            raise UserError(f"padding must not be negative, got {self.padding}")
 
     @classmethod
     def cifar(cls) -> "ImageAugmentConfig":
@@ -157,7 +158,7 @@ class ImagesConfig:
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std go together: give both or none")
+            raise UserError("mean and std go together: give both or none")
 
     def require_root(self) -> None:
         """Raise `DataError` if the source needs files, and `root` is not given or not there."""

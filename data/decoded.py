@@ -18,6 +18,7 @@ import torch
 
 from ..common import (
     ManifestError,
+    UserError,
     atomically,
     cache_folder,
     plain,
@@ -71,7 +72,7 @@ def decode_once(
 def _read(place: Path, known: Mapping[str, Any]) -> PairedTensors:
     content = read_manifest(place).fingerprint
     if content["known"] != known:
-        raise ValueError(f"{place} was made of something else")
+        raise UserError(f"{place} was made of something else")
     tensors = {name: torch.from_numpy(np.load(place / f"{name}.npy")) for name in content["names"]}
     found = PairedTensors(**tensors)
     found.num_classes, found.class_names = content["num_classes"], tuple(content["class_names"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from ..common import nearest
+from ..common import UserError, nearest
 
 Unit: TypeAlias = Literal["auto", "color", "raw", "scale", "m", "mm", "kitti", "sun", "packed24", "disparity"]
 Transform: TypeAlias = Literal["none", "log", "inverse"]
@@ -66,21 +66,21 @@ class Encoding:
         for key in ("scale", "focal_baseline"):
             number = getattr(self, key)
             if number is not None and not 0 < number < math.inf:
-                raise ValueError(f"{key} must be a positive number, got {number}")
+                raise UserError(f"{key} must be a positive number, got {number}")
         if self.scale is not None and self.unit not in SCALED:
-            raise ValueError(f"scale goes with the units {', '.join(sorted(SCALED))}, not with {self.unit}")
+            raise UserError(f"scale goes with the units {', '.join(sorted(SCALED))}, not with {self.unit}")
         if self.scale is None and self.unit in ("scale", "packed24"):
-            raise ValueError(f"unit={self.unit} needs scale, the value of one stored number")
+            raise UserError(f"unit={self.unit} needs scale, the value of one stored number")
         if (self.focal_baseline is None) == (self.unit == "disparity"):
-            raise ValueError("focal_baseline (pixels times meters) goes with unit=disparity, and it alone")
+            raise UserError("focal_baseline (pixels times meters) goes with unit=disparity, and it alone")
         if self.channel is not None and self.channel < 0:
-            raise ValueError(f"channel must be 0 or more, got {self.channel}")
+            raise UserError(f"channel must be 0 or more, got {self.channel}")
         if self.clip is not None and not self.clip[0] < self.clip[1]:
-            raise ValueError(f"clip must be two rising numbers, got {self.clip}")
+            raise UserError(f"clip must be two rising numbers, got {self.clip}")
         if self.values is not None and not 0 < len(set(self.values)) == len(self.values) <= 255:
-            raise ValueError(f"values must be 1 to 255 different numbers, got {self.values}")
+            raise UserError(f"values must be 1 to 255 different numbers, got {self.values}")
         if self.fit is not None and self.homography is not None:
-            raise ValueError("fit and homography exclude each other: the homography says where pixels lie")
+            raise UserError("fit and homography exclude each other: the homography says where pixels lie")
 
 
 def parse_encodings(settings: Iterable[str]) -> dict[str, Encoding]:
@@ -96,16 +96,16 @@ def parse_encodings(settings: Iterable[str]) -> dict[str, Encoding]:
         target, equals, text = setting.partition("=")
         name, dot, key = target.strip().rpartition(".")
         if not (equals and dot and name):
-            raise ValueError(f"{setting!r} is not of the form NAME.KEY=VALUE, such as depth.unit=mm")
+            raise UserError(f"{setting!r} is not of the form NAME.KEY=VALUE, such as depth.unit=mm")
         if key not in _READERS:
-            raise ValueError(f"{setting!r}: no encoding has the key {key!r}; {nearest(key, _READERS)}")
+            raise UserError(f"{setting!r}: no encoding has the key {key!r}; {nearest(key, _READERS)}")
         values = given.setdefault(name, {})
         if key in values:
-            raise ValueError(f"{name}.{key} is given twice")
+            raise UserError(f"{name}.{key} is given twice")
         try:
             values[key] = _READERS[key](text.strip())
         except ValueError:
-            raise ValueError(f"{setting!r}: {text!r} is not what {key} takes") from None
+            raise UserError(f"{setting!r}: {text!r} is not what {key} takes") from None
     return {name: _make(name, values) for name, values in given.items()}
 
 
@@ -114,20 +114,20 @@ def check_encodings(encodings: Mapping[str, Encoding], modalities: Iterable[str]
     names = list(modalities)
     for name, encoding in encodings.items():
         if name not in names:
-            raise ValueError(f"an encoding of {name!r}, which is no modality; {nearest(name, names)}")
+            raise UserError(f"an encoding of {name!r}, which is no modality; {nearest(name, names)}")
         if name == "label":
             allowed = {"channel", "invalid", "values", "fit", "homography", "stored"}
         else:
             allowed = {field.name for field in fields(Encoding)} - {"values"}
         changed = {key for key in vars(encoding) if getattr(encoding, key) != getattr(Encoding(), key)}
         if wrong := sorted(changed - allowed):
-            raise ValueError(f"{name}.{wrong[0]}: a {name} has none; it has {', '.join(sorted(allowed))}")
+            raise UserError(f"{name}.{wrong[0]}: a {name} has none; it has {', '.join(sorted(allowed))}")
         if name in WITHOUT_HOLES and (encoding.unit not in ("auto", "color") or encoding.invalid):
-            raise ValueError(f"{name} is color, without holes; for numbers in a unit give it another name")
+            raise UserError(f"{name} is color, without holes; for numbers in a unit give it another name")
         if encoding.unit == "color" and (encoding.invalid or encoding.clip or encoding.transform != "none"):
-            raise ValueError(f"{name}: invalid, clip and transform need a unit of its own, such as raw")
+            raise UserError(f"{name}: invalid, clip and transform need a unit of its own, such as raw")
         if name == "depth" and encoding.unit in ("color", "raw"):
-            raise ValueError(
+            raise UserError(
                 f"depth is in meters, got depth.unit={encoding.unit}; for another unit give the modality "
                 "another name"
             )
@@ -140,10 +140,10 @@ def with_depth_scale(
     result = dict(encodings or {})
     if depth_scale is not None:
         if not depth_scale > 0:
-            raise ValueError(f"depth_scale must be positive, got {depth_scale}")
+            raise UserError(f"depth_scale must be positive, got {depth_scale}")
         depth = result.get("depth", Encoding())
         if depth.unit != "auto":
-            raise ValueError(f"depth_scale and depth.unit={depth.unit} exclude each other: give one")
+            raise UserError(f"depth_scale and depth.unit={depth.unit} exclude each other: give one")
         result["depth"] = replace(depth, unit="scale", scale=depth_scale)
     return result
 
@@ -154,12 +154,12 @@ def _make(name: str, values: dict[str, Any]) -> Encoding:
     try:
         return Encoding(**values)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
 
 
 def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ValueError(f"{key}={value} is unknown; {nearest(str(value), known)}")
+        raise UserError(f"{key}={value} is unknown; {nearest(str(value), known)}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..common import nearest
+from ..common import UserError, nearest
 from .batch import DataError
 from .io.decode import Array
 
@@ -28,27 +28,27 @@ def choose_classes(classes: Classes, names: Sequence[str], where: str) -> list[i
         return list(range(len(names)))
     if isinstance(classes, int):
         if not 1 <= classes <= len(names):
-            raise ValueError(f"{where} has {len(names)} classes, got classes={classes}")
+            raise UserError(f"{where} has {len(names)} classes, got classes={classes}")
         return list(range(classes))
     if isinstance(classes, str) or not classes:
-        raise ValueError(f"classes must be a number or a list of names, got {classes!r}")
+        raise UserError(f"classes must be a number or a list of names, got {classes!r}")
     chosen = [_number(name, names, where) for name in classes]
     if len(set(chosen)) != len(chosen):
         twice = next(name for name, number in zip(classes, chosen, strict=True) if chosen.count(number) > 1)
-        raise ValueError(f"classes names {twice!r} more than once")
+        raise UserError(f"classes names {twice!r} more than once")
     return chosen
 
 
 def _number(name: int | str, names: Sequence[str], where: str) -> int:
     if isinstance(name, int):
         if not 0 <= name < len(names):
-            raise ValueError(f"{where} has the classes 0 to {len(names) - 1}, got {name}")
+            raise UserError(f"{where} has the classes 0 to {len(names) - 1}, got {name}")
         return name
     if names.count(name) == 1:
         return names.index(name)
     if name in names:
-        raise ValueError(f"{where} has {names.count(name)} classes named {name!r}; give their numbers")
-    raise ValueError(f"{where} has no class {name!r}: {nearest(name, names)}")
+        raise UserError(f"{where} has {names.count(name)} classes named {name!r}; give their numbers")
+    raise UserError(f"{where} has no class {name!r}: {nearest(name, names)}")
 
 
 def names_in_lines(data: bytes, where: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common import UserError
 from .batch import DataError
 from .encodings import WITHOUT_HOLES, Encoding
 from .io.decode import (
@@ -62,7 +63,7 @@ def read_modality(
     where = where or "the array"
     if resize == "center-crop":
         if size is None:
-            raise ValueError("center-crop needs a size")
+            raise UserError("center-crop needs a size")
         tensor = in_unit_range(test_crop(size[0])(torch.from_numpy(as_color(source, where)).permute(2, 0, 1)))
     else:
         numbers = stored_numbers(source, stored, encoding, where)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from ..common import CrdkitError
+from ..common import CrdkitError, UserError
 from .batch import Batch, DataError, collate
 
 CPU = torch.device("cpu")
@@ -69,7 +69,7 @@ def read_in_order(
         ValueError: for a batch size below 1.
     """
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        raise UserError(f"batch_size must be at least 1, got {batch_size}")
     rank, ranks = rank_and_ranks() if sharded else (0, 1)
     starts = range(rank * batch_size, len(dataset), batch_size * ranks)
     loader = DataLoader(

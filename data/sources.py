@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ..common import nearest, plain
+from ..common import UserError, nearest, plain
 from .datasets.cifar import CIFAR10, CIFAR100
 from .datasets.colored_shapes import ColoredShapes
 from .datasets.digits import Digits
@@ -52,7 +52,7 @@ def load_images(
         DataError: data that are missing or damaged.
     """
     if source not in SOURCES:
-        raise ValueError(f"no image source named {source!r}: {nearest(source, SOURCES)}")
+        raise UserError(f"no image source named {source!r}: {nearest(source, SOURCES)}")
     square = None if size is None else (size, size)
     if source == "digits":
         return Digits(split, size=square, classes=classes)
@@ -60,7 +60,7 @@ def load_images(
         return ColoredShapes(split, size=square, classes=classes)
     if root is None:
         kind = "file" if source == "packed" else "folder"
-        raise ValueError(f"{source} needs root, the {kind} of its images")
+        raise UserError(f"{source} needs root, the {kind} of its images")
     if source == "folder":
         return ImageFolder(root, split, size=224 if size is None else size, augment=augment, classes=classes)
     if source == "stl10":

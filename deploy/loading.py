@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ..common import UserError
 from ..models import Description, load_state, read_description, read_weights
 from .networks import bare, build
 from .preprocess import Preprocess
@@ -52,11 +53,11 @@ def find_network(path: str | os.PathLike[str]) -> tuple[Path, Description]:
         try:
             content = json.loads(beside.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{beside} is damaged: {error}") from error
+            raise UserError(f"{beside} is damaged: {error}") from error
         return file, Description.from_dict(content, str(beside))
     described = read_description(file)
     if described is None:
-        raise ValueError(
+        raise UserError(
             f"{file} does not say what network its weights are of: those of RUN/deploy do. "
             "crdkit.models.create(NAME, weights=…) loads weights of a known architecture"
         )
@@ -71,7 +72,7 @@ def _find_file(folder: Path) -> Path:
     deployed = deployed or sorted(file.parent for file in folder.glob(f"*/{MODEL}"))
     if len(deployed) > 1:
         names = ", ".join(str(place.relative_to(folder)) for place in deployed)
-        raise ValueError(f"{folder} holds several networks, give one of them: {names}")
+        raise UserError(f"{folder} holds several networks, give one of them: {names}")
     if not deployed:
         raise FileNotFoundError(f"{folder} holds no deployed network: no {FOLDER}/METHOD/{MODEL}")
     return deployed[0] / MODEL

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..data import Normalize, Statistics
 from ..distillers import Reused, SimKDProjector
 from ..evaluation import Classified
@@ -57,10 +58,10 @@ def build(description: Description, network: nn.Module | None = None) -> nn.Modu
     """
     own, kind, classes = network is not None, description.head.get("kind"), len(description.class_names)
     if kind not in (None, *_HEADS):
-        raise ValueError(f"a head of the kind {kind!r} is not known to this release of crdkit")
+        raise UserError(f"a head of the kind {kind!r} is not known to this release of crdkit")
     if network is None:
         if description.architecture is None:
-            raise ValueError(
+            raise UserError(
                 "the weights are of a network of one's own: give it, crdkit.load(path, network=MyNetwork())"
             )
         plain = kind in (None, "simkd") and classes

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..models import evaluating
 
 
@@ -22,13 +23,13 @@ class Prediction:
     def probabilities(self) -> Tensor:
         """Of the classes, of the shape of the logits. `ValueError` for an encoder, which has none."""
         if self.logits is None:
-            raise ValueError("the network is an encoder: it gives embeddings, and no classes")
+            raise UserError("the network is an encoder: it gives embeddings, and no classes")
         return self.logits.softmax(1)
 
     def class_map(self, row: int, size: tuple[int, int] | None = None) -> Tensor:
         """The class of each pixel of an image, (H, W) int64, at `size` if it is given."""
         if self.logits is None or self.logits.ndim != 4:
-            raise ValueError("the network does not segment: it gives no class for each pixel")
+            raise UserError("the network does not segment: it gives no class for each pixel")
         logits = self.logits[row : row + 1]
         if size is not None and tuple(logits.shape[2:]) != size:
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..common import plain
+from ..common import UserError, plain
 from ..data import Array, Encoding, Input, parse_encodings, read_inputs, read_modality
 from ..models import Description
 
@@ -59,7 +59,7 @@ class Preprocess:
         )
         if len(tensor) != described.channels:
             named = where or (source if isinstance(source, str | PathLike) else "the array")
-            raise ValueError(
+            raise UserError(
                 f"{named} has {len(tensor)} channels, the network takes {described.channels} of "
                 f"{described.modality}"
             )
@@ -84,7 +84,7 @@ class Preprocess:
         encodings = parse_encodings(settings)
         name = self.description.made_of or self.description.modality
         if odd := sorted(encodings.keys() - {name}):
-            raise ValueError(f"the network sees {name}, and the encoding is of {odd[0]}")
+            raise UserError(f"the network sees {name}, and the encoding is of {odd[0]}")
         return Preprocess(
             self.description, encoding=encodings.get(name, self.encoding), size=size or self.size
         )

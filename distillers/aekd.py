@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..contrast import average, check_positive
 from ..models import Outputs
 from .ensemble import TogetherLogits, check_classes
@@ -44,7 +45,7 @@ def min_norm_weights(gradients: Tensor, *, tolerance: float = 0.6, normalize: bo
     """
     check_positive(tolerance=tolerance)
     if gradients.ndim != 2 or len(gradients) == 0:
-        raise ValueError(f"gradients must be (N, D), N at least 1, got {tuple(gradients.shape)}")
+        raise UserError(f"gradients must be (N, D), N at least 1, got {tuple(gradients.shape)}")
     number = len(gradients)
     lengths = torch.linalg.vector_norm(gradients, dim=1)
     lengths = lengths.masked_fill(lengths == 0, 1.0)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import UserError
 from ..models import Outputs
 from .ops import check_maps, full_precision, same_size, unit
 from .spec import FeatureSpec, Shape, stage_maps
@@ -52,7 +53,7 @@ def make_at(spec: FeatureSpec, *, weight: float = 1000.0, pairing: str = "depth"
         pairing: "depth", as published: maps of the same number; or "resolution" (`pair_by_resolution`).
     """
     if pairing not in ("depth", "resolution"):
-        raise ValueError(f"at.pairing must be depth or resolution, got {pairing!r}")
+        raise UserError(f"at.pairing must be depth or resolution, got {pairing!r}")
     numbers = [(i, i) for i in range(1, 1 + len(stage_maps(spec, "at")))]
     select = SelectOutputs
     if pairing == "resolution":

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..contrast import check_positive
 from ..models import Outputs
 from .ensemble import TogetherLogits, check_classes
@@ -33,7 +34,7 @@ def confidence(logits: Tensor, label: Tensor) -> Tensor:
         ValueError: no label for each sample.
     """
     if logits.ndim < 3 or label.ndim != logits.ndim - 2 or len(label) != logits.shape[1]:
-        raise ValueError(
+        raise UserError(
             "logits must be (N, B, C, …) and label (B, …), the class of every prediction, got "
             f"{tuple(logits.shape)} and {tuple(label.shape)}"
         )

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import UserError
 from ..contrast import check_positive
 from .kd import standardize_logits
 from .logits import select_logits
@@ -50,11 +51,11 @@ def dkd(
     check_positive(temperature=temperature)
     classes = student_logits.shape[1]
     if classes < 2:
-        raise ValueError("dkd needs at least two classes, got logits of one")
+        raise UserError("dkd needs at least two classes, got logits of one")
     batch, axes = len(student_logits), student_logits.ndim - 1
     if label.ndim != axes or len(label) != batch or label.dtype != torch.int64:
         wanted = (batch,) if axes == 1 else (batch, "H", "W")
-        raise ValueError(f"label must be int64 of shape {wanted}, got {label.dtype} {tuple(label.shape)}")
+        raise UserError(f"label must be int64 of shape {wanted}, got {label.dtype} {tuple(label.shape)}")
     if standardize:
         student_logits, teacher_logits = map(standardize_logits, (student_logits, teacher_logits))
     student, teacher = student_logits / temperature, teacher_logits / temperature

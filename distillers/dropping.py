@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..common import UserError
 from .ops import full_precision
 
 
@@ -23,10 +24,10 @@ def keep_teachers(losses: Tensor, *, drop: float = 0.5, draws: Tensor | None = N
         ValueError: other shapes, or a probability out of range.
     """
     if not 0 <= drop <= 1:
-        raise ValueError(f"drop must be in [0, 1], got {drop}")
+        raise UserError(f"drop must be in [0, 1], got {drop}")
     if losses.ndim != 2 or (draws is not None and draws.shape != losses.shape):
         shapes = tuple(losses.shape), None if draws is None else tuple(draws.shape)
-        raise ValueError(f"losses and draws must be (N, B), got {shapes[0]} and {shapes[1]}")
+        raise UserError(f"losses and draws must be (N, B), got {shapes[0]} and {shapes[1]}")
     kept = (torch.rand_like(losses) if draws is None else draws) >= drop
     return kept.scatter(0, losses.argmax(0, keepdim=True), True)
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
 from .dropping import keep_teachers, mean_of_kept
@@ -48,7 +49,7 @@ def soft_targets(
         confidence = F.log_softmax(teacher_logits, dim=2).gather(2, places)[:, :, 0]
         weight = F.log_softmax(confidence.where(known, 0), dim=0)
     else:
-        raise ValueError(
+        raise UserError(
             f"target must be one of {', '.join(TARGETS)}, `weighted` with a label a sample; got {target!r}"
         )
     return torch.logsumexp(log_p + weight.unsqueeze(2), dim=0)
@@ -159,7 +160,7 @@ def for_each_teacher(
     """
     first = terms[0]
     if len(terms) > 1 and (first.pretrain is not None or first.deploy is not None):
-        raise ValueError(f"{method} knows one teacher alone, and there are {len(terms)}")
+        raise UserError(f"{method} knows one teacher alone, and there are {len(terms)}")
     if share:
         _share_student_side(terms)
 
@@ -187,7 +188,7 @@ def _share_student_side(terms: Sequence[Term]) -> None:
 def _reads_of(projector: nn.Module) -> frozenset[str]:
     reads = getattr(projector, "reads", None)
     if not isinstance(reads, frozenset):
-        raise ValueError(
+        raise UserError(
             f"{type(projector).__name__} must say what it reads of the teacher, such as "
             "reads = frozenset({'embedding'})"
         )
@@ -199,7 +200,7 @@ def check_classes(specs: Sequence[FeatureSpec], method: str) -> None:
     found = [classes(spec, method) for spec in specs]
     if len({logits[0] for logits in found}) > 1:
         listed = ", ".join(map(str, found))
-        raise ValueError(f"{method} needs teachers of the same classes, got logits of {listed}")
+        raise UserError(f"{method} needs teachers of the same classes, got logits of {listed}")
 
 
 def make_kd_together(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..contrast import check_positive
 from ..models import Outputs
 from .attention import attention_map
@@ -131,7 +132,7 @@ def make_ft(
     student, teacher = map_at(spec, "ft", -1)
     width = int(fraction * teacher[0])
     if width < 1:
-        raise ValueError(f"fraction must leave at least one of {teacher[0]} channels, got {fraction}")
+        raise UserError(f"fraction must leave at least one of {teacher[0]} channels, got {fraction}")
     paraphraser = Paraphraser(teacher[0], width, len(spec.teacher.maps) - 1)
     return Term(
         _Factors(Translator(student[0], width), paraphraser),

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..models import Outputs
 from .dense import DenseTarget
 from .ops import check_same, full_precision
@@ -55,7 +56,7 @@ class FitNetRegressor(nn.Module):
         self.relu = relu
         for side, shape in (("student_shape", student_shape), ("teacher_shape", teacher_shape)):
             if len(shape) != 3 or any(size < 1 for size in shape):
-                raise ValueError(f"{side} must be (C, H, W), all positive, got {tuple(shape)}")
+                raise UserError(f"{side} must be (C, H, W), all positive, got {tuple(shape)}")
         (cs, hs, ws), (ct, ht, wt) = student_shape, teacher_shape
         self.resize: tuple[int, int] | None = None
         self.conv: nn.Module

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import UserError
 from .ops import check_maps, full_precision, same_size
 from .spec import FeatureSpec, refusal
 from .term import PretrainStage, SelectOutputs, StatelessLoss, Term
@@ -30,7 +31,7 @@ def fsp(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tenso
     check_maps(student_maps, teacher_maps, least=2)
     channels = [[x.shape[1] for x in maps] for maps in (student_maps, teacher_maps)]
     if channels[0] != channels[1]:
-        raise ValueError(f"maps must have the same channels, got {channels[0]} and {channels[1]}")
+        raise UserError(f"maps must have the same channels, got {channels[0]} and {channels[1]}")
     flows = zip(_flows(student_maps), _flows(teacher_maps), strict=True)
     return torch.stack([F.mse_loss(s, t) for s, t in flows]).sum()
 

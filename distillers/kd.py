@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import UserError
 from ..contrast import check_positive
 from .logits import select_logits
 from .ops import check_logits, check_same, full_precision, kl, unit
@@ -59,7 +60,7 @@ def pixel_kd(
         return kd(student_logits, teacher_logits, temperature=temperature)
     batch, _, height, width = student_logits.shape
     if mask.shape != (batch, height, width) or mask.dtype != torch.bool:
-        raise ValueError(
+        raise UserError(
             f"mask must be bool of shape {(batch, height, width)}, got {mask.dtype} {tuple(mask.shape)}"
         )
     # Hidden before the softmax, not after: a NaN there would come back through the gradient, as 0 · NaN.

@@ -5,6 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..models import Outputs
 from .spec import FeatureSpec, classes
 from .term import SelectOutputs
@@ -52,7 +53,7 @@ def select_logits(spec: FeatureSpec, method: str, *, dense: bool = False) -> nn.
     """
     logits = classes(spec, method)
     if len(logits) != 1 and not dense:
-        raise ValueError(f"{method} compares one prediction an image; the teacher gives logits of {logits}")
+        raise UserError(f"{method} compares one prediction an image; the teacher gives logits of {logits}")
     return SelectOutputs("logits") if spec.student.logits is not None else Classified(spec)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
-from ..common import nearest
+from ..common import UserError, nearest
 from .activation_boundary import make_ab
 from .aekd import make_aekd, make_aekd_hint
 from .angle import make_angle
@@ -142,9 +142,9 @@ def build_terms(
             teachers to drop from one that weighs them itself.
     """
     if not 0 <= drop_teachers <= 1:
-        raise ValueError(f"drop_teachers must be in [0, 1], got {drop_teachers}")
+        raise UserError(f"drop_teachers must be in [0, 1], got {drop_teachers}")
     if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction must be sum or mean, got {reduction!r}")
+        raise UserError(f"reduction must be sum or mean, got {reduction!r}")
     factors = parse_method(method)
     settings = settings or {}
     check_settings(settings)
@@ -156,7 +156,7 @@ def build_terms(
         if drop and joint == "kd-mean":
             term = make_kd_each(specs, drop=drop, **values)
         elif drop and joint in JOINT:
-            raise ValueError(
+            raise UserError(
                 f"{name} puts all teachers together, and none can be dropped from it: drop_teachers is for "
                 "kd-mean and for methods with a term for each teacher"
             )
@@ -178,7 +178,7 @@ def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
     known = known_methods()
     for name, values in settings.items():
         if name not in known:
-            raise ValueError(f"settings for an unknown method {name!r}: {nearest(name, known)}")
+            raise UserError(f"settings for an unknown method {name!r}: {nearest(name, known)}")
         check_values(name, values, SETTINGS[name] if name in SETTINGS else _by_signature(known[name]))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ..common import nearest
+from ..common import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Setting:
         if type(value) not in kinds:
             words = self.choices if self.type is bool else ()
             kind = " or ".join((self.type.__name__, *words, *(["none"] if self.optional else [])))
-            raise ValueError(f"{name} must be {kind}, got {value!r}")
+            raise UserError(f"{name} must be {kind}, got {value!r}")
         if self.type is str and self.choices and value not in self.choices:
-            raise ValueError(f"{name} must be one of {', '.join(self.choices)}, got {value!r}")
+            raise UserError(f"{name} must be one of {', '.join(self.choices)}, got {value!r}")
         if isinstance(value, int | float):
             above = value > self.low if self.is_open else value >= self.low
             if not (math.isfinite(value) and above and value < self.high):
-                raise ValueError(f"{name} must be {self.in_words()}, got {value!r}")
+                raise UserError(f"{name} must be {self.in_words()}, got {value!r}")
 
     def in_words(self) -> str:
         """`positive`, `at least 1`: what a number may be."""
@@ -200,7 +200,7 @@ def check_request(methods: Iterable[str], settings: Iterable[str]) -> None:
         read_method(method, SETTINGS)
     for name, values in parse_settings(settings).items():
         if name not in SETTINGS:
-            raise ValueError(f"settings for an unknown method {name!r}: {nearest(name, SETTINGS)}")
+            raise UserError(f"settings for an unknown method {name!r}: {nearest(name, SETTINGS)}")
         check_values(name, values, SETTINGS[name])
 
 
@@ -212,15 +212,15 @@ def read_method(method: str, known: Iterable[str]) -> dict[str, float]:
     for part in method.split("+"):
         factor, star, name = part.rpartition("*")
         if name not in known:
-            raise ValueError(f"unknown method {name!r} in {method!r}: {nearest(name, ['none', *known])}")
+            raise UserError(f"unknown method {name!r} in {method!r}: {nearest(name, ['none', *known])}")
         if name in factors:
-            raise ValueError(f"{name!r} stands twice in {method!r}")
+            raise UserError(f"{name!r} stands twice in {method!r}")
         try:
             factors[name] = float(factor) if star else 1.0
         except ValueError:
-            raise ValueError(f"the factor {factor!r} in {method!r} is not a number") from None
+            raise UserError(f"the factor {factor!r} in {method!r} is not a number") from None
         if not (math.isfinite(factors[name]) and factors[name] > 0):
-            raise ValueError(f"the factor of {name!r} in {method!r} must be positive, got {factor}")
+            raise UserError(f"the factor of {name!r} in {method!r} must be positive, got {factor}")
     return factors
 
 
@@ -236,7 +236,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
         name, equals, value = setting.partition("=")
         method, dot, field = name.partition(".")
         if not (equals and dot and method and field and value):
-            raise ValueError(f"a setting is METHOD.NAME=VALUE, such as kd.temperature=2; got {setting!r}")
+            raise UserError(f"a setting is METHOD.NAME=VALUE, such as kd.temperature=2; got {setting!r}")
         if field in FORMER and method in SETTINGS and field not in SETTINGS[method]:
             warnings.warn(
                 f"{method}.{field} is now {method}.{FORMER[field]}", DeprecationWarning, stacklevel=2
@@ -278,7 +278,7 @@ def check_values(method: str, values: Mapping[str, Any], settings: Mapping[str, 
     cannot have."""
     for name, value in values.items():
         if name not in settings:
-            raise ValueError(f"{method} has no setting {name!r}: {nearest(name, settings)}")
+            raise UserError(f"{method} has no setting {name!r}: {nearest(name, settings)}")
         settings[name].check(f"{method}.{name}", value)
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ..common import UserError
 from .ops import full_precision, unit
 from .spec import FeatureSpec, map_at
 from .term import SelectOutputs, StatelessLoss, Term
@@ -22,7 +23,7 @@ def similarity(student: Tensor, teacher: Tensor) -> Tensor:
         ValueError: for different batches, or tensors of a single axis.
     """
     if student.ndim < 2 or teacher.ndim < 2 or len(student) != len(teacher):
-        raise ValueError(
+        raise UserError(
             f"student and teacher must be (B, …) with the same B, got {tuple(student.shape)} and "
             f"{tuple(teacher.shape)}"
         )

@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..contrast import check_positive
 from ..models import Outputs
 from .fitnet import fitnet
@@ -44,7 +45,7 @@ class SimKDProjector(nn.Module):
         if inner is None:
             inner = channels // reduction if reduction > 0 else 0
         if inner < 1:
-            raise ValueError(f"reduction must be 1 to the teacher's {channels} channels, got {reduction}")
+            raise UserError(f"reduction must be 1 to the teacher's {channels} channels, got {reduction}")
         self.size = (min(student_shape[1], teacher_shape[1]), min(student_shape[2], teacher_shape[2]))
         self.transfer = nn.Sequential(
             *_convolution(student_shape[0], inner, 1),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..models import Dimensions
 
 Shape = tuple[int, int, int]
@@ -94,7 +95,7 @@ def classes(spec: FeatureSpec, method: str) -> tuple[int, ...]:
     """
     student, teacher = spec.student.logits, spec.teacher.logits
     if teacher is None or (student is not None and student != teacher):
-        raise ValueError(
+        raise UserError(
             f"{method} compares the logits of two networks over the same classes, got a student with "
             f"{student} and a teacher with {teacher}"
         )
@@ -105,12 +106,12 @@ def need_labels(spec: FeatureSpec, method: str) -> None:
     """Raise `ValueError` without a label for each prediction: of a sample, or of a pixel if the teacher
     segments."""
     if spec.labels is None or spec.labels.ndim != len(spec.teacher.logits or ()):
-        raise ValueError(f"{method} needs the label of every prediction, and this transfer sees none")
+        raise UserError(f"{method} needs the label of every prediction, and this transfer sees none")
 
 
 def refusal(spec: FeatureSpec, method: str, why: str) -> ValueError:
     """The error of a method that cannot run on these networks."""
-    return ValueError(
+    return UserError(
         f"{method} cannot compare these networks: {why}. Student: {_listed(spec.student)}; teacher: "
         f"{_listed(spec.teacher)}"
     )

@@ -4,6 +4,7 @@ from functools import partial
 
 from torch import Tensor
 
+from ..common import UserError
 from .ops import check_same, full_precision
 from .projector import StudentProjector
 from .spec import FeatureSpec
@@ -43,7 +44,7 @@ def _standardized(x: Tensor) -> Tensor:
 
 def _check_exponent(exponent: float) -> None:
     if not exponent >= 1:
-        raise ValueError(f"exponent must be at least 1, got {exponent}")
+        raise UserError(f"exponent must be at least 1, got {exponent}")
 
 
 def make_srd(spec: FeatureSpec, *, weight: float = 2.0, exponent: float = 4.0) -> Term:

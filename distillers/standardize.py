@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..contrast import check_positive, gather, rows_of_ranks
 
 #: No channel is stretched by more than 1/√ of this beside the others: one that hardly ever fires is noise.
@@ -163,5 +164,5 @@ def standardizer(channels: int, num_samples: int, standardize: bool | str) -> nn
         ValueError: for another word.
     """
     if standardize not in (True, False, "phi-s"):
-        raise ValueError(f"standardize must be True, False or 'phi-s', got {standardize!r}")
+        raise UserError(f"standardize must be True, False or 'phi-s', got {standardize!r}")
     return Standardize(channels, num_samples, rotate=standardize == "phi-s") if standardize else nn.Identity()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from ..common import UserError
 from ..contrast import gather_with_gradient, rows_of_ranks
 from ..models import Outputs, freeze
 from .spec import BatchMeta
@@ -156,7 +157,7 @@ class Term:
         for name in ("weight", "weight_in_sum", "task_weight", "warmup_epochs"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative, got {value}")
+                raise UserError(f"{name} must be finite and not negative, got {value}")
 
     @property
     def keeps_samples(self) -> bool:
@@ -202,9 +203,9 @@ class PretrainStage:
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
-            raise ValueError(f"epochs must not be negative, got {self.epochs}")
+            raise UserError(f"epochs must not be negative, got {self.epochs}")
         if self.lr is not None and not self.lr > 0:
-            raise ValueError(f"lr must be positive, got {self.lr}")
+            raise UserError(f"lr must be positive, got {self.lr}")
 
     def finish(self) -> None:
         """Freezes what trained alone; to be called when this training is over, and on resuming after it."""

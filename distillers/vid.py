@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..contrast import check_positive
 from ..models import Outputs
 from .ops import check_maps, full_precision, same_size
@@ -36,7 +37,7 @@ def vid(means: Sequence[Tensor], teacher_maps: Sequence[Tensor], variances: Sequ
         for m, t, v in zip(means, teacher_maps, variances, strict=True)
     ):
         shapes = [[tuple(x.shape) for x in side] for side in (means, teacher_maps, variances)]
-        raise ValueError(
+        raise UserError(
             "means and teacher_maps must have the same shapes (B, C, H, W) and variances be (C,), got "
             f"{shapes[0]}, {shapes[1]} and {shapes[2]}"
         )
@@ -68,7 +69,7 @@ class VID(nn.Module):
         super().__init__()
         check_positive(student_channels=student_channels, teacher_channels=teacher_channels, eps=eps)
         if not initial_variance > eps:
-            raise ValueError(f"initial_variance must be above eps, {eps}, got {initial_variance}")
+            raise UserError(f"initial_variance must be above eps, {eps}, got {initial_variance}")
         self.eps = eps
         self.regressor = nn.Sequential(
             nn.Conv2d(student_channels, teacher_channels, 1, bias=False),

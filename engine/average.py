@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from .files import tensors_of
 
 
@@ -30,7 +31,7 @@ class WeightAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         if not 0 < decay < 1:
-            raise ValueError(f"the decay of an average (ema) must be in (0, 1), got {decay}")
+            raise UserError(f"the decay of an average (ema) must be in (0, 1), got {decay}")
         self.module, self.decay = module, decay
         self.tensors: dict[str, Tensor] = {}
         self.is_applied = False

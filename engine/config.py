@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..common import UserError
+
 # Fields that change neither weights nor history, so that a run may be resumed with other values.
 FREE_ON_RESUME = ("num_workers", "log_every", "checkpoint_every")
 
@@ -62,30 +64,30 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "accumulate", "log_every", "evaluate_every"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+                raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
         for name in ("lr", "checkpoint_every", "gamma"):
             value = getattr(self, name)
             if name == "checkpoint_every" and value is None:
                 continue
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive, got {value!r}")
+                raise UserError(f"{name} must be positive, got {value!r}")
         for name in ("weight_decay", "momentum", "warmup_epochs", "num_workers"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must not be negative, got {value!r}")
+                raise UserError(f"{name} must not be negative, got {value!r}")
         if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):
-            raise ValueError(f"clip_norm must be positive or None, got {self.clip_norm!r}")
+            raise UserError(f"clip_norm must be positive or None, got {self.clip_norm!r}")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+                raise UserError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs must be below epochs={self.epochs}, got {self.warmup_epochs!r}")
+            raise UserError(f"warmup_epochs must be below epochs={self.epochs}, got {self.warmup_epochs!r}")
         if self.schedule == "onecycle" and self.warmup_epochs > 0:
-            raise ValueError(f"onecycle warms up itself: warmup_epochs must be 0, got {self.warmup_epochs!r}")
+            raise UserError(f"onecycle warms up itself: warmup_epochs must be 0, got {self.warmup_epochs!r}")
         if list(self.milestones) != sorted(self.milestones) or any(m < 0 for m in self.milestones):
-            raise ValueError(f"milestones must rise and not be negative, got {self.milestones!r}")
+            raise UserError(f"milestones must rise and not be negative, got {self.milestones!r}")
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0, got 0")
+            raise UserError("nesterov needs a momentum above 0, got 0")
 
     @classmethod
     def cosine(
@@ -113,7 +115,7 @@ SCHEDULES = ("constant", "step", "cosine", "onecycle")
 def check_once(name: str, values: Sequence[object]) -> None:
     """Raise `ValueError` for one that stands twice: it would be the same run, and count as two."""
     if twice := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{name} {twice[0]!r} stands twice")
+        raise UserError(f"{name} {twice[0]!r} stands twice")
 
 
 def check_seeds(name: str, *seeds: int) -> None:
@@ -121,7 +123,7 @@ def check_seeds(name: str, *seeds: int) -> None:
     check_once(name, seeds)
     for seed in seeds:
         if not -(2**63) <= seed < 2**63:
-            raise ValueError(f"{name} must be within 64 bits, got {seed}")
+            raise UserError(f"{name} must be within 64 bits, got {seed}")
 
 
 @dataclass(frozen=True)

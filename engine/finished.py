@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common import MANIFEST, ManifestError, differences, plain, read_manifest, write_json, write_manifest
+from ..common import (
+    MANIFEST,
+    ManifestError,
+    UserError,
+    differences,
+    plain,
+    read_manifest,
+    write_json,
+    write_manifest,
+)
 from .config import TrainConfig
 from .errors import CheckpointError, OutputError, ResumeError
 from .files import WRITE_ERRORS, read_tensors, split_by_rank, tensors_of, write_tensors
@@ -52,7 +61,7 @@ def make_fingerprint(
         found: dict[str, Any] = json.loads(json.dumps(fingerprint))
         return found
     except (TypeError, ValueError) as error:
-        raise ValueError(f"fingerprint must hold JSON values only: {error}") from error
+        raise UserError(f"fingerprint must hold JSON values only: {error}") from error
 
 
 def require_same(saved: Mapping[str, Any], current: Mapping[str, Any], folder: object) -> None:

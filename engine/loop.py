@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..common import equal_rows, hold
+from ..common import UserError, equal_rows, hold
 from .batchnorm import shared_statistics
 from .config import TrainConfig
 from .course import Course
@@ -98,7 +98,7 @@ def train(
     """
     check_task(task)
     if accelerator.gradient_accumulation_steps != 1:
-        raise ValueError(
+        raise UserError(
             "the accelerator must not accumulate gradients; set TrainConfig.accumulate="
             f"{accelerator.gradient_accumulation_steps} instead"
         )

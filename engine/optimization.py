@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..common import UserError
 from .config import TrainConfig
 
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
@@ -82,7 +83,7 @@ def lr_factor(step: int, *, config: TrainConfig, steps_per_epoch: int) -> float:
     """
     total = config.epochs * steps_per_epoch
     if not 0 <= step < total:
-        raise ValueError(f"step must be in [0, {total}), got {step}")
+        raise UserError(f"step must be in [0, {total}), got {step}")
     warmup = round(config.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / warmup

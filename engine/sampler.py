@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..common import require_workers
+from ..common import UserError, require_workers
 from ..data import Batch, InWorker, device_of, read_rows, received
 from .errors import WorkerError
 from .rng import derive_seed, isolated_rng, seed_host
@@ -46,13 +46,13 @@ class ShardedBatchSampler(Sampler[list[int]]):
         shuffle: bool = True,
     ) -> None:
         if length < 1:
-            raise ValueError(f"the data set must have at least 1 sample, got {length}")
+            raise UserError(f"the data set must have at least 1 sample, got {length}")
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+            raise UserError(f"batch_size must be at least 1, got {batch_size}")
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank must be in [0, {world_size}), got {rank}")
+            raise UserError(f"rank must be in [0, {world_size}), got {rank}")
         if not 0 <= start <= math.ceil(length / batch_size):
-            raise ValueError(f"start must be in [0, {math.ceil(length / batch_size)}], got {start}")
+            raise UserError(f"start must be in [0, {math.ceil(length / batch_size)}], got {start}")
         self.length, self.batch_size, self.shuffle = length, batch_size, shuffle
         self.seed, self.epoch, self.start = seed, epoch, start
         self.rank, self.world_size = rank, world_size

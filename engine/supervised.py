@@ -7,6 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..data import IGNORE, Batch
 from .task import Task
 
@@ -52,7 +53,7 @@ def label_loss(logits: Tensor | None, label: Tensor, *, label_smoothing: float =
         ValueError: a network without logits.
     """
     if logits is None:
-        raise ValueError("the network gives no logits to compare with the labels")
+        raise UserError("the network gives no logits to compare with the labels")
     logits = logits.float()
     if label.ndim == 1:
         return F.cross_entropy(logits, label, label_smoothing=label_smoothing)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ..common import UserError
 from ..data import ImagesConfig
 from ..engine import check_once, check_seeds
 from ..transfer import PipelineConfig, TeachersConfig
@@ -34,7 +35,7 @@ class EnsembleConfig(PipelineConfig):
         pool = len(self.teacher)
         if outside := [number for number in self.teachers if not 1 <= number <= pool]:
             inside = " ".join(str(number) for number in self.teachers if number not in outside) or pool
-            raise ValueError(
+            raise UserError(
                 f"teachers must be 1 … {pool}, the pool (--teacher.number), "
                 f"got {', '.join(map(str, outside))}: --teachers {inside} takes those it has"
             )

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..data import read_rows
 from ..distillers import METHODS, parse_method, settings_of
 from ..engine import derive_seed, seeded
-from ..transfer import ClassificationPipeline, RunResult, TeacherTargets, Transferred
+from ..pipelines import ClassificationPipeline, RunResult, Transferred
+from ..transfer import TeacherTargets
 from .config import EnsembleConfig
 from .pool import EnsembleMean, describe, disputed, draw_subset, right_where_disputed
 

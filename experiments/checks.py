@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..common import is_empty, nearest, require_free, require_workers
+from ..common import UserError, is_empty, nearest, require_free, require_workers
 
 TRACKERS = {
     "tensorboard": ("tensorboard", "tensorboardX"),
@@ -83,7 +83,7 @@ def check_folder(output: Path | None, resume: bool) -> None:
     """
     if output is None:
         if resume:
-            raise ValueError("--resume needs --output, the folder of the run to continue")
+            raise UserError("--resume needs --output, the folder of the run to continue")
         return
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"--output {output} is a file")
@@ -107,10 +107,10 @@ def _networks(config: Any) -> list[str]:
 def _check_trackers(names: tuple[str, ...]) -> None:
     for name in names:
         if name != "all" and name not in TRACKERS:
-            raise ValueError(f"unknown tracker {name!r}: {nearest(name, TRACKERS)}")
+            raise UserError(f"unknown tracker {name!r}: {nearest(name, TRACKERS)}")
         packages = TRACKERS.get(name, ())
         if packages and not any(find_spec(package) for package in packages):
-            raise ValueError(
+            raise UserError(
                 f"--trackers {name}: {packages[0]} is not installed: python -m pip install {packages[0]}"
             )
 
@@ -122,7 +122,7 @@ def _check_workers(config: Any, flag: str = "-") -> None:
             try:
                 require_workers(value)
             except ValueError as error:
-                raise ValueError(f"{name.replace('_', '-')}: {error}") from None
+                raise UserError(f"{name.replace('_', '-')}: {error}") from None
         _check_workers(value, name)
 
 
@@ -135,7 +135,7 @@ def _check_data(data: Any) -> None:
             data.require_root()
     except DataError as error:
         if data.root is None:  # nobody said where: a matter of the command line, not of the data
-            raise ValueError(str(error)) from None
+            raise UserError(str(error)) from None
         raise
 
 

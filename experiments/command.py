@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crdkit.common import CrdkitError, OutputError, hold, is_empty, nearest, plain, write_text
+from crdkit.common import CrdkitError, OutputError, UserError, hold, is_empty, nearest, plain, write_text
 
 from .checks import check_config
 from .invocation import command_line, is_main_rank, start_ranks, use_cores, without
@@ -81,7 +81,7 @@ def main(
         preset, config = parse(name, rest, presets, default=default, description=description, options=options)
         action = doctor if options.doctor else plan if options.dry_run else run
         if action is None:
-            raise ValueError("--dry-run: this command has no plan to print")
+            raise UserError("--dry-run: this command has no plan to print")
         check_config(config)
         if options.processes is not None:
             kept = without(given, "--processes")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crdkit.transfer import Pipeline, RunResult
+    from crdkit.pipelines import Pipeline, RunResult
 
 KEPT = 8
 """Test samples that are kept, at most."""

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from ..common import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -62,11 +64,11 @@ class ExportRun:
 
     def __post_init__(self) -> None:
         if not self.format:
-            raise ValueError("name at least one format")
+            raise UserError("name at least one format")
         if self.int8 and ("onnx" not in self.format or self.precision != "fp32"):
-            raise ValueError("--int8 is made of an ONNX file in fp32: --format onnx --precision fp32")
+            raise UserError("--int8 is made of an ONNX file in fp32: --format onnx --precision fp32")
         if self.count < 1 or self.repeats < 0:
-            raise ValueError(f"count and repeats must be positive, got {self.count} and {self.repeats}")
+            raise UserError(f"count and repeats must be positive, got {self.count} and {self.repeats}")
 
 
 def run(config: ExportRun) -> list[Path]:

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
-from ..common import nearest
+from ..common import UserError, nearest
 from .options import WORDS
 
 GROUPS = {
@@ -159,8 +159,8 @@ def known_flags(config: Any, arguments: Sequence[str]) -> list[str]:
         if word.startswith("--") and word[2:3].isalpha():
             flag = word[2:].partition("=")[0].replace("_", "-")
             if flag not in known:
-                raise ValueError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
+                raise UserError(f"unknown flag --{flag}: {nearest(flag, shown, shown=shown)}")
             if flag in lists & given:
-                raise ValueError(f"--{flag} is given twice: give it once, several values with blanks between")
+                raise UserError(f"--{flag} is given twice: give it once, several values with blanks between")
             given.add(flag)
     return list(arguments)

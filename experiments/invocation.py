@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ..common import available_cores
+from ..common import UserError, available_cores
 
 LAUNCHED = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
 """Variables by which a launcher's process is known."""
@@ -55,7 +55,7 @@ def start_ranks(command: str, arguments: Sequence[str], processes: int, *, cpu: 
 
     gpus = 0 if cpu else torch.cuda.device_count()
     if 0 < gpus < processes:
-        raise ValueError(
+        raise UserError(
             f"--processes {processes}: this machine has {gpus} GPUs; --cpu starts ranks on its cores"
         )
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, available_cores() // processes))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..common import UserError
+
 if TYPE_CHECKING:
     from crdkit.engine import TrainConfig
 
@@ -62,13 +64,13 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     try:
         given, rest = parser.parse_known_args(list(arguments))
     except argparse.ArgumentError as error:
-        raise ValueError(f"{error.argument_name}: {error.message}") from None
+        raise UserError(f"{error.argument_name}: {error.message}") from None
     for name in ("epochs", "processes"):
         value = getattr(given, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{name} must be at least 1, got {value}")
+            raise UserError(f"--{name} must be at least 1, got {value}")
     if given.list is not None and given.list not in LISTS:
-        raise ValueError(f"--list {given.list}: there are lists of {', '.join(LISTS)}")
+        raise UserError(f"--list {given.list}: there are lists of {', '.join(LISTS)}")
     return Options(**vars(given)), rest
 
 

@@ -10,7 +10,7 @@ from ..common import free_disk, free_memory, in_gib
 if TYPE_CHECKING:
     import torch
 
-    from crdkit.transfer import Plan
+    from crdkit.pipelines import Plan
 
 MIB = 2**20
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from crdkit.common import UserError
+
 if TYPE_CHECKING:
     from crdkit.data import Input
 
@@ -53,11 +55,11 @@ class PredictRun:
     def __post_init__(self) -> None:
         for name in ("batch_size", "top"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.frames is not None and self.frames < 1:
-            raise ValueError(f"frames must be at least 1, got {self.frames}")
+            raise UserError(f"frames must be at least 1, got {self.frames}")
         if self.embeddings is not None and self.embeddings.suffix != ".npy":
-            raise ValueError(f"embeddings are written as .npy, got {self.embeddings}")
+            raise UserError(f"embeddings are written as .npy, got {self.embeddings}")
 
 
 def run(config: PredictRun) -> Path:

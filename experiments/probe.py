@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Literal
 from crdkit.data import ImagesConfig
 from crdkit.experiments.reports.probe import Row
 
+from ..common import UserError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -68,15 +70,15 @@ class ProbeRun:
 
     def __post_init__(self) -> None:
         if not self.weights or len(self.network) not in (1, len(self.weights)):
-            raise ValueError(
+            raise UserError(
                 f"{len(self.network)} networks for {len(self.weights)} weights: give one --network for all, "
                 "or one for each of --weights"
             )
         if self.grid is not None and self.layer is None:
-            raise ValueError("--grid belongs to a map: give its --layer too, or neither for the embedding")
+            raise UserError("--grid belongs to a map: give its --layer too, or neither for the embedding")
         for name in ("neighbors", "batch_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def run(config: ProbeRun, rows: list[Row]) -> Path:
@@ -130,7 +132,7 @@ def name_rows(config: ProbeRun) -> list[Row]:
             name = "random" if is_random else path.resolve().parent.name or path.stem
         kind = "named" if named else "random" if is_random else "folder"
         if name in seen and (kind == "folder" or kinds[name] != kind):
-            raise ValueError(f"two of --weights would be called {name!r}: write NAME={path}")
+            raise UserError(f"two of --weights would be called {name!r}: write NAME={path}")
         kinds[name] = kind
         rows.append(Row(name, seen[name], network, str(path)))
         seen[name] += 1

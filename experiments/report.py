@@ -15,6 +15,8 @@ from typing import Annotated
 
 import tyro
 
+from ..common import UserError
+
 
 @dataclass(frozen=True)
 class ReportConfig:
@@ -43,7 +45,7 @@ def run(config: ReportConfig) -> Path:
     if len(results) == 1:
         return render(config.runs[0], pages[0], results[0], output=config.output)
     if config.output is None:
-        raise ValueError("--output is missing: the folder for the comparison")
+        raise UserError("--output is missing: the folder for the comparison")
     page, figures = compare(short_names(config.runs), results, pages)
     return render(config.output, page, figures)
 
@@ -62,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=None if arguments is None else list(arguments),
         )
         if not config.runs:
-            raise ValueError("name one run folder, or several")
+            raise UserError("name one run folder, or several")
         if len(config.runs) > 1 and config.output is None:
-            raise ValueError("--output is missing: the folder for the comparison")
+            raise UserError("--output is missing: the folder for the comparison")
     with errors_as_messages("report"):
         print(run(config))
 

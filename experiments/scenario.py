@@ -22,7 +22,7 @@ from .reports.words import command_in_words, data_in_words
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
-    from crdkit.transfer import RunResult
+    from crdkit.pipelines import RunResult
 
 
 class Outcome(NamedTuple):
@@ -193,7 +193,7 @@ def dry_run(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
 
     A few steps of each kind are taken on networks that are thrown away; nothing stays on the disk.
     """
-    from crdkit.transfer import make_plan
+    from crdkit.pipelines import make_plan
 
     from .plan import print_plan
 

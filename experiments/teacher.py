@@ -64,7 +64,8 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     from crdkit.experiments.command import session
     from crdkit.experiments.reports.results import write_results
     from crdkit.models import save_weights
-    from crdkit.transfer import dry_step, make_network
+    from crdkit.pipelines import dry_step
+    from crdkit.transfer import make_network
 
     with session(config, f"teacher-{preset}") as (folder, accelerator, provenance):
         config = replace(config, precision=accelerator.mixed_precision)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..common import nearest
+from ..common import UserError, nearest
 
 CIFAR = (
     "resnet8",
@@ -61,10 +61,10 @@ def check_network(name: str) -> None:
     if library in ("", "torchvision") and (not _torchvision() or bare in _torchvision()):
         return
     if library == "timm" and find_spec("timm") is None:
-        raise ValueError(f"{name} needs timm, which is not installed: python -m pip install timm")
+        raise UserError(f"{name} needs timm, which is not installed: python -m pip install timm")
     if library == "timm" and (not _timm() or bare.partition(".")[0] in (*_timm(), *_timm_former())):
         return
-    raise ValueError(unknown_network(name))
+    raise UserError(unknown_network(name))
 
 
 def unknown_network(name: str) -> str:

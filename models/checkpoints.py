@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..common import UserError
 from .integrity import check_archive
 from .names import without_wrappers
 
@@ -111,20 +112,20 @@ def read_file(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # The error itself, chained, would advise to switch the check off.
-        raise ValueError(
+        raise UserError(
             f"{path} is refused: {_found(path, str(error))}. Nothing of it was run. Weights alone can be "
             "read: a state_dict of tensors, best as safetensors"
         ) from None
     except SafetensorError as error:
-        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+        raise UserError(f"{path} is no whole safetensors file: {error}") from error
     except Exception as error:  # torch raises many kinds for a damaged file, assertions among them
         if "TorchScript" in str(error):
-            raise ValueError(
+            raise UserError(
                 f"{path} is a TorchScript archive: a program, not weights. Weights alone can be read: its "
                 "state_dict, best as safetensors"
             ) from None
         reason = shorten(str(error) or type(error).__name__, 160, placeholder=" …")
-        raise ValueError(f"{path} cannot be read as weights (cut off or damaged?): {reason}") from error
+        raise UserError(f"{path} cannot be read as weights (cut off or damaged?): {reason}") from error
 
 
 def _found(path: Path, message: str) -> str:
@@ -165,7 +166,7 @@ def find_state(content: object, path: Path, entry: str = "") -> tuple[Mapping[st
     while not _is_state(content):
         options = dict(_options(content))
         if not options:
-            raise ValueError(f"{path}: {_wrong(content)}, where named tensors are needed")
+            raise UserError(f"{path}: {_wrong(content)}, where named tensors are needed")
         used = next((key for key in _CONTAINERS if key in options), None)
         if used is None and len(options) > 1:
             # Parts of one network, which are named after their places.

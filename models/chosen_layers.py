@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..common import nearest
+from ..common import UserError, nearest
 from .feature_extractor import Seen, Wrapper, observing, take
 from .names import CHOSEN
 from .outputs import Outputs
@@ -34,11 +34,11 @@ class ChosenLayers(Wrapper):
     def __init__(self, network: nn.Module, layers: Sequence[int | str]) -> None:
         super().__init__(network)
         if isinstance(layers, str) or not layers:
-            raise ValueError(f"layers must be a list of at least one number or name, got {layers!r}")
+            raise UserError(f"layers must be a list of at least one number or name, got {layers!r}")
         known = dict(self._inner.named_modules())
         for layer in layers:
             if isinstance(layer, str) and layer not in known:
-                raise ValueError(f"no layer named {layer!r}: {nearest(layer, known)}")
+                raise UserError(f"no layer named {layer!r}: {nearest(layer, known)}")
         self.layers = tuple(layers)
 
     def extra_repr(self) -> str:
@@ -84,15 +84,15 @@ class ChosenLayers(Wrapper):
         try:
             output = take(seen, layer, self._inner)
         except RuntimeError as error:  # a setting is wrong, not the program
-            raise ValueError(str(error)) from error
+            raise UserError(str(error)) from error
         if isinstance(self.network, TimmNetwork):
             return self.network.as_map(output, layer, x)
         if output.ndim != 4:
-            raise ValueError(f"layer {layer!r} gives {tuple(output.shape)}, no map (B, C, H, W)")
+            raise UserError(f"layer {layer!r} gives {tuple(output.shape)}, no map (B, C, H, W)")
         return output
 
 
 def _at(maps: Sequence[Tensor], number: int) -> Tensor:
     if not -len(maps) <= number < len(maps):
-        raise ValueError(f"layer {number} is none of the network's {len(maps)} maps, 0 … {len(maps) - 1}")
+        raise UserError(f"layer {number} is none of the network's {len(maps)} maps, 0 … {len(maps) - 1}")
     return maps[number]

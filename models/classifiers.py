@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from . import timm_networks, torchvision_networks
 from .alexnet import AlexNetSmall
 from .catalog import unknown_network
@@ -83,9 +84,9 @@ def create(
     """
     library, found = _find(name)
     if isinstance(num_classes, int) and num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        raise UserError(f"num_classes must be at least 1, got {num_classes}")
     if in_channels < 1:
-        raise ValueError(f"in_channels must be at least 1, got {in_channels}")
+        raise UserError(f"in_channels must be at least 1, got {in_channels}")
     if weights is None:
         network = _build(library, found, num_classes, in_channels)[0]
     else:
@@ -110,7 +111,7 @@ def _find_weights(library: str, name: str, weights: str | os.PathLike[str]) -> t
         return timm_networks.find_weights(bare, weights)
     if is_file_name(weights):
         return read_weights(weights), os.fspath(weights)
-    raise ValueError(f"no weights {weights!r} for {name}: give a file's path")
+    raise UserError(f"no weights {weights!r} for {name}: give a file's path")
 
 
 def has_classifier(name: str) -> bool:
@@ -149,4 +150,4 @@ def _find(name: str) -> tuple[str, str]:
         return "torchvision", bare
     if library == "timm" and timm_networks.import_timm().is_model(bare):
         return "timm", bare
-    raise ValueError(unknown_network(name))
+    raise UserError(unknown_network(name))

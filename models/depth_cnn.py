@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ..common import UserError
 from .cifar.parts import classify, conv_bn_relu, initialize
 from .outputs import Outputs
 
@@ -37,13 +38,13 @@ class DepthCNN(nn.Module):
     ) -> None:
         super().__init__()
         if in_channels < 1:
-            raise ValueError(f"in_channels must be at least 1, got {in_channels}")
+            raise UserError(f"in_channels must be at least 1, got {in_channels}")
         if not widths or any(width < 1 for width in widths):
-            raise ValueError(f"widths must be positive, at least one, got {tuple(widths)}")
+            raise UserError(f"widths must be positive, at least one, got {tuple(widths)}")
         if len(strides) != len(widths) or any(stride < 1 for stride in strides):
-            raise ValueError(f"strides must be {len(widths)} positive numbers, got {tuple(strides)}")
+            raise UserError(f"strides must be {len(widths)} positive numbers, got {tuple(strides)}")
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
+            raise UserError(f"kernel_size must be odd and positive, got {kernel_size}")
         sizes = [in_channels, *widths]
         self.layers = nn.ModuleList(
             conv_bn_relu(sizes[i], sizes[i + 1], kernel_size, stride=stride)

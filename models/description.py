@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from ..common import plain
+from ..common import UserError, plain
 from .checkpoints import split_entry
 
 METADATA = "crdkit"
@@ -77,7 +77,7 @@ class Description:
             height, width = (int(side) for side in known["size"])
             return cls(**{**known, "size": (height, width)})
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{source} does not describe a network ({error!r})") from error
+            raise UserError(f"{source} does not describe a network ({error!r})") from error
 
 
 def read_description(path: str | os.PathLike[str]) -> Description | None:
@@ -99,5 +99,5 @@ def read_description(path: str | os.PathLike[str]) -> Description | None:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: its description is damaged ({error})") from error
+        raise UserError(f"{file}: its description is damaged ({error})") from error
     return Description.from_dict(content, str(file))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..common import nearest
+from ..common import UserError, nearest
 from .outputs import Outputs
 
 Seen = dict[str, tuple[Tensor, int]]
@@ -73,12 +73,12 @@ class FeatureExtractor(Wrapper):
     ) -> None:
         super().__init__(network)
         if isinstance(maps, str) or not maps:
-            raise ValueError(f"maps must be a list of at least one layer name, got {maps!r}")
+            raise UserError(f"maps must be a list of at least one layer name, got {maps!r}")
         known = dict(network.named_modules())
         for name in (*maps, embedding, logits):
             if name is not None and name not in known:
                 top = [k for k in known if k and k.count(".") <= 1]
-                raise ValueError(
+                raise UserError(
                     f"no layer named {name!r}: {nearest(name, known)} The top ones: {', '.join(top[:60])}"
                 )
         self.map_names = tuple(maps)
@@ -95,12 +95,12 @@ class FeatureExtractor(Wrapper):
         maps = tuple(self._get(seen, name) for name in self.map_names)
         for name, m in zip(self.map_names, maps, strict=True):
             if m.ndim != 4:
-                raise ValueError(f"a map must be (B, C, H, W); layer '{name}' gave {tuple(m.shape)}")
+                raise UserError(f"a map must be (B, C, H, W); layer '{name}' gave {tuple(m.shape)}")
         embedding = maps[-1] if self.embedding_name is None else self._get(seen, self.embedding_name)
         if embedding.ndim == 4:
             embedding = embedding.mean((2, 3))
         if embedding.ndim != 2:
-            raise ValueError(
+            raise UserError(
                 f"an embedding must be (B, D) or (B, D, H, W); layer '{self.embedding_name}' gave "
                 f"{tuple(embedding.shape)}"
             )

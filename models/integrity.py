@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..common import UserError
+
 ARCHIVE = b"PK\x03\x04"
 _CLAIM = re.compile(rb"c(?:builtins|__builtin__)\nbytearray\n")
 """In a pickle: bytes of which a number alone says how many they are."""
@@ -28,12 +30,12 @@ def check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if (claimed := sum(member.file_size for member in members)) > (size := path.stat().st_size):
-            raise ValueError(f"{size} bytes that claim to hold {claimed}")
+            raise UserError(f"{size} bytes that claim to hold {claimed}")
         if not any(member.CRC for member in members):  # torch was told to leave them out
             _check_values(path)
             return
         if (wrong := archive.testzip()) is not None:
-            raise ValueError(f"the checksum of {wrong} is not that of its contents")
+            raise UserError(f"the checksum of {wrong} is not that of its contents")
         for member in members:
             if member.filename.endswith(".pkl"):
                 _refuse_claims(archive.read(member))
@@ -48,9 +50,9 @@ def check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
             (kind for kind, found in kinds.items() if found), str(tensor.layout).removeprefix("torch.")
         )
         if kind != "strided":
-            raise ValueError(f"{path}: '{name}' is a {kind} tensor, where plain numbers are needed")
+            raise UserError(f"{path}: '{name}' is a {kind} tensor, where plain numbers are needed")
         if (claimed := tensor.numel() * tensor.element_size()) > size:
-            raise ValueError(
+            raise UserError(
                 f"{path}: '{name}' {tuple(tensor.shape)} claims {claimed} bytes of a file of {size}; it is "
                 "damaged, or expanded (save a copy of it)"
             )
@@ -64,4 +66,4 @@ def _check_values(path: Path) -> None:
 
 def _refuse_claims(pickled: bytes | mmap.mmap) -> None:
     if _CLAIM.search(pickled):
-        raise ValueError("it has a bytearray, which takes as much memory as it says")
+        raise UserError("it has a bytearray, which takes as much memory as it says")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from ..common import UserError
 from .frozen import evaluating
 from .outputs import Outputs
 
@@ -40,7 +41,7 @@ def measure(network: nn.Module, input_size: tuple[int, int, int]) -> Dimensions:
         TypeError: when the network returns something other than `Outputs`.
     """
     if len(input_size) != 3 or any(size < 1 for size in input_size):
-        raise ValueError(f"input_size must be (channels, height, width), all positive, got {input_size}")
+        raise UserError(f"input_size must be (channels, height, width), all positive, got {input_size}")
     like = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
     devices = [like.device] if like.is_cuda else []
     with evaluating(network), torch.random.fork_rng(devices=devices), torch.no_grad():

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ..common import UserError
 from .description import Description
 from .outputs import Outputs
 
@@ -55,7 +56,7 @@ def require_bare(state: Mapping[str, Tensor], described: Description | None, sou
     """Raise `ValueError` for weights that come with a normalization, in the state or in the description of
     the file: without it the network gives other answers."""
     if any(map(is_normalization, state)) or (described is not None and described.mean is not None):
-        raise ValueError(
+        raise UserError(
             f"{source} holds its normalization, without which the network gives other answers: "
             "crdkit.load(path) loads both; create(…, bare=True) takes the weights alone"
         )

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ..common import UserError
+
 
 class Outputs(NamedTuple):
     """The outputs of a network, from which every transfer objective takes what it reads.
@@ -42,7 +44,7 @@ def take_parts(outputs: Outputs, names: Iterable[str]) -> dict[str, Tensor]:
         except (AttributeError, IndexError):
             value = None
         if value is None:
-            raise ValueError(f"the outputs have no {name!r}: {len(outputs.maps)} maps, {_known(outputs)}")
+            raise UserError(f"the outputs have no {name!r}: {len(outputs.maps)} maps, {_known(outputs)}")
         parts[name] = value
     return parts
 

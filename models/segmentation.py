@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from .cifar.parts import conv_bn_relu
 from .measure import measure
 from .outputs import Outputs
@@ -26,9 +27,9 @@ class SegmentationHead(nn.Module):
     def __init__(self, in_channels: int, num_classes: int, *, hidden: int | None = 128) -> None:
         super().__init__()
         if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+            raise UserError(f"num_classes must be at least 2, got {num_classes}")
         if hidden is not None and hidden < 1:
-            raise ValueError(f"hidden must be positive or None, got {hidden}")
+            raise UserError(f"hidden must be positive or None, got {hidden}")
         self.hidden = nn.Identity() if hidden is None else conv_bn_relu(in_channels, hidden, 3)
         self.classifier = nn.Conv2d(in_channels if hidden is None else hidden, num_classes, 1)
 
@@ -64,7 +65,7 @@ class Segmenter(nn.Module):
         super().__init__()
         maps = _maps_of(encoder, input_size)
         if not 1 <= levels <= len(maps):
-            raise ValueError(f"levels must be 1 … {len(maps)}, the encoder's maps, got {levels}")
+            raise UserError(f"levels must be 1 … {len(maps)}, the encoder's maps, got {levels}")
         self.encoder = encoder
         self.levels = levels
         self.head = SegmentationHead(sum(c for c, _, _ in maps[-levels:]), num_classes, hidden=hidden)
@@ -111,17 +112,17 @@ class PyramidSegmenter(nn.Module):
     ) -> None:
         super().__init__()
         if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+            raise UserError(f"num_classes must be at least 2, got {num_classes}")
         if width < 1:
-            raise ValueError(f"width must be positive, got {width}")
+            raise UserError(f"width must be positive, got {width}")
         if stride < 1:
-            raise ValueError(f"stride must be positive, got {stride}")
+            raise UserError(f"stride must be positive, got {stride}")
         maps = _maps_of(encoder, input_size)
         _, height, _ = input_size
         self.first = next((i for i, (_, h, _) in enumerate(maps) if h <= -(-height // stride)), -1)
         if self.first < 0:
             finest = [height // h for _, h, _ in maps]
-            raise ValueError(f"no map of the encoder has stride {stride} or more; its strides are {finest}")
+            raise UserError(f"no map of the encoder has stride {stride} or more; its strides are {finest}")
         self.encoder = encoder
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c, _, _ in maps[self.first :])
         self.fuse = conv_bn_relu(width, width, 3)
@@ -144,7 +145,7 @@ class PyramidSegmenter(nn.Module):
 def _maps_of(encoder: nn.Module, input_size: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
     maps = measure(encoder, input_size).maps
     if not maps:
-        raise ValueError(f"{type(encoder).__name__} gives no feature maps to segment from")
+        raise UserError(f"{type(encoder).__name__} gives no feature maps to segment from")
     return maps
 
 

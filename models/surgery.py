@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ..common import UserError
 from .normalized import without_normalization
 from .weights import fit_state, load_state
 
@@ -55,7 +56,7 @@ def load_adapted(
     is_kin = any(name in own for name in state)  # weights of another network are told below
     if is_kin and not new_head and new is not None and (old is None or old.shape[0] != new.shape[0]):
         found = "no classifier" if old is None else f"{old.shape[0]} classes"
-        raise ValueError(
+        raise UserError(
             f"{source} has {found}, {new.shape[0]} classes are needed; --teacher.replace-classifier, or "
             "new_head=True in Python, draws a last layer anew, which has to be trained"
         )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from .feature_extractor import Wrapper
 from .outputs import Outputs
 from .surgery import Ends
@@ -20,7 +21,7 @@ def import_timm() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "timm":
             raise
-        raise ValueError(
+        raise UserError(
             "networks called timm/… come from the package timm, which is not installed: "
             "python -m pip install 'crdkit[timm]'"
         ) from error
@@ -48,7 +49,7 @@ class TimmNetwork(Wrapper):
             logits = network.forward_head(features)
         except AssertionError as error:  # how timm says it
             height, width = x.shape[2:]
-            raise ValueError(
+            raise UserError(
                 f"{type(network).__name__} does not take {height} × {width} pixels: {error}"
             ) from error
         finally:
@@ -73,7 +74,7 @@ class TimmNetwork(Wrapper):
             tokens = output[:, getattr(network, "num_prefix_tokens", 0) :]
             if tokens.shape[1] == height * width:
                 return tokens.transpose(1, 2).reshape(len(x), -1, height, width)
-        raise ValueError(
+        raise UserError(
             f"layer {layer!r} gives {tuple(output.shape)}: neither a map (B, C, H, W) nor a token for each "
             "patch"
         )
@@ -86,7 +87,7 @@ def build(
     chosen = {} if num_classes == "published" else {"num_classes": num_classes or 0}
     network = _create(name, in_chans=in_channels, **chosen)
     if not hasattr(network, "forward_intermediates") or isinstance(network.get_classifier(), tuple):
-        raise ValueError(
+        raise UserError(
             f"timm/{name} has no feature maps in common with a single classifier; use "
             "crdkit.models.FeatureExtractor with layer names of your choice"
         )
@@ -127,7 +128,7 @@ def describe(name: str, weights: str) -> Any:
         return models.get_pretrained_cfg(full)
     except RuntimeError:
         tags = ", ".join(known.partition(".")[2] for known in models.list_pretrained(f"{bare}.*"))
-        raise ValueError(
+        raise UserError(
             f"no weights {weights!r} for timm/{name}: give imagenet, {tags} or a file's path"
         ) from None
 
@@ -138,7 +139,7 @@ def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, 
         return read_weights(weights), os.fspath(weights)
     facts = describe(name, os.fspath(weights))
     if facts is None or not facts.has_weights:
-        raise ValueError(f"timm has no published weights for timm/{name}: give a file's path")
+        raise UserError(f"timm has no published weights for timm/{name}: give a file's path")
     full = ".".join(filter(None, (name.partition(".")[0], facts.tag)))
     try:
         with torch.random.fork_rng(devices=[]):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..common import UserError
 from .checkpoints import split_entry
 from .feature_extractor import FeatureExtractor
 from .surgery import Ends, find_ends
@@ -45,7 +46,7 @@ def names() -> list[str]:
 def build(name: str, num_classes: int | None, in_channels: int) -> tuple[FeatureExtractor, Ends]:
     """A network with random weights, tapped at the last layer of each resolution."""
     if name in _AUXILIARY:
-        raise ValueError(f"{name} returns auxiliary logits in training and is no classifier here")
+        raise UserError(f"{name} returns auxiliary logits in training and is no classifier here")
     network = torchvision_models().get_model(name, weights=None, num_classes=num_classes or 1)
     ends = find_ends(network)
     _set_in_channels(network, ends.stems[0], in_channels)
@@ -63,7 +64,7 @@ def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, 
     if wanted in sets.__members__:
         state, source = _download(sets[wanted]), f"torchvision's {name} {wanted}"
     elif not is_file_name(wanted):
-        raise ValueError(
+        raise UserError(
             f"no weights {wanted!r} for {name}: give one of {', '.join(sets.__members__)} or a file's path"
         )
     else:
@@ -99,7 +100,7 @@ def _download(entry: Any) -> dict[str, Tensor]:
     expected = re.search(r"-([0-9a-f]{8,})\.", target.name)
     actual = hashlib.sha256(target.read_bytes()).hexdigest()
     if expected and not actual.startswith(expected[1]):
-        raise ValueError(f"{target} is damaged: SHA-256 {actual[:16]}…, expected {expected[1]}…; delete it")
+        raise UserError(f"{target} is damaged: SHA-256 {actual[:16]}…, expected {expected[1]}…; delete it")
     return read_weights(target)
 
 
@@ -158,7 +159,7 @@ def _stages(name: str, network: nn.Module, in_channels: int) -> list[str]:
             last_at[shape[2]] = layer
     sizes = list(last_at)
     if len(sizes) < 3 or sizes != sorted(sizes, reverse=True):
-        raise ValueError(
+        raise UserError(
             f"{name} gives no feature maps (B, C, H, W) of falling resolution; use "
             "crdkit.models.FeatureExtractor with layer names of your choice"
         )

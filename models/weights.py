@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..common import atomically
+from ..common import UserError, atomically
 from .checkpoints import find_state, read_file, split_entry
 from .description import METADATA, Description, read_description
 from .integrity import check_tensors
@@ -88,18 +88,18 @@ def load_state(
     fitting = {name: t for name, t in state.items() if name in own and name not in mismatched}
     shapes = [f"{n} {tuple(state[n].shape)} where the module has {tuple(own[n].shape)}" for n in mismatched]
     if strict and (missing or unexpected or mismatched):
-        raise ValueError(
+        raise UserError(
             f"{source} does not fit {type(module).__name__}"
             f"{_listed('missing', missing)}{_listed('unexpected', unexpected)}{_listed('shapes', shapes)}"
         )
     if not fitting:
-        raise ValueError(
+        raise UserError(
             f"{source} has nothing that fits {type(module).__name__}: it starts with {list(state)[:3]}, "
             f"the module with {list(own)[:3]}"
         )
     for name, tensor in fitting.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{source}: '{name}' holds NaN or infinity")
+            raise UserError(f"{source}: '{name}' holds NaN or infinity")
     module.load_state_dict(fitting, strict=False)
     return LoadReport(missing, unexpected, mismatched)
 
@@ -145,9 +145,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     chosen = {name.removeprefix(begin): t for name, t in state.items() if name.startswith(begin)}
     if not chosen:
         begins = dict.fromkeys(name.split(".", 1)[0] for name in state)
-        raise ValueError(
-            f"{path} has no weights called {entry!r}; they begin with {', '.join([*begins][:8])}"
-        )
+        raise UserError(f"{path} has no weights called {entry!r}; they begin with {', '.join([*begins][:8])}")
     return chosen
 
 
@@ -175,7 +173,7 @@ def save_weights(
     """
     path, metadata = Path(path), {"format": "pt"}
     if path.suffix != ".safetensors":
-        raise ValueError(f"weights are written as .safetensors, got {path.name!r}")
+        raise UserError(f"weights are written as .safetensors, got {path.name!r}")
     tensors: dict[str, Tensor] = {}
     stored = set()
     state = module.state_dict()
@@ -185,7 +183,7 @@ def save_weights(
         state = bare_state(module) if description.mean is not None else state
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"'{name}' of {type(module).__name__} is {type(value).__name__}, no tensor")
+            raise UserError(f"'{name}' of {type(module).__name__} is {type(value).__name__}, no tensor")
         if _identity(value) not in stored:
             stored.add(_identity(value))
             # Views of one storage must not share it in the file.

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ("common", "contrast", "models", "distillers", "data", "engine", "evaluation", "deploy", "transfer")
+CORE = (
+    "common",
+    "contrast",
+    "models",
+    "distillers",
+    "data",
+    "engine",
+    "evaluation",
+    "deploy",
+    "transfer",
+    "pipelines",
+)
 PIPELINES = ("crossmodal", "compression", "ensemble")
 MAY_IMPORT = {
     "common": (),
@@ -20,8 +31,9 @@ MAY_IMPORT = {
     "evaluation": ("common", "models", "data", "engine"),
     "deploy": ("common", "models", "distillers", "data", "evaluation"),
     "transfer": ("common", "models", "distillers", "data", "engine", "evaluation", "deploy"),
-    **dict.fromkeys(PIPELINES, CORE),
-    "experiments": (*CORE, *PIPELINES),
+    "pipelines": CORE,
+    **dict.fromkeys(PIPELINES, (*CORE, "pipelines")),
+    "experiments": (*CORE, "pipelines", *PIPELINES),
 }
 # Packages that one room hides from the others; torch, numpy and the rest are for all but the core.
 ONLY_IN = {

@@ -1,4 +1,4 @@
-"""The one transfer step, its teachers' targets, live and cached, and the base of the pipelines."""
+"""The one transfer step and its teachers' targets, live and cached."""
 
 import lazy_loader
 

@@ -1,30 +1,20 @@
-from .cache import Cache, CachedAugmentations, cached_targets
-from .classification import ClassificationPipeline, fingerprint_of, statistics_of
+from .cache import Cache, CachedAugmentations, as_kept, cached_targets
 from .config import PipelineConfig, TeachersConfig, TransferConfig
-from .dry_run import check_pipeline, dry_step
 from .networks import Network, Own, classifier_of, make_network, normalize_by, with_normalization
-from .pipeline import Pipeline
-from .plan import Judging, Plan, Planned, make_plan, planned_steps
-from .results import RunResult, Supervision, Transferred
-from .spec import TransferData, make_spec, reads_of
-from .targets import Targets, Teacher, TeacherTargets, alike
-from .task import Inputs, PretrainTask, TransferModule, TransferTask
+from .spec import TransferData, check_mixed, make_spec, reads_of
+from .targets import Compiled, Targets, Teacher, TeacherTargets, alike, as_teacher, no_targets
+from .task import STUDENT, Inputs, PretrainTask, TransferModule, TransferTask, without_classifier
 
 __all__ = [
+    "STUDENT",
     "Cache",
     "CachedAugmentations",
-    "ClassificationPipeline",
+    "Compiled",
     "Inputs",
-    "Judging",
     "Network",
     "Own",
-    "Pipeline",
     "PipelineConfig",
-    "Plan",
-    "Planned",
     "PretrainTask",
-    "RunResult",
-    "Supervision",
     "Targets",
     "Teacher",
     "TeacherTargets",
@@ -33,19 +23,17 @@ __all__ = [
     "TransferData",
     "TransferModule",
     "TransferTask",
-    "Transferred",
     "alike",
+    "as_kept",
+    "as_teacher",
     "cached_targets",
-    "check_pipeline",
+    "check_mixed",
     "classifier_of",
-    "dry_step",
-    "fingerprint_of",
     "make_network",
-    "make_plan",
     "make_spec",
+    "no_targets",
     "normalize_by",
-    "planned_steps",
     "reads_of",
-    "statistics_of",
     "with_normalization",
+    "without_classifier",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..common import UserError
 from ..engine import RunConfig, TrainConfig, check_once, check_seeds
 
 SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
@@ -52,14 +53,14 @@ class TeachersConfig:
 
     def __post_init__(self) -> None:
         if not (self.modality and self.architecture and self.normalization and self.layers):
-            raise ValueError("teacher.modality, .architecture, .normalization and .layers need a name each")
+            raise UserError("teacher.modality, .architecture, .normalization and .layers need a name each")
         if self.number is not None and self.number < 1:
-            raise ValueError(f"teacher.number must be at least 1, got {self.number}")
+            raise UserError(f"teacher.number must be at least 1, got {self.number}")
         if self.replace_classifier and all(self.weights_of(n) is None for n in range(len(self))):
-            raise ValueError("teacher.replace_classifier needs teacher.weights, whose last layer is replaced")
+            raise UserError("teacher.replace_classifier needs teacher.weights, whose last layer is replaced")
         check_seeds("teacher.seed", self.seed)
         if self.differ_by == "snapshots" and len({*self.architecture}) * len({*self.modality}) > 1:
-            raise ValueError(f"snapshots are of one architecture, got {', '.join(self.architecture)}")
+            raise UserError(f"snapshots are of one architecture, got {', '.join(self.architecture)}")
         self._check_different()
 
     def __len__(self) -> int:
@@ -108,7 +109,7 @@ class TeachersConfig:
                 same = known.setdefault(kind, number)
                 if same != number:
                     name, weights = self.architecture_of(number), self.weights_of(number)
-                    raise ValueError(
+                    raise UserError(
                         f"teachers {same} and {number} are the same, {name} with {weights}: "
                         f"--teacher.number {number} takes those before it"
                     )
@@ -152,20 +153,20 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"transfer.ema, the decay of an average, must be in (0, 1), got {self.ema}")
+            raise UserError(f"transfer.ema, the decay of an average, must be in (0, 1), got {self.ema}")
         if not (math.isfinite(self.mix_alpha) and self.mix_alpha > 0):
-            raise ValueError(f"transfer.mix_alpha must be positive, got {self.mix_alpha}")
+            raise UserError(f"transfer.mix_alpha must be positive, got {self.mix_alpha}")
         if self.mix != "none" and self.cached_augmentations:
-            raise ValueError(
+            raise UserError(
                 f"transfer.mix {self.mix} draws pairs anew in every step, and cached teachers cannot answer "
                 f"for them: set --transfer.cached-augmentations 0, got {self.cached_augmentations}"
             )
         if self.cached_augmentations < 0:
-            raise ValueError(f"transfer.cached_augmentations must be ≥ 0, got {self.cached_augmentations}")
+            raise UserError(f"transfer.cached_augmentations must be ≥ 0, got {self.cached_augmentations}")
         if not self.cache_limit > 0:
-            raise ValueError(f"transfer.cache_limit must be positive, got {self.cache_limit}")
+            raise UserError(f"transfer.cache_limit must be positive, got {self.cache_limit}")
         if not 0 <= self.drop_teachers <= 1:
-            raise ValueError(f"transfer.drop_teachers must be in [0, 1], got {self.drop_teachers}")
+            raise UserError(f"transfer.drop_teachers must be in [0, 1], got {self.drop_teachers}")
 
 
 @dataclass(frozen=True)
@@ -193,13 +194,13 @@ class PipelineConfig(RunConfig):
     def __post_init__(self) -> None:
         for name in ("method", "seed"):
             if not getattr(self, name):
-                raise ValueError(f"name at least one {name}")
+                raise UserError(f"name at least one {name}")
         check_once("method", self.method)
         check_seeds("seed", *self.seed)
         if self.student_lr is not None and not self.student_lr > 0:
-            raise ValueError(f"student_lr must be positive, got {self.student_lr}")
+            raise UserError(f"student_lr must be positive, got {self.student_lr}")
         if self.task_weight is not None and not self.task_weight >= 0:
-            raise ValueError(f"task_weight must not be negative, got {self.task_weight}")
+            raise UserError(f"task_weight must not be negative, got {self.task_weight}")
 
     @property
     def lr(self) -> float:

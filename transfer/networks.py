@@ -7,6 +7,7 @@ from typing import TypedDict
 import torch
 from torch import nn
 
+from ..common import UserError
 from ..data import Normalize, Statistics, rank_and_ranks
 from ..engine import OptimizerFactory, Schedule
 from ..models import Normalized, create, find_preprocessing
@@ -107,12 +108,12 @@ def normalize_by(
             mean, std = (tuple(map(float, part.split(","))) for part in normalization.split("/"))
         except ValueError:
             known = ", ".join(("own", "data", "none", *NORMALIZATIONS))
-            raise ValueError(
+            raise UserError(
                 f"normalization must be one of {known}, or MEAN,…/STD,… such as 0.5,0.5,0.5/0.2,0.2,0.2; got "
                 f"{normalization!r}"
             ) from None
     if len(mean) != channels or len(std) != channels:
-        raise ValueError(
+        raise UserError(
             f"normalization {normalization!r} has {len(mean)} and {len(std)} channels, "
             f"{modality} has {channels}"
         )

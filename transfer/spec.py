@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..data import Statistics
 from ..distillers import FeatureSpec, Term
 from ..models import measure
@@ -74,7 +75,7 @@ def check_mixed(terms: Mapping[str, Term]) -> None:
     for name, term in terms.items():
         if term.keeps_samples:
             remedy = "--setting crd.negatives=batch contrasts it" if name == "crd" else "contrast it"
-            raise ValueError(
+            raise UserError(
                 f"{name} keeps a row of every sample in its memory, and an image mixed of two "
                 f"(--transfer.mix) has none: {remedy} with the others of its batch"
             )

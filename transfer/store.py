@@ -14,6 +14,7 @@ from torch import Tensor
 from ..common import (
     ManifestError,
     ResumeError,
+    UserError,
     atomically,
     differences,
     read_manifest,
@@ -98,4 +99,4 @@ def _placed(shapes: Shapes, blocks: Iterable[dict[str, Tensor]]) -> Iterator[tup
                 yield name, slice(row, stop), value
         v, row = (v + 1, 0) if stop == length else (v, stop)
     if (v, row) != (number, 0):
-        raise ValueError(f"the blocks end after {v} of {number} passes and {row} rows")
+        raise UserError(f"the blocks end after {v} of {number} passes and {row} rows")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.utils._pytree import tree_map
 
+from ..common import UserError
 from ..data import Batch
 from ..models import Frozen, Outputs
 
@@ -63,7 +64,7 @@ class TeacherTargets(nn.Module):
     ) -> None:
         super().__init__()
         if not teachers:
-            raise ValueError("a transfer needs at least one teacher")
+            raise UserError("a transfer needs at least one teacher")
         self.batched = False if compiled and batched is None else batched
         self.modalities = tuple(teacher.modality for teacher in teachers)
         self.networks = nn.ModuleList(Frozen(teacher.network) for teacher in teachers)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from ...common import UserError
 from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.archives import check_md5, fetch, unpack_tar
@@ -50,7 +51,7 @@ class CIFAR10(PairedTensors):
 
         size = check_size(size)
         if split not in ("train", "test"):
-            raise ValueError(f"{self.title} has the splits train and test, got {split!r}")
+            raise UserError(f"{self.title} has the splits train and test, got {split!r}")
         library = getattr(datasets, self.title)
         place = _checked(library, Path(root), download)
         read = library(place, train=split == "train")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
+from ...common import UserError
 from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.decode import Array, Size, require_pixels
@@ -43,7 +44,7 @@ class ColoredShapes(PairedTensors):
 
     def __init__(self, split: str = "train", *, size: Size | None = None, classes: Classes = None) -> None:
         if split not in SPLITS:
-            raise ValueError(f"shapes have the splits {', '.join(SPLITS)}, not {split!r}")
+            raise UserError(f"shapes have the splits {', '.join(SPLITS)}, not {split!r}")
         count, seed = SPLITS[split]
         require_pixels(count, size or (32, 32))
         rng = np.random.default_rng(seed)

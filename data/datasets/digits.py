@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...common import UserError
 from ..in_memory import PairedTensors
 from ..io.decode import Array, Size, check_size, stack_color
 from ..labels import Classes, check_labels, select_classes
@@ -35,7 +36,7 @@ class Digits(PairedTensors):
         self, split: str = "train", *, size: Size | None = None, classes: Classes = None, seed: int = 0
     ) -> None:
         if split not in ("train", "test"):
-            raise ValueError(f"the digits have the splits train and test, got {split!r}")
+            raise UserError(f"the digits have the splits train and test, got {split!r}")
         stored = _read()
         labels = check_labels(stored[:, -1].astype(np.int64), len(stored), 10, "digits")
         rows, digits = _split_rows(labels, seed)[split], [str(digit) for digit in range(10)]

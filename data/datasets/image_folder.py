@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ...common import UserError
 from ..batch import DataError, Sample
 from ..config import check_range, check_shares
 from ..io.decode import Array, decode_color, one_thread_in_workers
@@ -72,7 +73,7 @@ class ImageFolder(Dataset[Sample]):
         from torchvision.transforms import v2
 
         if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
+            raise UserError(f"size must be at least 1, got {size}")
         check_range("crop_scale", crop_scale, below=1.0)
         check_range("crop_ratio", crop_ratio)
         check_shares(flip=flip)

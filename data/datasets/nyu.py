@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...common import plain
+from ...common import UserError, plain
 from ..base import PairedDataset, Sizes
 from ..batch import IGNORE, DataError
 from ..io.decode import Array
@@ -62,9 +62,9 @@ class NYUDepth(PairedDataset):
         inpainted: bool = False,
     ) -> None:
         if classes not in (13, 40):
-            raise ValueError(f"classes must be 13 or 40, got {classes}")
+            raise UserError(f"classes must be 13 or 40, got {classes}")
         if split not in ("train", "test"):
-            raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+            raise UserError(f"split must be 'train' or 'test', got {split!r}")
         super().__init__(size=size, num_classes=classes)
         self.root = Path(root)
         check_files(self.root, classes)

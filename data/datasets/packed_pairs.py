@@ -10,7 +10,7 @@ import cv2
 import h5py
 import numpy as np
 
-from ...common import plain
+from ...common import UserError, plain
 from ..base import PairedDataset, Sizes
 from ..batch import IGNORE, DataError
 from ..encodings import Encoding
@@ -79,10 +79,10 @@ class PackedPairs(PairedDataset):
         encodings: Mapping[str, Encoding] | None = None,
     ) -> None:
         if classes not in (None, 13, 40):
-            raise ValueError(f"classes must be 13, 40 or None, got {classes}")
+            raise UserError(f"classes must be 13, 40 or None, got {classes}")
         for name, encoding in (encodings or {}).items():
             if encoding != Encoding(fit=encoding.fit, homography=encoding.homography):
-                raise ValueError(
+                raise UserError(
                     f"what the numbers of {name} mean the file says: its encoding has only fit, homography"
                 )
         super().__init__(size=size, num_classes=classes, encodings=encodings)
@@ -256,7 +256,7 @@ def _groups(file: h5py.File, count: int, rows: Array) -> Array | None:
 def _depth_scale(stored: h5py.Dataset, given: float | None) -> float:
     if given is not None:
         if not given > 0:
-            raise ValueError(f"depth_scale must be positive, got {given}")
+            raise UserError(f"depth_scale must be positive, got {given}")
         return given
     for name in METERS_PER_UNIT:
         if (scale := number(stored, name)) is not None:

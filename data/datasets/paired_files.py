@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...common import plain
+from ...common import UserError, plain
 from ..base import PairedDataset, Sizes
 from ..batch import DataError
 from ..encodings import Encoding, check_encodings, with_depth_scale
@@ -87,11 +87,11 @@ class FolderPairs(PairedDataset):
             names = [modalities] if isinstance(modalities, str) else modalities
             modalities = {name: name for name in names}
         if not modalities:
-            raise ValueError("modalities must name at least one folder, such as {'rgb': 'images'}")
+            raise UserError("modalities must name at least one folder, such as {'rgb': 'images'}")
         if match not in ("name", "time"):
-            raise ValueError(f"match must be 'name' or 'time', got {match!r}")
+            raise UserError(f"match must be 'name' or 'time', got {match!r}")
         if (match == "time") != (tolerance is not None) or (tolerance is not None and not tolerance >= 0):
-            raise ValueError(
+            raise UserError(
                 f"match='time' takes a tolerance of 0 or more, such as 0.02, and match='name' none; got "
                 f"{match!r}, {tolerance}"
             )
@@ -243,16 +243,16 @@ def _check_settings(encodings: Mapping[str, Encoding], size: Sizes, modalities: 
     check_encodings(encodings, modalities)
     first = next(iter(modalities))
     if first in encodings and (encodings[first].fit or encodings[first].homography):
-        raise ValueError(f"{first} is the first modality, which the others are aligned with: no fit for it")
+        raise UserError(f"{first} is the first modality, which the others are aligned with: no fit for it")
     if isinstance(size, Mapping) and set(size) != set(modalities):
         odd = sorted(set(size) ^ set(modalities))
-        raise ValueError(f"size by name must have each of {', '.join(modalities)} and no other; see {odd[0]}")
+        raise UserError(f"size by name must have each of {', '.join(modalities)} and no other; see {odd[0]}")
 
 
 def _count_classes(num_classes: int | None, encodings: Mapping[str, Encoding]) -> int | None:
     stored = encodings["label"].values if "label" in encodings else None
     if stored is not None and num_classes is not None and len(stored) > num_classes:
-        raise ValueError(f"label.values names {len(stored)} classes, but there are {num_classes}")
+        raise UserError(f"label.values names {len(stored)} classes, but there are {num_classes}")
     return num_classes if stored is None else num_classes or len(stored)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...common import UserError
 from ..batch import Batch, BatchDataset, DataError
 from ..in_memory import PairedTensors
 from ..io.archives import check_no_page, fetch, unpack_tar
@@ -75,7 +76,7 @@ class STL10(BatchDataset):
         self.size = check_size(size)
         self.split = "unlabeled" if split == "unlabelled" else split
         if self.split not in FILES:
-            raise ValueError(f"STL-10 has the splits train, test and unlabeled, got {split!r}")
+            raise UserError(f"STL-10 has the splits train, test and unlabeled, got {split!r}")
         folder = _find(Path(root), FILES[self.split], download=download)
         self.path = folder / FILES[self.split][0]
         self.class_names = _names(folder / NAMES)

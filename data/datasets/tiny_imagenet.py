@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from ...common import UserError
 from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.archives import open_zip, read_member
@@ -52,7 +53,7 @@ class TinyImageNet(PairedTensors):
     ) -> None:
         size = check_size(size)
         if split not in ("train", "test", "val"):
-            raise ValueError(f"Tiny-ImageNet has the splits train and test, got {split!r}")
+            raise UserError(f"Tiny-ImageNet has the splits train and test, got {split!r}")
         with _Files(Path(root)) as files:
             wnids = sorted(files.images["train"])
             if not wnids:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from ...common import UserError
 from ..batch import DataError
 from .arrays import Array
 
@@ -66,7 +67,7 @@ def _numbers(kind: bytes, body: bytes, shape: tuple[int, ...], scale: float) -> 
         words = re.findall(rb"[01]", body) if kind == b"1" else body.split()
         numbers = np.array(words[:count], int)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() <= scale:
-            raise ValueError("a number outside the range")
+            raise UserError("a number outside the range")
         return numbers.astype(stored)
     if kind == b"4":
         height, width = shape

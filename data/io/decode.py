@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from ...common import require_memory
+from ...common import UserError, require_memory
 from ..batch import IGNORE, DataError
 from .arrays import Array
 from .containers import (
@@ -44,7 +44,7 @@ def check_size(size: Size | None) -> Size | None:
         return None
     height, width = (int(side) for side in size)
     if height < 1 or width < 1:
-        raise ValueError(f"size must be two positive numbers (height, width), got {tuple(size)}")
+        raise UserError(f"size must be two positive numbers (height, width), got {tuple(size)}")
     return height, width
 
 

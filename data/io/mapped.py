@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ...common import UserError
+
 
 class MappedArray:
     """A .npy file as an array: what is indexed comes into memory, the file does not.
@@ -67,7 +69,7 @@ class ArrayWriter:
     def append(self, block: NDArray[Any]) -> None:
         """Write the next rows."""
         if block.dtype != self.dtype:
-            raise ValueError(f"{self.path} holds {self.dtype}, got a block of {block.dtype}")
+            raise UserError(f"{self.path} holds {self.dtype}, got a block of {block.dtype}")
         self.missing -= block.size
         self._file.write(np.ascontiguousarray(block).data)
 
@@ -77,4 +79,4 @@ class ArrayWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
         if kind is None and self.missing:
-            raise ValueError(f"{self.path}: {self.missing} numbers of an array {self.shape} are missing")
+            raise UserError(f"{self.path}: {self.missing} numbers of an array {self.shape} are missing")

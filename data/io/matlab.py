@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from ...common import UserError
 from ..batch import DataError
 
 HEADER = 128
@@ -48,13 +49,13 @@ def _check(
     at no address, which ends the process. Source: MATLAB's MAT-file format, version 5."""
     for kind, content in _elements(data, order):
         if kind not in kinds or depth > DEPTH:
-            raise ValueError(f"an element of kind {kind} where none can be")
+            raise UserError(f"an element of kind {kind} where none can be")
         if kind == COMPRESSED:
             _check(zlib.decompress(content), order, frozenset({MATRIX}), depth + 1)
         elif kind == MATRIX and content:
             parts = [*_elements(content, order)]
             if len(parts) < 3 or len(parts[0][1]) < 8:
-                raise ValueError("a matrix without its size")
+                raise UserError("a matrix without its size")
             of = struct.unpack(f"{order}I", parts[0][1][:4])[0] & 0xFF
             allowed = {
                 CELL: {MATRIX},
@@ -64,7 +65,7 @@ def _check(
             }
             for part, inner in parts[3:]:
                 if part not in allowed.get(of, NUMBERS):
-                    raise ValueError(f"data of kind {part} in a matrix of class {of}")
+                    raise UserError(f"data of kind {part} in a matrix of class {of}")
                 if part == MATRIX:
                     _check(
                         struct.pack(f"{order}II", part, len(inner)) + inner,
@@ -86,6 +87,6 @@ def _elements(data: bytes, order: str) -> list[tuple[int, bytes]]:
         else:
             place = start + (size if kind == COMPRESSED else (size + 7) // 8 * 8)
         if size > len(data) - start:
-            raise ValueError(f"an element of {size} bytes where {len(data) - start} are left")
+            raise UserError(f"an element of {size} bytes where {len(data) - start} are left")
         found.append((kind, data[start : start + size]))
     return found

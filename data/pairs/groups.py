@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common import UserError
 from ..batch import DataError
 from .find import Found, some
 
@@ -70,7 +71,7 @@ def split_by_group(dataset: Any, fraction: float, seed: int) -> tuple[Rows, Rows
         DataError: fewer than two groups.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
+        raise UserError(f"fraction must be between 0 and 1, got {fraction}")
     groups = getattr(dataset, "groups", None)
     groups = np.arange(len(dataset)) if groups is None else np.asarray(groups)
     numbers, sizes = np.unique(groups, return_counts=True)

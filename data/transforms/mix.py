@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ...common import UserError
 from ..batch import Batch, DataError
 from ..holes import averages
 from ..reading import upload
@@ -53,9 +54,9 @@ class Mix(nn.Module):
     def __init__(self, kind: str, alpha: float = 1.0) -> None:
         super().__init__()
         if kind not in KINDS:
-            raise ValueError(f"mix must be one of {', '.join(KINDS)}, got {kind!r}")
+            raise UserError(f"mix must be one of {', '.join(KINDS)}, got {kind!r}")
         if not (math.isfinite(alpha) and alpha > 0):
-            raise ValueError(f"alpha must be positive, got {alpha}")
+            raise UserError(f"alpha must be positive, got {alpha}")
         self.kind, self.alpha = kind, alpha
 
     @torch.no_grad()

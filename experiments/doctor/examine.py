@@ -25,7 +25,7 @@ from ..command import USAGE, Refused, dated, split_description
 from .finding import Findings
 
 if TYPE_CHECKING:
-    from crdkit.transfer import Plan
+    from crdkit.pipelines import Plan
 
     from ..scenario import Scenario
 
@@ -80,7 +80,7 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
 
 def _examine_pipeline(found: Findings, pipeline: Any, config: Any, folder: Path) -> Plan | None:
     """Data, teachers, methods; then what the methods that run need. None if none does."""
-    from crdkit.transfer import check_pipeline, make_plan
+    from crdkit.pipelines import check_pipeline, make_plan
 
     from .data import examine_data
     from .machine import examine_loading, examine_room

@@ -13,7 +13,7 @@ from .finding import Findings
 if TYPE_CHECKING:
     import torch
 
-    from crdkit.transfer import Plan, Planned
+    from crdkit.pipelines import Plan, Planned
 
 FASTER = 1.3
 """A precision that is faster by this factor is worth a note."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crdkit.compression import CompressionConfig, CompressionPipeline
     from crdkit.engine import Accelerator
     from crdkit.evaluation import Features
-    from crdkit.transfer import RunResult
+    from crdkit.pipelines import RunResult
 
 COLUMNS = (
     Column("top1", "top-1", digits=2),

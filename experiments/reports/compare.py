@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ...common import UserError
 from .page import Page, Part, Table, Text
 from .paired import NOTE, paired, rows_of
 from .tables import Column, Run, present, summarize
@@ -54,7 +55,7 @@ def _shared_columns(results: Sequence[Mapping[str, Any]], pages: Sequence[Page])
     shared = [column for metric, column in known.items() if all(metric in metrics for metrics in found)]
     if not shared:
         tasks = ", ".join(dict.fromkeys(one["task"] for one in results))
-        raise ValueError(f"these runs have no metric in common (their tasks: {tasks})")
+        raise UserError(f"these runs have no metric in common (their tasks: {tasks})")
     order = [column.metric for page in pages for column in page.columns]
     return sorted(shared, key=lambda column: order.index(column.metric))
 
@@ -126,7 +127,7 @@ def short_names(folders: Sequence[Any]) -> list[str]:
     paths = [folder.resolve() for folder in folders]
     for path in paths:
         if paths.count(path) > 1:
-            raise ValueError(f"{path.name} stands twice")
+            raise UserError(f"{path.name} stands twice")
     for count in range(1, 1 + max(len(path.parts) for path in paths)):
         names = ["/".join(path.parts[-count:]) for path in paths]
         if len(set(names)) == len(names):

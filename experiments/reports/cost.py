@@ -14,7 +14,7 @@ from .page import Table
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from crdkit.transfer import RunResult
+    from crdkit.pipelines import RunResult
 
 TIMED, UNTIMED = 9, 3
 """Forward passes that are timed, after those that are not."""

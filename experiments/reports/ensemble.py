@@ -18,7 +18,7 @@ from .words import listed
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
     from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
-    from crdkit.transfer import RunResult
+    from crdkit.pipelines import RunResult
 
 
 DISPUTED = (Column("corrected", "right where corrected"), Column("overruled", "right where overruled"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crdkit.evaluation import Features
-    from crdkit.transfer import RunResult
+    from crdkit.pipelines import RunResult
 
     from ..scenario import Outcome
 

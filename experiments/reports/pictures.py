@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...common import UserError
 from ...data import IGNORE
 from .canvas import IGNORE_COLOR, bare, colorize, named_colors, new_figure, palette, save
 from .modalities import pictured
@@ -30,11 +31,11 @@ def segmentation_panel(
     ``class_names`` adds a legend of the classes that occur.
     """
     if not rows:
-        raise ValueError("a segmentation panel needs at least one row")
+        raise UserError("a segmentation panel needs at least one row")
     methods = list(rows[0].predictions)
     for number, row in enumerate(rows):
         if list(row.predictions) != methods:
-            raise ValueError(f"row {number} has predictions of {list(row.predictions)}, row 0 of {methods}")
+            raise UserError(f"row {number} has predictions of {list(row.predictions)}, row 0 of {methods}")
 
     titles = [*rows[0].inputs, "truth", *methods]
     height, width = np.asarray(rows[0].label).shape
@@ -111,7 +112,7 @@ def retrieval_picture(
         found: method -> for each query the rows it retrieved, the nearest first.
     """
     if not found:
-        raise ValueError("a retrieval picture needs at least one method")
+        raise UserError("a retrieval picture needs at least one method")
     count = max(len(rows) for rows in next(iter(found.values())))
     figure = new_figure(0.8 * (count + 1) + 1.2, 0.8 * len(queries) * len(found) + 0.4)
     grid = figure.subplots(len(queries) * len(found), count + 1, squeeze=False)
@@ -134,11 +135,11 @@ def matrix_picture(path: Path | str, matrices: Mapping[str, Any]) -> Path:
     matrix of logits differs from its teacher's, for each method.
     """
     if not matrices:
-        raise ValueError("a matrix picture needs at least one matrix")
+        raise UserError("a matrix picture needs at least one matrix")
     arrays = {name: np.ma.masked_invalid(np.asarray(matrix, float)) for name, matrix in matrices.items()}
     for name, array in arrays.items():
         if array.ndim != 2 or array.shape[0] != array.shape[1]:
-            raise ValueError(f"matrix {name!r} must be (C, C), got {array.shape}")
+            raise UserError(f"matrix {name!r} must be (C, C), got {array.shape}")
     largest = max(float(np.ma.filled(abs(array).max(), 0.0)) for array in arrays.values()) or 1.0
     figure = new_figure(3.2 * len(arrays) + 0.8, 3.6)
     grid = figure.subplots(1, len(arrays), squeeze=False)[0]
@@ -161,7 +162,7 @@ def embedding_picture(
     """
     points, label = np.asarray(points), np.asarray(label)
     if points.ndim != 2 or points.shape[1] != 2 or label.shape != points.shape[:1]:
-        raise ValueError(f"points must be (N, 2) and label (N,), got {points.shape} and {label.shape}")
+        raise UserError(f"points must be (N, 2) and label (N,), got {points.shape} and {label.shape}")
     figure = new_figure(5.5, 5.5)
     axis = figure.subplots()
     axis.scatter(points[:, 0], points[:, 1], s=6, c=palette(int(label.max(initial=0)) + 1)[label] / 255)

@@ -17,7 +17,7 @@ from .words import from_to, listed, modality_in_words
 if TYPE_CHECKING:
     from crdkit.crossmodal import SegmentationConfig, SegmentationPipeline
     from crdkit.engine import Accelerator
-    from crdkit.transfer import RunResult
+    from crdkit.pipelines import RunResult
 
 COLUMNS = (
     Column("pixel_accuracy", "pixel accuracy"),

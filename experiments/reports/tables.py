@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from ...common import UserError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -63,14 +65,14 @@ def summarize(runs: Iterable[Run]) -> Summary:
     for run in runs:
         method, seed = run["method"], run["seed"]
         if (seed, run.get("subset_seed")) in seeds.setdefault(method, set()):
-            raise ValueError(f"method {method!r} has two runs with seed {seed}")
+            raise UserError(f"method {method!r} has two runs with seed {seed}")
         seeds[method].add((seed, run.get("subset_seed")))
         metrics = values.setdefault(method, {})
         for name, value in run["metrics"].items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             if not math.isfinite(value):
-                raise ValueError(f"{name} of method {method!r}, seed {seed}, is {value}")
+                raise UserError(f"{name} of method {method!r}, seed {seed}, is {value}")
             metrics.setdefault(name, []).append(float(value))
     return {
         method: {

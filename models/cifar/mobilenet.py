@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ...common import UserError
 from ..outputs import Outputs
 from .parts import classify, conv, conv_bn_relu, initialize
 
@@ -31,9 +32,9 @@ class MobileNetV2(nn.Module):
     ) -> None:
         super().__init__()
         if expansion < 1:
-            raise ValueError(f"expansion must be at least 1, got {expansion}")
+            raise UserError(f"expansion must be at least 1, got {expansion}")
         if not 0.125 <= width <= 1:
-            raise ValueError(f"width must be 0.125 … 1, got {width}")
+            raise UserError(f"width must be 0.125 … 1, got {width}")
         channels = int(32 * width)
         self.conv1 = conv_bn_relu(in_channels, channels, 3, stride=2)
         self.blocks = nn.ModuleList()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...common import UserError
 from ..outputs import Outputs
 from .parts import classify, conv, initialize, run_stages
 
@@ -33,9 +34,9 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
-            raise ValueError(f"depth must be 6n + 2, at least 8, got {depth}")
+            raise UserError(f"depth must be 6n + 2, at least 8, got {depth}")
         if len(widths) != 4:
-            raise ValueError(f"widths must be four, of the stem and three stages, got {tuple(widths)}")
+            raise UserError(f"widths must be four, of the stem and three stages, got {tuple(widths)}")
         blocks = (depth - 2) // 6
         self.conv1 = conv(in_channels, widths[0], 3)
         self.bn1 = nn.BatchNorm2d(widths[0])

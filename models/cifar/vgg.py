@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...common import UserError
 from ..outputs import Outputs
 from .parts import classify, initialize
 
@@ -28,7 +29,7 @@ class VGG(nn.Module):
     def __init__(self, layers: Sequence[int], *, num_classes: int = 100, in_channels: int = 3) -> None:
         super().__init__()
         if len(layers) != 5 or min(layers) < 1:
-            raise ValueError(f"layers must be five positive numbers, got {tuple(layers)}")
+            raise UserError(f"layers must be five positive numbers, got {tuple(layers)}")
         self.block0 = _block(in_channels, 64, layers[0])
         self.block1 = _block(64, 128, layers[1])
         self.block2 = _block(128, 256, layers[2])

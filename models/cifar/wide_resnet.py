@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...common import UserError
 from ..outputs import Outputs
 from .parts import classify, conv, initialize
 
@@ -28,9 +29,9 @@ class WideResNet(nn.Module):
     def __init__(self, depth: int, width: int = 1, *, num_classes: int = 100, in_channels: int = 3) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
-            raise ValueError(f"depth must be 6n + 4, at least 10, got {depth}")
+            raise UserError(f"depth must be 6n + 4, at least 10, got {depth}")
         if width < 1:
-            raise ValueError(f"width must be at least 1, got {width}")
+            raise UserError(f"width must be at least 1, got {width}")
         blocks = (depth - 4) // 6
         self.conv1 = conv(in_channels, 16, 3)
         self.block1 = _Stage(16, 16 * width, blocks, stride=1)

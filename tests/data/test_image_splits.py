@@ -9,7 +9,7 @@ from PIL import Image
 
 from crdkit.data import ImageAugment, ImagesConfig, Statistics, load_splits
 from crdkit.engine import digest
-from crdkit.transfer import fingerprint_of
+from crdkit.pipelines import fingerprint_of
 
 CPU = torch.device("cpu")
 

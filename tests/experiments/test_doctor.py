@@ -15,7 +15,7 @@ from crdkit.data import evenly_spaced
 from crdkit.experiments import cli
 from crdkit.experiments.doctor import data, machine
 from crdkit.experiments.doctor.finding import Finding, Findings
-from crdkit.transfer import Plan, Planned
+from crdkit.pipelines import Plan, Planned
 
 TINY = [
     "--cpu",

@@ -13,7 +13,7 @@ from crdkit.experiments.reports.report import write_report
 from crdkit.experiments.reports.results import write_results
 from crdkit.experiments.reports.tables import Column
 from crdkit.experiments.scenario import Outcome
-from crdkit.transfer import RunResult
+from crdkit.pipelines import RunResult
 
 FIGURES = {
     "r1": 0.1,

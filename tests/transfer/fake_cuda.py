@@ -97,7 +97,7 @@ class FakeGPU:
 
 
 def fake_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Any, *, what: str) -> list[str]:
-    """As `crdkit.transfer.dry_run.dry_step`, of a copy of the task on a GPU that is none.
+    """As `crdkit.pipelines.preflight.trial.dry_step`, of a copy of the task on a GPU that is none.
 
     Returns:
         The copies between the host and the GPU in the step.

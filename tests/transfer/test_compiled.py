@@ -13,7 +13,8 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from crdkit.experiments import compress
-from crdkit.transfer import Teacher, TeacherTargets, compiled
+from crdkit.pipelines.preflight import compiled
+from crdkit.transfer import Teacher, TeacherTargets
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler"

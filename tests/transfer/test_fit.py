@@ -10,8 +10,8 @@ import torch
 from crdkit.common import OutputError
 from crdkit.compression import CompressionConfig
 from crdkit.distillers import parse_settings
+from crdkit.pipelines.preflight.memory import check_fit, require_disk
 from crdkit.transfer import TransferConfig
-from crdkit.transfer.fit import check_fit, require_disk
 
 
 def pipeline(samples: int, *settings: str, method: str = "crd", folder: Any = None, **more: Any) -> Any:

@@ -12,7 +12,8 @@ from torch import nn
 from crdkit.compression import CompressionConfig, CompressionPipeline
 from crdkit.data import ImagesConfig, ImageSplits, load_splits
 from crdkit.engine import CheckpointError, TrainConfig, make_accelerator
-from crdkit.transfer import RunResult, TeachersConfig, TransferConfig
+from crdkit.pipelines import RunResult
+from crdkit.transfer import TeachersConfig, TransferConfig
 
 ONE = TrainConfig(epochs=1, batch_size=8, lr=0.01)
 Keep = Literal["all", "best", "none"]

@@ -9,8 +9,8 @@ import torch
 from crdkit.compression import PRESETS, CompressionPipeline
 from crdkit.data import load_splits
 from crdkit.engine import make_accelerator
-from crdkit.transfer import Plan, make_plan
-from crdkit.transfer import plan as module
+from crdkit.pipelines import Plan, make_plan
+from crdkit.pipelines.preflight import plan as module
 
 DIGITS = replace(PRESETS["digits"], cpu=True, setting=("crd.num_negatives=64",))
 

@@ -17,8 +17,8 @@ from crdkit.distillers import SelectOutputs, StatelessLoss, Term
 from crdkit.engine import TrainConfig, make_accelerator
 from crdkit.evaluation import AlignmentEvaluator
 from crdkit.models import Outputs
+from crdkit.pipelines.diagnostics import Watch, diagnostics
 from crdkit.transfer import Teacher, TransferConfig, TransferModule
-from crdkit.transfer.watch import Watch, diagnostics
 
 TWO = TrainConfig(epochs=3, batch_size=16, lr=0.02, evaluate_every=2)
 CONFIG = RecognitionConfig(

@@ -31,7 +31,8 @@ from crdkit.data import IGNORE, AugmentConfig, ImageAugmentConfig, ImagesConfig,
 from crdkit.engine import Accelerator, TrainConfig, digest, make_accelerator
 from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
 from crdkit.models import DepthCNN, Outputs
-from crdkit.transfer import Cache, Pipeline, Teacher, TransferConfig
+from crdkit.pipelines import Pipeline
+from crdkit.transfer import Cache, Teacher, TransferConfig
 
 # No augmentation, shared batch-norm statistics, all rows as negatives: nothing depends on how a batch is cut,
 # and 15 samples make a last batch of 7.

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from ....common import UserError
 from ...in_memory import PairedTensors
 from ...io.decode import Array, Size, check_size, require_pixels
 from .furniture import CLASS_NAMES
@@ -30,11 +31,11 @@ class SyntheticRooms(PairedTensors):
 
     def __init__(self, num_samples: int, *, seed: int, size: Size = (96, 128), noise: float = 1.0) -> None:
         if num_samples < 1:
-            raise ValueError(f"num_samples must be positive, got {num_samples}")
+            raise UserError(f"num_samples must be positive, got {num_samples}")
         if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
+            raise UserError(f"seed must not be negative, got {seed}")
         if noise < 0:
-            raise ValueError(f"noise must not be negative, got {noise}")
+            raise UserError(f"noise must not be negative, got {noise}")
         checked = check_size(size)
         assert checked is not None
         require_pixels(num_samples, checked, each=3 + 4 + 1)

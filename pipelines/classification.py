@@ -7,16 +7,14 @@ from typing import Any, Unpack
 
 from torch import nn
 
+from ..common import UserError
 from ..data import ImagesConfig, ImageSplits, Statistics
 from ..engine import Accelerator, Evaluate, StageRunner, digest, last_and_best
 from ..evaluation import Evaluator
 from ..models import measure
-from .config import PipelineConfig
-from .networks import Own
-from .pipeline import Pipeline
+from ..transfer import Own, PipelineConfig, Teacher, TransferData
+from .base import Pipeline
 from .results import RunResult, Supervision, Transferred
-from .spec import TransferData
-from .targets import Teacher
 
 
 class ClassificationPipeline(Pipeline):
@@ -69,7 +67,7 @@ class ClassificationPipeline(Pipeline):
             logits = measure(teacher.network, self.data.shape(teacher.modality)).logits
             if logits != (self.images.num_classes,):
                 found = "no logits" if logits is None else f"logits of {logits}"
-                raise ValueError(
+                raise UserError(
                     f"teacher {teacher.name} gives {found}; the images have {self.images.num_classes} classes"
                 )
 

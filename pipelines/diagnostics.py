@@ -11,8 +11,8 @@ from torch import nn
 from ..distillers import Term
 from ..engine import Accelerator, Evaluate, WeightAverage, seeded
 from ..evaluation import AlignmentEvaluator
+from ..transfer import Teacher
 from .results import RunResult, Transferred
-from .targets import Teacher
 
 ALIGNMENT, BEFORE = "alignment/", "alignment_before/"
 """Before the names of the figures of `crdkit.evaluation.align`: of a student in or after its transfer, and of

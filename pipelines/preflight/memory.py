@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..common import free_memory, require_memory, require_space, used_disk
-from ..distillers import known_methods, parse_method, settings_of
-from ..engine import Task, TrainConfig
-from .task import TransferTask
+from ...common import UserError, free_memory, require_memory, require_space, used_disk
+from ...distillers import known_methods, parse_method, settings_of
+from ...engine import Task, TrainConfig
+from ...transfer import TransferTask
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from ..base import Pipeline
 
 CHECKPOINTS = 3
 """Of a training that runs: two are kept while the third is written."""
@@ -31,7 +31,7 @@ def check_fit(pipeline: Pipeline) -> None:
     """
     samples = len(pipeline.data.dataset)
     if samples < 2:
-        raise ValueError(f"at least two samples are needed to train on, got {samples}")
+        raise UserError(f"at least two samples are needed to train on, got {samples}")
     for method in pipeline.config.method:
         for name in parse_method(method):
             _check_method(pipeline, name, samples)

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from ..engine import SupervisedTask, derive_seed, digest
-from .targets import Teacher
+from ...engine import SupervisedTask, derive_seed, digest
+from ...transfer import Teacher
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from ..base import Pipeline
 
 
 def train_teacher(pipeline: Pipeline, number: int, before: nn.Module | None) -> Teacher:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
-from ..data import Batch, read_rows
-from ..distillers import PretrainStage, Term
-from ..engine import (
+from ...common import UserError
+from ...data import Batch, read_rows
+from ...distillers import PretrainStage, Term
+from ...engine import (
     Accelerator,
     SupervisedTask,
     Task,
@@ -23,14 +24,12 @@ from ..engine import (
     shared_statistics,
     weighted_sum,
 )
-from ..models import Outputs, from_parts, take_parts
-from .fit import alike, check_fit, disk_of, require_disk
-from .spec import reads_of
-from .targets import Targets, Teacher
-from .task import PretrainTask, TransferTask
+from ...models import Outputs, from_parts, take_parts
+from ...transfer import PretrainTask, Targets, Teacher, TransferTask, reads_of
+from .memory import alike, check_fit, disk_of, require_disk
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from ..base import Pipeline
 
 SAMPLES = 2
 """Samples of a dry step; fewer if the last batch of an epoch has fewer."""
@@ -119,12 +118,12 @@ def dry_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Accelera
     except (ValueError, TypeError, AttributeError, RuntimeError, IndexError) as error:
         if last == 1 and "more than 1 value per channel" in str(error):
             whose = "" if ranks == 1 else f" for one of {ranks} processes"
-            raise ValueError(
+            raise UserError(
                 f"{what}: the last batch of an epoch has one of the {len(dataset)} samples{whose}, from "
                 "which batch normalization has no statistics; choose another batch size than "
                 f"{train.batch_size}"
             ) from error
-        raise ValueError(f"{what} cannot be trained: {error}") from error
+        raise UserError(f"{what} cannot be trained: {error}") from error
 
 
 def _teachers(pipeline: Pipeline) -> list[Teacher]:

@@ -13,17 +13,16 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from ..data import read_rows
-from ..distillers import known_methods, parse_method, settings_of
-from ..engine import Accelerator, Task, TrainConfig, seeded, weighted_sum
-from ..models import take_parts
-from .cache import as_kept
-from .dry_run import Rehearsal, dry_step, rehearsals
-from .fit import alike, bytes_of, disk_of
-from .task import Inputs, PretrainTask, TransferTask
+from ...data import read_rows
+from ...distillers import known_methods, parse_method, settings_of
+from ...engine import Accelerator, Task, TrainConfig, seeded, weighted_sum
+from ...models import take_parts
+from ...transfer import Inputs, PretrainTask, TransferTask, as_kept
+from .memory import alike, bytes_of, disk_of
+from .trial import Rehearsal, dry_step, rehearsals
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from ..base import Pipeline
 
 TIMED = 3
 """Steps that are timed; the fastest counts."""

@@ -15,19 +15,30 @@ from ..distillers import Term, build_terms, check_settings, parse_method, parse_
 from ..engine import Course, Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
-from .cache import Cache, cached_targets
-from .compiled import choose_compiled
-from .config import PipelineConfig
-from .dry_run import check_pipeline
-from .networks import Own, make_network
-from .plan import Judging, planned_steps
-from .pretrain import pretrain
+from ..transfer import (
+    Cache,
+    Inputs,
+    Own,
+    PipelineConfig,
+    Teacher,
+    TeacherTargets,
+    TransferData,
+    TransferTask,
+    as_teacher,
+    cached_targets,
+    check_mixed,
+    make_network,
+    make_spec,
+    no_targets,
+    reads_of,
+)
+from .diagnostics import Watch, last_measured, with_alignment
+from .preflight.compiled import choose_compiled
+from .preflight.plan import Judging, planned_steps
+from .preflight.trial import check_pipeline
 from .results import RunResult, Supervision, Transferred, fingerprint_of_transfer, keep_student
-from .spec import TransferData, check_mixed, make_spec, reads_of
-from .targets import Teacher, TeacherTargets, as_teacher, no_targets
-from .task import Inputs, TransferTask
-from .teachers import train_teacher
-from .watch import Watch, last_measured, with_alignment
+from .stages.pretrain import pretrain
+from .stages.teacher import train_teacher
 
 
 class Pipeline(ABC):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..distillers import Term
-from .task import Inputs, PretrainTask, without_classifier
+from ...distillers import Term
+from ...transfer import Inputs, PretrainTask, without_classifier
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from ..base import Pipeline
 
 
 def pretrain(

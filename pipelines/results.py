@@ -11,9 +11,7 @@ from torch import nn
 
 from ..engine import Evaluate, WeightAverage, digest
 from ..models import Description, save_weights
-from .config import TransferConfig
-from .targets import Teacher
-from .task import STUDENT
+from ..transfer import STUDENT, Teacher, TransferConfig
 
 
 @dataclass(frozen=True)

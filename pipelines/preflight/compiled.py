@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..engine import in_words
-from ..models import Outputs, evaluating
-from .targets import Compiled, Teacher
+from ...common import UserError
+from ...engine import in_words
+from ...models import Outputs, evaluating
+from ...transfer import Compiled, Teacher
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from ..base import Pipeline
 
 WORTH = 600.0
 """Seconds that a run's teachers take at least, before compiling them is tried: half a minute for each."""
@@ -91,6 +92,6 @@ def _milliseconds(call: Callable[[Tensor], Outputs], images: Tensor, calls: int)
         start = time.perf_counter()
         total = call(images).embedding.float().sum()
         if not math.isfinite(float(total)):  # reading it waits for a GPU, too
-            raise ValueError("an embedding is not finite")
+            raise UserError("an embedding is not finite")
         taken.append(time.perf_counter() - start)
     return 1000 * statistics.median(taken[1:] or taken)

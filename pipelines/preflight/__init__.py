@@ -1,0 +1,1 @@
+"""Checks and estimates before a run: memory, disk, one trial step of every training, the plan."""

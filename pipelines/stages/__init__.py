@@ -1,0 +1,1 @@
+"""Stages of a run that need more than one call of the training loop."""
