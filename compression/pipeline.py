@@ -6,7 +6,7 @@ from torch import nn
 
 from ..data import ImagesConfig, ImageSplits, load_splits
 from ..evaluation import extract, probe_logistic
-from ..pipelines import ClassificationPipeline, RunResult, Transferred
+from ..pipelines import ClassificationPipeline, Outputs, RunResult, StudentRun, Transferred
 from .config import CompressionConfig
 
 
@@ -15,29 +15,29 @@ class CompressionPipeline(ClassificationPipeline):
 
     config: CompressionConfig
 
-    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
-        """The student beside its first teacher, and linear probes of it on other images."""
-        alone = all(method == "none" for method in self.config.method)
-        done = self.result(method, seed, transferred, None if alone else self.teachers[0].network)
-        done.metrics.update(self.probe(transferred.network))
-        return done
+    def evaluate(self, run: StudentRun, transferred: Transferred, outputs: Outputs) -> RunResult:
+        """Return the metrics of a student beside its first teacher, and of linear probes on other images."""
+        untaught = all(method == "none" for method in self.config.method)
+        result = self.result(run, transferred, None if untaught else self.teachers[0].network)
+        result.metrics.update(self.probe(transferred.network))
+        return result
 
     def probe(self, network: nn.Module) -> dict[str, float]:
-        """Top-1 of a linear probe on each other set of images, by `probe_` and the file's name."""
-        found = {}
+        """Return top-1 of a linear probe on each other set of images, by `probe_` and the file's name."""
+        metrics = {}
         for name, images in self._others.items():
             with self.accelerator.autocast():
                 train, test = (
                     extract(network, split, modality="rgb", device=self.accelerator.device)
                     for split in (images.train, images.test)
                 )
-            found[f"probe_{name}"] = probe_logistic(train, test).top1
-        return found
+            metrics[f"probe_{name}"] = probe_logistic(train, test).top1
+        return metrics
 
     def teacher_metrics(self) -> list[dict[str, float]]:
-        """top1 of every teacher, and what the probes say of it."""
-        teachers = zip(super().teacher_metrics(), self.teachers, strict=True)
-        return [{**found, **self.probe(teacher.network)} for found, teacher in teachers]
+        """top1 of every teacher, and its probes."""
+        pairs = zip(super().teacher_metrics(), self.teachers, strict=True)
+        return [{**metrics, **self.probe(teacher.network)} for metrics, teacher in pairs]
 
     @cached_property
     def _others(self) -> dict[str, ImageSplits]:

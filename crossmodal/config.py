@@ -130,11 +130,11 @@ class SegmentersConfig(TeachersConfig):
         super().__post_init__()
         if self.replace_classifier:
             raise UserError("teacher.replace_classifier: a teacher that learns to segment has no classifier")
-        if not self.labels and any(self.weights_of(number) is None for number in range(len(self))):
+        if not self.labels and any(spec.weights is None for spec in self.specs):
             raise UserError("a teacher without labels needs weights: --teacher.weights imagenet or a file")
 
-    def trains(self, number: int) -> bool:
-        """If it sees labels, whatever its first weights."""
+    def trains(self, index: int) -> bool:
+        """Return whether the teachers learn from labels, from whatever weights."""
         return self.labels
 
 

@@ -24,8 +24,21 @@ from ..evaluation import (
     probe_features,
 )
 from ..models import measure
-from ..pipelines import Judging, Pipeline, RunResult, Supervision, Transferred, fingerprint_of
-from ..transfer import Own, TransferData
+from ..pipelines import (
+    DataSplits,
+    Downstream,
+    Outputs,
+    Pipeline,
+    RunResult,
+    Stage,
+    StudentRun,
+    Supervision,
+    Transferred,
+    Workspace,
+    fingerprint_of,
+    stage_folder,
+)
+from ..transfer import Builder, Overrides, TransferData
 from .config import RecognitionConfig
 
 
@@ -37,7 +50,7 @@ class RecognitionPipeline(Pipeline):
         images: the labeled splits, and the images without labels that the transfer reads.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
-        own: networks and an optimization of one's own.
+        overrides: networks, an optimizer and a schedule that replace the configured ones.
     """
 
     config: RecognitionConfig
@@ -48,7 +61,7 @@ class RecognitionPipeline(Pipeline):
         images: ImageSplits,
         accelerator: Accelerator,
         folder: str | Path,
-        **own: Unpack[Own],
+        **overrides: Unpack[Overrides],
     ) -> None:
         if images.unlabeled is None:
             raise UserError("the transfer reads images.unlabeled: load_splits(…, unlabeled=True)")
@@ -61,8 +74,11 @@ class RecognitionPipeline(Pipeline):
             "unlabeled_digest": digest(content),
         }
         stages = StageRunner(folder, accelerator, reuse=config.reuse, fingerprint=fingerprint)
+        num_workers = config.transfer.train.num_workers
         measured = stages.keep(
-            "statistics", {"modalities": modalities}, lambda: Statistics.measure(self.train).as_dict()
+            "statistics",
+            {"modalities": modalities},
+            lambda: Statistics.measure(self.train, num_workers=num_workers).as_dict(),
         )
         height, width = self.train[0][config.student_modality].shape[-2:]
         data = TransferData(
@@ -72,9 +88,8 @@ class RecognitionPipeline(Pipeline):
             Statistics.from_dict(measured),
             (height, width),
         )
-        super().__init__(config, data, stages, **own)
+        super().__init__(Builder(config, data, overrides, teacher_classes=images.num_classes), stages)
         self.images, self.class_names = images, images.class_names
-        self.teacher_classes = self.images.num_classes
         self.embeddings: dict[tuple[str, int], Features] = {}
         """Of the test split, by method and seed."""
 
@@ -94,8 +109,14 @@ class RecognitionPipeline(Pipeline):
         return Supervision(self.images.train, self.data.augment, self.evaluator(modality).top1())
 
     def evaluator(self, modality: str) -> Evaluator:
-        """Judges classifiers of a modality on the test split."""
-        return Evaluator(self.test, self.images.num_classes, self.accelerator, modality=modality)
+        """Return the evaluator of classifiers of a modality on the test split."""
+        return Evaluator(
+            self.test,
+            self.images.num_classes,
+            self.accelerator,
+            modality=modality,
+            num_workers=self.config.finetune.num_workers,
+        )
 
     @cached_property
     def aligner(self) -> AlignmentEvaluator | None:
@@ -110,40 +131,54 @@ class RecognitionPipeline(Pipeline):
             num_workers=self.config.transfer.train.num_workers,
         )
 
+    def data_splits(self) -> DataSplits:
+        """Return the labeled splits, and the images without labels if they are others."""
+        images = self.images
+        splits = {"train": images.plain, "test": images.test}
+        first, second = (getattr(d, "tensors", {}).get("rgb") for d in (images.plain, images.unlabeled))
+        is_shared = images.unlabeled is images.plain or (first is not None and first is second)
+        if not is_shared:
+            splits["unlabeled"] = images.unlabeled
+        return DataSplits(splits, images.num_classes, self.class_names, pixel_labels=False)
+
     def teacher_metrics(self) -> list[dict[str, float]]:
-        """top1 and best_top1, alike for a teacher read from a file; nothing if no method has a teacher."""
-        if "teachers" not in self.__dict__:
-            return []
-        found = []
-        for number, teacher in enumerate(self.teachers):
-            history = self.teacher_histories.get(number)
-            found.append(
-                last_and_best(history or [self.evaluator(teacher.modality).top1()(teacher.network)], "top1")
-            )
-        return found
+        """top1 and best_top1 of every teacher, the same figure for one read from a file."""
+        metrics = []
+        for index, teacher in enumerate(self.teachers):
+            history = self.teacher_histories.get(index)
+            if not history:
+                history = [self.evaluator(teacher.modality).top1()(teacher.network)]
+            metrics.append(last_and_best(history, "top1"))
+        return metrics
 
-    def judging(self) -> dict[str, Judging]:
-        """The fine-tuning; probes train nothing by steps."""
-        modality = self.config.student_modality
+    def downstream(self) -> tuple[Downstream, ...]:
+        """Return the fine-tuning; probes are no training by steps."""
+        return (Downstream("finetune", len(self.images.train), self.config.finetune, self.finetune_stage),)
+
+    def finetune_stage(self, workspace: Workspace) -> Stage:
+        """Build the training of the open student under a new linear classifier."""
+        state, modality = workspace.student, self.config.student_modality
+        student, shape = state.network, self.data.shape(modality)
+        fingerprint = {"finetune": asdict(self.config.finetune), "student": digest(student.state_dict())}
+        network = attach_classifier(student, self.images.num_classes, shape, seed=state.run.seed)
+        network.to(memory_format=torch.channels_last)
         labels = self.supervise(modality)
+        return Stage(
+            SupervisedTask(network, labels.augment, modality=modality),
+            labels.dataset,
+            fingerprint=fingerprint,
+            evaluate=labels.evaluate,
+            finish=state.keep_output("finetune", network),
+        )
 
-        def make_task(student: nn.Module) -> SupervisedTask:
-            shape = self.data.shape(modality)
-            network = attach_classifier(student, self.images.num_classes, shape, seed=0)
-            return SupervisedTask(network, labels.augment, modality=modality)
+    def evaluate(self, run: StudentRun, transferred: Transferred, outputs: Outputs) -> RunResult:
+        """Return the accuracy of the fine-tuned student."""
+        network, history = outputs["finetune"]
+        metrics = {f"finetune_{name}": value for name, value in last_and_best(history, "top1").items()}
+        return RunResult(run.method, run.seed, metrics, history, network.to(self.accelerator.device))
 
-        return {"finetune": Judging(labels.dataset, self.config.finetune, make_task)}
-
-    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
-        """Stage 3: probes of every layer of the frozen student, then fine-tuning."""
-        student = transferred.network
-        metrics = self.probe(method, seed, student)
-        network, history = self.finetune(method, seed, student)
-        tuned = {f"finetune_{name}": value for name, value in last_and_best(history, "top1").items()}
-        return RunResult(method, seed, metrics | tuned, history, network)
-
-    def probe(self, method: str, seed: int, student: nn.Module) -> dict[str, float]:
-        """`probe_1`, `probe_2`, … of the maps from the stem on, and `knn` of the embedding."""
+    def evaluate_frozen(self, run: StudentRun, student: nn.Module) -> dict[str, float]:
+        """Return the accuracy of probes of every map, `probe_1` of the stem, and `knn` of the embedding."""
         config, modality = self.config.probe, self.config.student_modality
         student.to(self.accelerator.device)
         maps = measure(student, self.data.shape(modality)).maps
@@ -151,7 +186,7 @@ class RecognitionPipeline(Pipeline):
         def compute() -> dict[str, float]:
             layers = [*layers_of(maps, config.dimension), Layer()]
             train, test = (self._features(student, split, layers) for split in (self.train, self.test))
-            self.embeddings[method, seed] = test[-1]
+            self.embeddings[run.method, run.seed] = test[-1]
             folds = getattr(self.images.train, "folds", ()) if config.folds else ()
             device = self.accelerator.device
             metrics = {}
@@ -163,31 +198,17 @@ class RecognitionPipeline(Pipeline):
             return metrics
 
         fingerprint = {"probe": asdict(config), "modality": modality, "student": digest(student.state_dict())}
-        metrics = self.stages.keep(f"runs/{method}/seed-{seed}/probe", fingerprint, compute)
-        if (method, seed) not in self.embeddings:
-            (self.embeddings[method, seed],) = self._features(student, self.test, [Layer()])
+        metrics = self.stages.keep(stage_folder(run, "probe"), fingerprint, compute)
+        if (run.method, run.seed) not in self.embeddings:
+            (self.embeddings[run.method, run.seed],) = self._features(student, self.test, [Layer()])
         return metrics
-
-    def finetune(self, method: str, seed: int, student: nn.Module) -> tuple[nn.Module, list[dict[str, Any]]]:
-        """The student under a new linear classifier, all of it trained on the labeled split."""
-        modality = self.config.student_modality
-        fingerprint = {"finetune": asdict(self.config.finetune), "student": digest(student.state_dict())}
-        network = attach_classifier(student, self.images.num_classes, self.data.shape(modality), seed=seed)
-        network.to(memory_format=torch.channels_last)
-        labels = self.supervise(modality)
-        history = self.stages.train(
-            f"runs/{method}/seed-{seed}/finetune",
-            SupervisedTask(network, labels.augment, modality=modality),
-            labels.dataset,
-            self.config.finetune,
-            seed,
-            evaluate=labels.evaluate,
-            fingerprint=fingerprint,
-        )
-        return network.to(self.accelerator.device), history
 
     def _features(self, student: nn.Module, split: Any, layers: list[Layer]) -> list[Features]:
         with self.accelerator.autocast():
             return extract_layers(
-                student, split, layers, modality=self.config.student_modality, device=self.accelerator.device
+                student,
+                split,
+                layers,
+                modality=self.config.student_modality,
+                device=self.accelerator.device,
             )

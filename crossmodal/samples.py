@@ -67,11 +67,15 @@ class Samples:
         parts = {"train": self.train, "unlabeled": self.unlabeled}
         return {name: content_of(part) for name, part in parts.items() if part is not None}
 
+    def labeled_count(self, fraction: float) -> int:
+        """Return the number of samples of a fraction of the training split, at least one."""
+        return max(1, round(fraction * len(self.train)))
+
     def labeled(self, fraction: float, seed: int) -> Any:
-        """A share of the training split, at least one sample, drawn by `seed`; all of it for 1."""
+        """Return a fraction of the training split, at least one sample, drawn by `seed`; all of it for 1."""
         if fraction == 1.0:
             return self.train
-        count = max(1, round(fraction * len(self.train)))
+        count = self.labeled_count(fraction)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         return subset(self.train, order[:count].sort().values.tolist())
 

@@ -15,8 +15,19 @@ from ..deploy import describe_encoding
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import FEWEST_PAIRS, AlignmentEvaluator, SegmentationEvaluator
 from ..models import PyramidSegmenter, Segmenter, create, has_classifier
-from ..pipelines import Judging, Pipeline, RunResult, Supervision, Transferred
-from ..transfer import Own, Teacher, TransferData, normalize_by, with_normalization
+from ..pipelines import (
+    DataSplits,
+    Downstream,
+    Outputs,
+    Pipeline,
+    RunResult,
+    Stage,
+    StudentRun,
+    Supervision,
+    Transferred,
+    Workspace,
+)
+from ..transfer import Builder, Overrides, Teacher, TransferData, normalize_by, with_normalization
 from .config import SegmentationConfig
 from .samples import Samples
 
@@ -32,7 +43,7 @@ class SegmentationPipeline(Pipeline):
         samples: the paired samples.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
-        own: networks and an optimization of one's own.
+        overrides: networks, an optimizer and a schedule that replace the configured ones.
     """
 
     config: SegmentationConfig
@@ -43,11 +54,11 @@ class SegmentationPipeline(Pipeline):
         samples: Samples,
         accelerator: Accelerator,
         folder: str | Path,
-        **own: Unpack[Own],
+        **overrides: Unpack[Overrides],
     ) -> None:
         if config.labeled_transfer and (samples.unlabeled is not None or not samples.is_labeled):
             raise UserError("--labeled-transfer reads pairs with labels alone, and these data have others")
-        given = [t.modality for t in own.get("teachers", ()) if isinstance(t, Teacher)]
+        given = [t.modality for t in overrides.get("teachers", ()) if isinstance(t, Teacher)]
         modalities = tuple(dict.fromkeys((*(given or config.teacher.modality), config.student_modality)))
         pairs = samples.pairs(*modalities)
         fingerprint = {
@@ -77,7 +88,9 @@ class SegmentationPipeline(Pipeline):
             samples.group,
         )
         self.samples, self.pairs = samples, samples.pairs(*modalities)
-        super().__init__(config, data, stages, **own)
+        builder = SegmentationBuilder(config, data, overrides)
+        builder.samples = samples
+        super().__init__(builder, stages)
         self.class_names = samples.class_names
 
     def reading(self) -> dict[str, Any]:
@@ -91,34 +104,6 @@ class SegmentationPipeline(Pipeline):
         test = self.samples.test
         return None if test is None else select(test, self.config.student_modality)
 
-    def build_teacher(self, number: int) -> nn.Module:
-        """A classifier, with a segmentation decoder if it learns from labels."""
-        if self.config.teacher.labels and not self.samples.is_labeled:
-            raise UserError(
-                "the data have no labels that a teacher could learn to segment from: give it weights and "
-                "--teacher.no-labels"
-            )
-        config, modality = self.config.teacher, self.config.teacher.modality_of(number)
-        name, weights = config.architecture_of(number), config.weights_of(number)
-        classes = None if config.labels or not has_classifier(name) else config.classes
-        network: nn.Module = create(
-            name,
-            num_classes=classes,
-            in_channels=len(self.data.statistics.mean[modality]),
-            weights=weights,
-            new_head=config.labels,
-            layers=config.layers_of(number),
-            bare=True,
-        )
-        if config.labels:
-            network = PyramidSegmenter(
-                network, self.samples.num_classes, input_size=self.data.shape(modality), width=config.width
-            )
-        statistics = normalize_by(
-            config.normalization_of(number), self.data.statistics, modality, network=name, weights=weights
-        )
-        return with_normalization(network, statistics, modality)
-
     def supervise(self, modality: str) -> Supervision:
         """The label maps of the training split."""
         return Supervision(
@@ -128,9 +113,13 @@ class SegmentationPipeline(Pipeline):
         )
 
     def evaluator(self, modality: str) -> SegmentationEvaluator:
-        """Judges segmenters of a modality on the test split."""
+        """Return the evaluator of segmenters of a modality on the test split."""
         return SegmentationEvaluator(
-            self.samples.test, self.samples.num_classes, self.accelerator, modality=modality
+            self.samples.test,
+            self.samples.num_classes,
+            self.accelerator,
+            modality=modality,
+            num_workers=self.config.segment.train.num_workers,
         )
 
     @cached_property
@@ -147,23 +136,47 @@ class SegmentationPipeline(Pipeline):
             num_workers=self.config.transfer.train.num_workers,
         )
 
+    def data_splits(self) -> DataSplits:
+        """Return the splits of the paired samples."""
+        samples, config = self.samples, self.config
+        splits = {"train": samples.train, "unlabeled": samples.unlabeled, "test": samples.test}
+        return DataSplits(
+            {name: split for name, split in splits.items() if split is not None},
+            samples.num_classes,
+            self.class_names,
+            pixel_labels=samples.is_labeled,
+            pairs=self.pairs,
+            modalities=tuple(dict.fromkeys((*config.teacher.modality, config.student_modality))),
+        )
+
     def teacher_metrics(self) -> list[dict[str, float]]:
         """pixel_accuracy, mean_iou and the best of each, for those that were trained."""
         histories = (self.teacher_histories.get(number) for number in range(len(self.config.teacher)))
         return [last_and_best(h, "pixel_accuracy", "mean_iou") if h else {} for h in histories]
 
-    def judging(self) -> dict[str, Judging]:
-        """The segmentation, if there are labels."""
+    def downstream(self) -> tuple[Downstream, ...]:
+        """Return the segmentation, if there are labels."""
         if not self.samples.is_labeled:
-            return {}
-        config, modality = self.config.segment, self.config.student_modality
-        labeled, labels = self.samples.labeled(config.label_fraction, 0), self.supervise(modality)
-        train = same_steps(config.train, len(labeled), len(self.samples.train))
+            return ()
+        config, whole = self.config.segment, len(self.samples.train)
+        labeled = self.samples.labeled_count(config.label_fraction)
+        train = same_steps(config.train, labeled, whole)
+        return (Downstream("segment", labeled, train, self.segment_stage),)
 
-        def make_task(encoder: nn.Module) -> SupervisedTask:
-            return SupervisedTask(self.make_segmenter(encoder, 0), labels.augment, modality=modality)
-
-        return {"segment": Judging(select(labeled, modality, "label"), train, make_task)}
+    def segment_stage(self, workspace: Workspace) -> Stage:
+        """Build the training of the open student to segment its modality."""
+        state, config, modality = workspace.student, self.config.segment, self.config.student_modality
+        encoder, seed = state.network, state.run.seed
+        fingerprint = {"segment": asdict(config), "student": digest(encoder.state_dict())}
+        segmenter = self.make_segmenter(encoder, seed)
+        labels, labeled = self.supervise(modality), self.samples.labeled(config.label_fraction, seed)
+        return Stage(
+            SupervisedTask(segmenter, labels.augment, modality=modality),
+            select(labeled, modality, "label"),
+            fingerprint=fingerprint,
+            evaluate=labels.evaluate,
+            finish=state.keep_output("segment", segmenter),
+        )
 
     def make_segmenter(self, encoder: nn.Module, seed: int) -> Segmenter:
         """The encoder, kept and not copied, under a head whose weights `seed` alone decides."""
@@ -176,31 +189,53 @@ class SegmentationPipeline(Pipeline):
             )
         return segmenter.to(memory_format=torch.channels_last)
 
-    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
-        """Stage 3: the student learns to segment from its own modality and is tested on the test split; with
-        no labels nothing is left to do."""
+    def evaluate(self, run: StudentRun, transferred: Transferred, outputs: Outputs) -> RunResult:
+        """Return the metrics of the segmentation on the test split; without labels there are none."""
         if not self.samples.is_labeled:
-            return RunResult(method, seed, {}, transferred.history, transferred.network)
-        config, modality, encoder = self.config.segment, self.config.student_modality, transferred.network
-        fingerprint = {"segment": asdict(config), "student": digest(encoder.state_dict())}
-        segmenter = self.make_segmenter(encoder, seed)
-        labels = self.supervise(modality)
-        labeled = self.samples.labeled(config.label_fraction, seed)
-        history = self.stages.train(
-            f"runs/{method}/seed-{seed}/segment",
-            SupervisedTask(segmenter, labels.augment, modality=modality),
-            select(labeled, modality, "label"),
-            same_steps(config.train, len(labeled), len(self.samples.train)),
-            seed,
-            evaluate=labels.evaluate,
-            fingerprint=fingerprint,
-        )
+            return RunResult(run.method, run.seed, {}, transferred.history, transferred.network)
+        segmenter, history = outputs["segment"]
         segmenter.to(self.accelerator.device)
         metrics: dict[str, Any] = dict(last_and_best(history, "pixel_accuracy", "mean_iou"))
-        found = self.evaluator(modality)(segmenter)
-        metrics["iou"] = found["iou"]
-        details = {"confusion": found["confusion"]}
-        return RunResult(method, seed, metrics, history, segmenter, details=details)
+        evaluated = self.evaluator(self.config.student_modality)(segmenter)
+        metrics["iou"] = evaluated["iou"]
+        details = {"confusion": evaluated["confusion"]}
+        return RunResult(run.method, run.seed, metrics, history, segmenter, details=details)
+
+
+class SegmentationBuilder(Builder):
+    """Builds teachers with a segmentation decoder if they learn from labels."""
+
+    config: SegmentationConfig
+    samples: Samples
+
+    def teacher_network(self, index: int) -> nn.Module:
+        """Return a classifier, with a segmentation decoder if it learns from labels."""
+        config, statistics = self.config.teacher, self.data.statistics
+        spec = config.specs[index]
+        if config.labels and not self.samples.is_labeled:
+            raise UserError(
+                "the data have no labels that a teacher could learn to segment from: give it weights and "
+                "--teacher.no-labels"
+            )
+        is_classifier = not config.labels and has_classifier(spec.architecture)
+        network: nn.Module = create(
+            spec.architecture,
+            num_classes=config.classes if is_classifier else None,
+            in_channels=len(statistics.mean[spec.modality]),
+            weights=spec.weights,
+            new_head=config.labels,
+            layers=spec.layers,
+            bare=True,
+        )
+        if config.labels:
+            shape = self.data.shape(spec.modality)
+            network = PyramidSegmenter(
+                network, self.samples.num_classes, input_size=shape, width=config.width
+            )
+        chosen = normalize_by(
+            spec.normalization, statistics, spec.modality, network=spec.architecture, weights=spec.weights
+        )
+        return with_normalization(network, chosen, spec.modality)
 
 
 def _label_maps(train: Any) -> Tensor:

@@ -1,6 +1,5 @@
 """Ensembles: a pool of teachers, then every method with ensembles of every size."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from ..data import read_rows
 from ..distillers import METHODS, parse_method, settings_of
 from ..engine import derive_seed, seeded
-from ..pipelines import ClassificationPipeline, RunResult, Transferred
+from ..pipelines import ClassificationPipeline, Outputs, RunResult, StudentRun, Transferred
 from ..transfer import TeacherTargets
 from .config import EnsembleConfig
 from .pool import EnsembleMean, describe, disputed, draw_subset, right_where_disputed
@@ -22,62 +21,34 @@ class EnsemblePipeline(ClassificationPipeline):
 
     config: EnsembleConfig
 
-    def runs(self) -> Iterator[RunResult]:
-        """Every seed, subset of the pool, method and number of teachers, as each is done; the pool first."""
-        self.check()
-        pool = len(self.teachers)
-        for seed in self.config.seed if self.config.teachers else ():
-            if "none" in self.config.method:
-                yield self.judge("none", seed, self.transfer("none", seed))
-            for subset_seed in self.config.subset_seed or (seed,):
-                for number in self.config.teachers:
-                    teachers = draw_subset(pool, number, subset_seed)
-                    together = self.together(teachers)
-                    for method in self.config.method:
-                        if method != "none":
-                            yield self.distil(method, teachers, subset_seed, seed, together)
-
-    def transfers(self) -> Iterator[tuple[str, str]]:
-        """The method and the folder of every transfer."""
-        config = self.config
-        for seed in config.seed if config.teachers else ():
-            if "none" in config.method:
-                yield "none", f"runs/none/seed-{seed}"
-            for subset_seed in config.subset_seed or (seed,):
-                for number in config.teachers:
-                    for method in config.method:
-                        if method != "none":
-                            yield method, _folder(method, number, subset_seed, seed)
+    def students(self) -> tuple[StudentRun, ...]:
+        """Return a student for every seed, draw from the pool, number of teachers and method."""
+        given = self.builder.given_teachers
+        return ensemble_students(self.config, len(self.config.teacher if given is None else given))
 
     def together(self, teachers: tuple[int, ...]) -> EnsembleMean:
-        """What some of the pool predict together."""
-        return EnsembleMean([self.teachers[number] for number in teachers])
+        """Return the mean of some teachers of the pool, the same object for consecutive calls."""
+        if self._together is None or self._together[0] != teachers:
+            self._together = teachers, EnsembleMean([self.teachers[index] for index in teachers])
+        return self._together[1]
 
-    def distil(
-        self,
-        method: str,
-        teachers: tuple[int, ...],
-        subset_seed: int,
-        seed: int,
-        together: EnsembleMean | None = None,
-    ) -> RunResult:
-        """The student, taught by some of the pool, beside what they predict together; methods that are given
-        one `together` are judged beside the same answers of it."""
-        together = self.together(teachers) if together is None else together
-        folder = _folder(method, len(teachers), subset_seed, seed)
-        transferred = self.transfer(method, seed, teachers, folder=folder)
-        return self.result(method, seed, transferred, together, teachers=teachers, subset_seed=subset_seed)
+    def evaluate(self, run: StudentRun, transferred: Transferred, outputs: Outputs) -> RunResult:
+        """Return the metrics of a student, compared with its teachers together.
 
-    def judge(self, method: str, seed: int, transferred: Transferred) -> RunResult:
-        """A student that nobody taught."""
-        return self.result(method, seed, transferred, None, subset_seed=seed)
+        `right_where_disputed` is about the disputes of the whole pool, for every student the same.
+        """
+        teachers = run.teachers or ()
+        result = self.result(
+            run,
+            transferred,
+            self.together(teachers) if teachers else None,
+            teachers=teachers,
+            subset_seed=run.seed if run.subset_seed is None else run.subset_seed,
+        )
+        right = self.evaluator.logits(result.network).vectors.argmax(1) == self.images.test.labels.cpu()
+        return replace(result, metrics=result.metrics | right_where_disputed(right, self._disputes))
 
-    def result(self, *done: Any, **more: Any) -> RunResult:
-        """As of `ClassificationPipeline`; also `right_where_disputed`, the disputes being those of the whole
-        pool, for every student the same."""
-        found = super().result(*done, **more)
-        right = self.evaluator.logits(found.network).vectors.argmax(1) == self.images.test.labels.cpu()
-        return replace(found, metrics=found.metrics | right_where_disputed(right, self._disputes))
+    _together: tuple[tuple[int, ...], EnsembleMean] | None = None
 
     @cached_property
     def _disputes(self) -> dict[str, Tensor]:
@@ -114,7 +85,7 @@ class EnsemblePipeline(ClassificationPipeline):
     def memory(self) -> str | None:
         """What the memories of `crd` take on the device with the most teachers, in a sentence."""
         named = (parse_method(method) for method in self.config.method)
-        settings = self.settings.get("crd", {})
+        settings = self.builder.settings.get("crd", {})
         if not self.config.teachers or not any("crd" in terms for terms in named):
             return None
         if settings.get("negatives") in ("batch", "queue"):
@@ -129,5 +100,22 @@ class EnsemblePipeline(ClassificationPipeline):
         return f"{line}; --transfer.share-student would keep {shared}: {shared * one:.0f} MiB"
 
 
-def _folder(method: str, teachers: int, subset_seed: int, seed: int) -> str:
-    return f"runs/{method}/teachers-{teachers}/draw-{subset_seed}/seed-{seed}"
+def ensemble_students(config: EnsembleConfig, pool: int) -> tuple[StudentRun, ...]:
+    """Return a student for every seed, draw from the pool, number of teachers and method.
+
+    The method `none` has one student for each seed. Without numbers of teachers there are no students.
+
+    Args:
+        config: settings of the run.
+        pool: number of teachers to draw from.
+    """
+    runs: list[StudentRun] = []
+    methods = [method for method in config.method if method != "none"]
+    for seed in config.seed if config.teachers else ():
+        if "none" in config.method:
+            runs.append(StudentRun("none", seed))
+        for subset_seed in config.subset_seed or (seed,):
+            for number in config.teachers:
+                teachers = draw_subset(pool, number, subset_seed)
+                runs += [StudentRun(method, seed, teachers, subset_seed) for method in methods]
+    return tuple(runs)

@@ -66,12 +66,12 @@ def _teachers_in_words(pipeline: Pipeline, done: RunResult) -> list[str]:
     if done.method == "none":
         return []
     config = pipeline.config.teacher
-    if pipeline.own_teachers is not None:
-        return [f"{teacher.name}, sees {teacher.modality}" for teacher in pipeline.own_teachers]
+    if pipeline.builder.given_teachers is not None:
+        return [f"{teacher.name}, sees {teacher.modality}" for teacher in pipeline.builder.given_teachers]
     numbers = done.teachers or range(len(config))
     lines = []
     for number in numbers:
-        weights = config.weights_of(number)
-        source = "trained in the run" if weights is None else f"weights {Path(weights).name}"
-        lines.append(f"{config.architecture_of(number)}, sees {config.modality_of(number)}, {source}")
+        spec = config.specs[number]
+        source = "trained in the run" if spec.weights is None else f"weights {Path(spec.weights).name}"
+        lines.append(f"{spec.architecture}, sees {spec.modality}, {source}")
     return lines

@@ -35,9 +35,13 @@ def print_plan(plan: Plan, config: Any, preset: str, *, ranks: int, device: torc
     if plan.cache_bytes:
         size = f"{plan.cache_bytes / MIB:,.0f} MiB"
         table.add_row("the teachers' outputs, cached", "1", "", size, in_words(plan.cache_seconds))
-    for each in plan.trainings:
+    for training in plan.trainings:
         table.add_row(
-            each.name, str(each.number), f"{each.steps:,}", f"{each.parameters:,}", in_words(each.seconds)
+            training.label,
+            str(training.count),
+            f"{training.steps:,}",
+            f"{training.parameters:,}",
+            in_words(training.seconds),
         )
     console = Console(highlight=False)
     console.width = max(console.width, 100)

@@ -193,14 +193,14 @@ def dry_run(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
 
     A few steps of each kind are taken on networks that are thrown away; nothing stays on the disk.
     """
-    from crdkit.pipelines import make_plan
-
     from .plan import print_plan
 
     with trial(config, name) as (tried, place, accelerator):
-        plan = make_plan(scenario.make_pipeline(tried, accelerator, place))
+        preflight = scenario.make_pipeline(tried, accelerator, place).preflight
+        plan, advice = preflight.plan(), preflight.advice()
         if accelerator.is_main_process:
             print_plan(plan, config, preset, ranks=accelerator.num_processes, device=accelerator.device)
+            print(*advice, sep="\n", end="\n" if advice else "")
 
 
 @contextmanager

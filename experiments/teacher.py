@@ -64,7 +64,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     from crdkit.experiments.command import session
     from crdkit.experiments.reports.results import write_results
     from crdkit.models import save_weights
-    from crdkit.pipelines import dry_step
+    from crdkit.pipelines import Stage, trial_step
     from crdkit.transfer import make_network
 
     with session(config, f"teacher-{preset}") as (folder, accelerator, provenance):
@@ -78,7 +78,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
         )
         with seeded(0):
             unused = SupervisedTask(copy.deepcopy(network), images.augment)
-            dry_step(unused, images.train, config.train, accelerator, what=config.architecture)
+            trial_step(Stage(unused, images.train), config.train, accelerator, what=config.architecture)
         history = train(
             SupervisedTask(network, images.augment, label_smoothing=config.label_smoothing),
             images.train,

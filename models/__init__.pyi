@@ -6,7 +6,7 @@ from .description import Description, read_description
 from .feature_extractor import FeatureExtractor
 from .frozen import Frozen, evaluating, freeze
 from .measure import Dimensions, measure
-from .normalized import Normalized
+from .normalized import Normalized, bare_state
 from .outputs import Outputs, from_parts, take_parts
 from .preprocessing import Preprocessing, find_preprocessing, saved_preprocessing
 from .repdistiller import load_repdistiller
@@ -27,6 +27,7 @@ __all__ = [
     "PyramidSegmenter",
     "SegmentationHead",
     "Segmenter",
+    "bare_state",
     "check_network",
     "create",
     "evaluating",

@@ -1,31 +1,30 @@
 """What compression and ensembles share: classifiers of labeled images as teachers and student."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from torch import nn
 
-from ..common import UserError
 from ..data import ImagesConfig, ImageSplits, Statistics
 from ..engine import Accelerator, Evaluate, StageRunner, digest, last_and_best
 from ..evaluation import Evaluator
-from ..models import measure
-from ..transfer import Own, PipelineConfig, Teacher, TransferData
+from ..transfer import Builder, Overrides, PipelineConfig, TransferData
 from .base import Pipeline
-from .results import RunResult, Supervision, Transferred
+from .results import DataSplits, RunResult, Supervision, Transferred
+from .runs import StudentRun
 
 
 class ClassificationPipeline(Pipeline):
-    """Teachers and students that tell apart the classes of one set of images.
+    """Teachers and students that classify one set of images.
 
     Args:
-        config: the run's settings; a subclass of `PipelineConfig` with `data`, an `ImagesConfig`.
+        config: settings of the run; a subclass of `PipelineConfig` with `data`, an `ImagesConfig`.
         images: both splits.
         accelerator: device, processes and precision.
         folder: the run folder; each stage has its own folder inside.
-        own: networks and an optimization of one's own.
+        overrides: networks, an optimizer and a schedule that replace the configured ones.
     """
 
     def __init__(
@@ -34,42 +33,26 @@ class ClassificationPipeline(Pipeline):
         images: ImageSplits,
         accelerator: Accelerator,
         folder: str | Path,
-        **own: Unpack[Own],
+        **overrides: Unpack[Overrides],
     ) -> None:
-        data: ImagesConfig = config.data  # type: ignore[attr-defined]
-        stages = StageRunner(
-            folder, accelerator, reuse=config.reuse, fingerprint=fingerprint_of(data, images)
-        )
+        source: ImagesConfig = config.data  # type: ignore[attr-defined]
+        fingerprint = fingerprint_of(source, images)
+        stages = StageRunner(folder, accelerator, reuse=config.reuse, fingerprint=fingerprint)
+        num_workers = config.transfer.train.num_workers
         height, width = images.train[0]["rgb"].shape[-2:]
-        super().__init__(
-            config,
-            TransferData(
-                images.train,
-                images.augment,
-                "rgb",
-                statistics_of(stages, images),
-                (height, width),
-                labels=images.train.labels,
-            ),
-            stages,
-            **own,
+        data = TransferData(
+            images.train,
+            images.augment,
+            "rgb",
+            statistics_of(stages, images, num_workers=num_workers),
+            (height, width),
+            labels=images.train.labels,
         )
-        self.images = images
-        self.class_names = images.class_names
-        self.student_classes = self.teacher_classes = images.num_classes
-        self.evaluator = Evaluator(
-            images.test, images.num_classes, accelerator, num_workers=config.transfer.train.num_workers
-        )
-
-    def require_fitting(self, teachers: Sequence[Teacher]) -> None:
-        """Raise `ValueError`, naming the teacher, for one without logits of the images' classes."""
-        for teacher in teachers:
-            logits = measure(teacher.network, self.data.shape(teacher.modality)).logits
-            if logits != (self.images.num_classes,):
-                found = "no logits" if logits is None else f"logits of {logits}"
-                raise UserError(
-                    f"teacher {teacher.name} gives {found}; the images have {self.images.num_classes} classes"
-                )
+        classes = images.num_classes
+        builder = Builder(config, data, overrides, student_classes=classes, teacher_classes=classes)
+        super().__init__(builder, stages)
+        self.images, self.class_names = images, images.class_names
+        self.evaluator = Evaluator(images.test, classes, accelerator, num_workers=num_workers)
 
     def reading(self) -> dict[str, Any]:
         """As the images' files are read."""
@@ -89,30 +72,47 @@ class ClassificationPipeline(Pipeline):
         return self.evaluator.top1(lambda module: deploy(module.student))
 
     def result(
-        self, method: str, seed: int, transferred: Transferred, teacher: nn.Module | None, **more: Any
+        self, run: StudentRun, transferred: Transferred, teacher: nn.Module | None, **fields: Any
     ) -> RunResult:
-        """top1 of the last epoch, best_top1 of the best, of averaged weights ema_top1 and best_ema_top1, and
-        what the evaluator finds beside a teacher; its matrices are details."""
-        found = self.evaluator(transferred.network, teacher=teacher)
-        scalars = {name: value for name, value in found.items() if isinstance(value, float)}
-        judged = [name for name in ("top1", "ema_top1") if name in transferred.history[-1]]
-        metrics = {**last_and_best(transferred.history, *judged), **scalars}
-        details = {name: value for name, value in found.items() if not isinstance(value, float)}
+        """Return the metrics of a student, alone and compared with a teacher; matrices are details.
+
+        Metrics are top1 of the last epoch, best_top1 of the best, ema_top1 and best_ema_top1 of averaged
+        weights, and those of `Evaluator`.
+        """
+        metrics = self.evaluator(transferred.network, teacher=teacher)
+        history = transferred.history
+        names = [name for name in ("top1", "ema_top1") if name in history[-1]]
+        scalars = {name: value for name, value in metrics.items() if isinstance(value, float)}
+        details = {name: value for name, value in metrics.items() if not isinstance(value, float)}
         return RunResult(
-            method, seed, metrics, transferred.history, transferred.network, details=details, **more
+            run.method,
+            run.seed,
+            {**last_and_best(history, *names), **scalars},
+            history,
+            transferred.network,
+            details=details,
+            **fields,
         )
+
+    def data_splits(self) -> DataSplits:
+        """Return the splits of the images."""
+        splits = {"train": self.images.plain, "test": self.images.test}
+        return DataSplits(splits, self.images.num_classes, self.class_names, pixel_labels=False)
 
     def teacher_metrics(self) -> list[dict[str, float]]:
         """top1 of every teacher on the test split."""
         return [{"top1": self.evaluator(teacher.network)["top1"]} for teacher in self.teachers]
 
 
-def statistics_of(stages: StageRunner, images: ImageSplits) -> Statistics:
-    """The configured statistics, else those of the training images: measured once and kept in the run
-    folder."""
+def statistics_of(stages: StageRunner, images: ImageSplits, *, num_workers: int = 0) -> Statistics:
+    """Return the configured statistics, else those of the training images, measured once for a run folder."""
     if images.statistics is not None:
         return images.statistics
-    return Statistics.from_dict(stages.keep("statistics", {}, lambda: images.measure_statistics().as_dict()))
+
+    def measure() -> dict[str, Any]:
+        return images.measure_statistics(num_workers=num_workers).as_dict()
+
+    return Statistics.from_dict(stages.keep("statistics", {}, measure))
 
 
 def fingerprint_of(config: ImagesConfig, images: ImageSplits) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from .results import RunResult, Transferred
 ALIGNMENT, BEFORE = "alignment/", "alignment_before/"
 """Before the names of the figures of `crdkit.evaluation.align`: of a student in or after its transfer, and of
 the same student before it."""
-LEAST = {"effective_rank": 1.5, "spread": 0.01}
+COLLAPSE_THRESHOLDS = {"effective_rank": 1.5, "spread": 0.01}
 """Below one of these an embedding has collapsed: to a line, or to a point."""
 
 
-class Watch:
+class Diagnostics:
     """Measures a student beside its training.
 
     Args:
@@ -51,7 +51,7 @@ class Watch:
             found = self.aligner(student.to(self.accelerator.device), self.teachers)
         return {ALIGNMENT + name: value for name, value in found.items()}
 
-    def beside(
+    def evaluate_with(
         self, judge: Evaluate | None, terms: Mapping[str, Term], average: WeightAverage | None = None
     ) -> Evaluate | None:
         """What a training calls: the judge's figures, `TERM/…` of what an objective tells of its critic, and
@@ -71,7 +71,11 @@ class Watch:
         return None if judge is None and not offered and not self.aligns else evaluate
 
     def _warned(self, found: dict[str, float]) -> dict[str, float]:
-        low = [name for name, least in LEAST.items() if found.get(ALIGNMENT + name, math.inf) < least]
+        low = [
+            name
+            for name, least in COLLAPSE_THRESHOLDS.items()
+            if found.get(ALIGNMENT + name, math.inf) < least
+        ]
         if low and not self.warned and self.accelerator.is_main_process:
             self.warned = True
             figures = " and ".join(f"its {name} is {found[ALIGNMENT + name]:.3g}" for name in low)
@@ -112,8 +116,8 @@ def with_alignment(done: RunResult, transferred: Transferred) -> RunResult:
     )
 
 
-def last_measured(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """What the last row of a history has of `Watch`; nothing if it has no alignment."""
+def last_alignment(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the last row of a history has of `Diagnostics`; nothing if it has no alignment."""
     found = _measured(history[-1]) if history else {}
     return found if any(name.startswith(ALIGNMENT) for name in found) else {}
 

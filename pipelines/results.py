@@ -1,6 +1,5 @@
 """What the stages of a pipeline hand on, and leave in the run folder."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +8,18 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from ..common import UserError
 from ..engine import Evaluate, WeightAverage, digest
-from ..models import Description, save_weights
+from ..models import Description, bare_state, read_description, read_weights, save_weights
 from ..transfer import STUDENT, Teacher, TransferConfig
+
+Outputs = Mapping[str, tuple[nn.Module, list[dict[str, Any]]]]
+"""Network and history of each training after the transfer, by its kind."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One method with one seed, done."""
+    """A student that is trained and evaluated."""
 
     method: str
     seed: int
@@ -43,6 +46,23 @@ class Supervision(NamedTuple):
     evaluate: Evaluate | None
 
 
+class DataSplits(NamedTuple):
+    """The data sets of a run, for whoever looks at them before it."""
+
+    splits: Mapping[str, Any]
+    """`train`, `unlabeled` and `test`, those that there are."""
+    num_classes: int
+    """Number of classes of the labels."""
+    class_names: tuple[str, ...]
+    """Names of the classes; empty if unknown."""
+    pixel_labels: bool
+    """Whether labels are maps of pixels; else each sample has one class."""
+    pairs: Any | None = None
+    """Paired samples of the transfer; None for single images."""
+    modalities: tuple[str, ...] = ()
+    """Modalities of the pairs that networks take as input."""
+
+
 class Transferred(NamedTuple):
     """A student after its transfer."""
 
@@ -64,38 +84,60 @@ def fingerprint_of_transfer(
     config: TransferConfig,
 ) -> dict[str, Any]:
     """By what a transfer is known, beside its training's settings and the data; JSON values."""
-    kept = ["cached_augmentations", "cache_dtype", "reduction", "share_student", "drop_teachers"]
-    kept += ["mix", "mix_alpha"] if config.mix != "none" else []
+    names = ["cached_augmentations", "cache_dtype", "reduction", "share_student", "drop_teachers"]
+    names += ["mix", "mix_alpha"] if config.mix != "none" else []
+    names += ["compile_teachers"] if config.compile_teachers and teachers else []
     return {
         "method": method,
         "settings": dict(settings),
         "student": digest(student.state_dict()),
         "teachers": [digest(teacher.network.state_dict()) for teacher in teachers],
-        "transfer": {name: getattr(config, name) for name in kept},
+        "transfer": {name: getattr(config, name) for name in names},
     }
 
 
-def keep_student(
+def save_student(
     folder: Path,
     student: nn.Module,
     network: nn.Module,
     describe: Callable[[nn.Module], Description],
     average: WeightAverage | None = None,
 ) -> None:
-    """Write a student, and what is used in its place, with what `describe` says of each, unless those of this
-    transfer are there; likewise with averaged weights, as `…-ema.safetensors`."""
-    trainings = [*folder.glob("pretrain-*/history.json"), *folder.glob("transfer/history.json")]
-    made = max((path.stat().st_mtime for path in trainings), default=math.inf)
+    """Write a student and, if it is another one, the network that is deployed.
 
-    def keep(name: str, module: nn.Module) -> None:
-        path = folder / name
-        is_kept = path.exists() and path.stat().st_mtime >= made
-        if not is_kept:
-            save_weights(module, path, description=describe(module))
+    Averaged weights are written beside them as `…-ema.safetensors`. A file with the same weights is left as
+    it is.
+
+    Args:
+        folder: of the student, in the run folder.
+        student: as the transfer left it.
+        network: the deployed network; the student itself for most methods.
+        describe: network -> the description in its file.
+        average: averaged weights of the student.
+    """
+
+    def save(name: str, module: nn.Module) -> None:
+        path, description = folder / name, describe(module)
+        if not _holds(path, module, description):
+            save_weights(module, path, description=description)
 
     files = {STUDENT: student} | ({} if network is student else {"deployed.safetensors": network})
     for name, module in files.items():
-        keep(name, module)
+        save(name, module)
         if average is not None:
             with average.applied():
-                keep(name.replace(".", "-ema."), module)
+                save(name.replace(".", "-ema."), module)
+
+
+def _holds(path: Path, module: nn.Module, description: Description) -> bool:
+    """Return whether a file has these weights and this description."""
+    if not path.exists():
+        return False
+    try:
+        saved, described = read_weights(path), read_description(path)
+    except (UserError, OSError):
+        return False
+    if described is None or described.as_dict() != description.as_dict():
+        return False
+    wanted = module.state_dict() if description.mean is None else bare_state(module)
+    return digest(saved) == digest({name: wanted[name] for name in saved if name in wanted})

@@ -1,22 +1,25 @@
+from .builder import Builder, Network, Overrides
 from .cache import Cache, CachedAugmentations, as_kept, cached_targets
-from .config import PipelineConfig, TeachersConfig, TransferConfig
-from .networks import Network, Own, classifier_of, make_network, normalize_by, with_normalization
+from .config import PipelineConfig, TeachersConfig, TeacherSpec, TransferConfig
+from .networks import classifier_of, make_network, normalize_by, with_normalization
 from .spec import TransferData, check_mixed, make_spec, reads_of
 from .targets import Compiled, Targets, Teacher, TeacherTargets, alike, as_teacher, no_targets
 from .task import STUDENT, Inputs, PretrainTask, TransferModule, TransferTask, without_classifier
 
 __all__ = [
     "STUDENT",
+    "Builder",
     "Cache",
     "CachedAugmentations",
     "Compiled",
     "Inputs",
     "Network",
-    "Own",
+    "Overrides",
     "PipelineConfig",
     "PretrainTask",
     "Targets",
     "Teacher",
+    "TeacherSpec",
     "TeacherTargets",
     "TeachersConfig",
     "TransferConfig",

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,22 @@ from ..engine import RunConfig, TrainConfig, check_once, check_seeds
 
 SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 """Students that the published benchmark trains at a fifth of the others' learning rate."""
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """One teacher, as it is configured."""
+
+    architecture: str
+    """Name that `crdkit.models.create` takes."""
+    modality: str
+    """Modality of its input."""
+    weights: str | None
+    """File or name of its weights; None for a random initialization."""
+    normalization: str
+    """Normalization of its input; see `TeachersConfig`."""
+    layers: tuple[int | str, ...] | None
+    """Indices or names of the layers whose maps it teaches; None for all."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +73,7 @@ class TeachersConfig:
             raise UserError("teacher.modality, .architecture, .normalization and .layers need a name each")
         if self.number is not None and self.number < 1:
             raise UserError(f"teacher.number must be at least 1, got {self.number}")
-        if self.replace_classifier and all(self.weights_of(n) is None for n in range(len(self))):
+        if self.replace_classifier and all(spec.weights is None for spec in self.specs):
             raise UserError("teacher.replace_classifier needs teacher.weights, whose last layer is replaced")
         check_seeds("teacher.seed", self.seed)
         if self.differ_by == "snapshots" and len({*self.architecture}) * len({*self.modality}) > 1:
@@ -67,52 +84,50 @@ class TeachersConfig:
         """How many teachers there are."""
         return self.number or max(map(len, self._lists))
 
-    def modality_of(self, number: int) -> str:
-        """What teacher `number` sees."""
-        return self.modality[number % len(self.modality)]
+    @cached_property
+    def specs(self) -> tuple[TeacherSpec, ...]:
+        """The teachers one by one."""
 
-    def architecture_of(self, number: int) -> str:
-        """The architecture of teacher `number`."""
-        return self.architecture[number % len(self.architecture)]
+        def spec(index: int) -> TeacherSpec:
+            modality, architecture, normalization, layers = (
+                values[index % len(values)]
+                for values in (self.modality, self.architecture, self.normalization, self.layers)
+            )
+            weights = self.weights[index % len(self.weights)] if self.weights else "none"
+            return TeacherSpec(
+                architecture,
+                modality,
+                None if weights == "none" else weights,
+                normalization,
+                None if layers == "all" else tuple(map(_layer, layers.split(","))),
+            )
 
-    def weights_of(self, number: int) -> str | None:
-        """The weights of teacher `number`; None for one that is trained here."""
-        weights = self.weights[number % len(self.weights)] if self.weights else "none"
-        return None if weights == "none" else weights
+        return tuple(map(spec, range(len(self))))
 
-    def trains(self, number: int) -> bool:
-        """Whether teacher `number` is trained here, from drawn weights on or with a new last layer."""
-        return self.weights_of(number) is None or self.replace_classifier
-
-    def normalization_of(self, number: int) -> str:
-        """The normalization of teacher `number`."""
-        return self.normalization[number % len(self.normalization)]
-
-    def layers_of(self, number: int) -> tuple[int | str, ...] | None:
-        """The layers of teacher `number`, by their numbers or names; None for all of its maps."""
-        layers = self.layers[number % len(self.layers)]
-        if layers == "all":
-            return None
-        return tuple(int(part) if re.fullmatch(r"-?\d+", part) else part for part in layers.split(","))
+    def trains(self, index: int) -> bool:
+        """Return whether a teacher is trained in the run: from scratch, or with a new last layer."""
+        return self.specs[index].weights is None or self.replace_classifier
 
     @property
     def _lists(self) -> tuple[tuple[str, ...], ...]:
         return self.modality, self.architecture, self.weights, self.normalization, self.layers
 
     def _check_different(self) -> None:
-        """Raise `ValueError` if two teachers are the same network, read as it is: the second teaches nothing
-        new, and a mean of both says that it does."""
-        known = dict[tuple[str, ...], int]()
-        for number in range(len(self)):
-            if not self.trains(number):
-                kind = tuple(names[number % len(names)] for names in self._lists if names)
-                same = known.setdefault(kind, number)
-                if same != number:
-                    name, weights = self.architecture_of(number), self.weights_of(number)
-                    raise UserError(
-                        f"teachers {same} and {number} are the same, {name} with {weights}: "
-                        f"--teacher.number {number} takes those before it"
-                    )
+        """Raise `UserError` if two teachers are the same pretrained network.
+
+        The second would teach nothing new, and the mean of both would hide that.
+        """
+        first = dict[TeacherSpec, int]()
+        for index, spec in enumerate(self.specs):
+            if not self.trains(index) and first.setdefault(spec, index) != index:
+                raise UserError(
+                    f"teachers {first[spec]} and {index} are the same, {spec.architecture} with "
+                    f"{spec.weights}: --teacher.number {index} takes those before it"
+                )
+
+
+def _layer(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"-?\d+", text) else text
 
 
 @dataclass(frozen=True)
@@ -141,6 +156,9 @@ class TransferConfig:
     drop_teachers: float = 0.0
     """Of several teachers: the probability that one is left out of a sample's loss, but never the one that
     the student matches worst there (Sariyildiz et al., 2024: 0.5)."""
+    compile_teachers: bool = False
+    """Compile live teachers with `torch.compile`. Their outputs differ in the last bits, so results are
+    comparable only with runs that have the same flag; `--dry-run` measures whether it saves time."""
     mix: Literal["none", "mixup", "cutmix"] = "none"
     """Mix images in pairs. Each is mixed with another of its batch by one draw for all networks: teachers
     and student answer for the mixed ones. Needs live teachers; what a method makes of it: docs/mixing.md."""
@@ -156,6 +174,11 @@ class TransferConfig:
             raise UserError(f"transfer.ema, the decay of an average, must be in (0, 1), got {self.ema}")
         if not (math.isfinite(self.mix_alpha) and self.mix_alpha > 0):
             raise UserError(f"transfer.mix_alpha must be positive, got {self.mix_alpha}")
+        if self.compile_teachers and self.cached_augmentations:
+            raise UserError(
+                "transfer.compile_teachers has no effect with cached teacher outputs: set "
+                f"--transfer.cached-augmentations 0, got {self.cached_augmentations}"
+            )
         if self.mix != "none" and self.cached_augmentations:
             raise UserError(
                 f"transfer.mix {self.mix} draws pairs anew in every step, and cached teachers cannot answer "

@@ -1,35 +1,14 @@
 """Networks of a pipeline: by name, behind the normalization of their modality, or a caller's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import TypedDict
 
 import torch
 from torch import nn
 
 from ..common import UserError
 from ..data import Normalize, Statistics, rank_and_ranks
-from ..engine import OptimizerFactory, Schedule
 from ..models import Normalized, create, find_preprocessing
-from .targets import Teacher
-
-Network = nn.Module | Callable[[], nn.Module]
-"""A network, or what makes one: its weights are drawn anew for each seed."""
-
-
-class Own(TypedDict, total=False):
-    """What a caller hands in, in the place of what is configured."""
-
-    student: Network
-    """Returns `Outputs` for the student's modality in its own units; a module is copied for each run, a
-    function called for each."""
-    teachers: Sequence[Teacher | nn.Module]
-    """A bare module sees `rgb`."""
-    optimizer: OptimizerFactory
-    """Trainable parameters -> the student's optimizer."""
-    schedule: Schedule
-    """(step, steps in all) -> factor on its learning rate."""
-
 
 NORMALIZATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

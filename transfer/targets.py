@@ -3,9 +3,8 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +27,16 @@ class Teacher:
     name: str = "teacher"
     """For messages and tables."""
 
+    @cached_property
+    def compiled(self) -> "Compiled":
+        """The network, compiled; freed with this teacher."""
+        return Compiled(self.network)
+
 
 def as_teacher(given: Teacher | nn.Module, number: int) -> Teacher:
     """A network of one's own as a teacher, called by its class and number."""
     return given if isinstance(given, Teacher) else Teacher(given, name=f"{type(given).__name__}-{number}")
 
-
-_compiled: WeakKeyDictionary[nn.Module, Callable[[Tensor], Outputs]] = WeakKeyDictionary()
 
 Targets = Callable[[Batch], tuple[Outputs, ...]]
 """What the teachers say of a batch: live (`TeacherTargets`), cached (`cached_targets`), or nothing."""
@@ -68,7 +70,7 @@ class TeacherTargets(nn.Module):
         self.batched = False if compiled and batched is None else batched
         self.modalities = tuple(teacher.modality for teacher in teachers)
         self.networks = nn.ModuleList(Frozen(teacher.network) for teacher in teachers)
-        self._fast = [Compiled(teacher.network) for teacher in teachers] if compiled else None
+        self._fast = [teacher.compiled for teacher in teachers] if compiled else None
         self._stacks: list[tuple[list[int], _Stack]] | None = None
 
     def __len__(self) -> int:
@@ -113,17 +115,18 @@ class Compiled:
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.shape = network, torch.Size()
+        self._call: Callable[[Tensor], Outputs] | None = None
 
     def __call__(self, images: Tensor) -> Outputs:
-        """The network's outputs, (B, C, H, W) to `Outputs`."""
+        """Return the network's outputs for images (B, C, H, W)."""
         self.shape = self.shape or images.shape
         if images.shape != self.shape:
-            found: Outputs = self.network(images)
-            return found
-        if self.network not in _compiled:
-            made: Any = torch.compile(self.network, dynamic=False, options={"freezing": True})
-            _compiled[self.network] = made
-        return _compiled[self.network](images)
+            outputs: Outputs = self.network(images)
+            return outputs
+        if self._call is None:
+            compiled: Any = torch.compile(self.network, dynamic=False, options={"freezing": True})
+            self._call = compiled
+        return self._call(images)
 
 
 class _Stack:

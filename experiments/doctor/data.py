@@ -11,6 +11,8 @@ from .finding import Findings, Level
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from crdkit.pipelines import DataSplits
+
 LOOKED_AT = 64
 """Samples of a part that are looked at, evenly spaced."""
 COMPARED = 2000
@@ -25,45 +27,31 @@ UNEVEN = 20
 """So many times as many samples in one class as in another are worth a note."""
 
 
-def parts_of(pipeline: Any) -> dict[str, Any]:
-    """The data sets of a pipeline by name: train, unlabeled, test; those that there are."""
-    samples = getattr(pipeline, "samples", None)
-    if samples is not None:
-        found = {"train": samples.train, "unlabeled": samples.unlabeled, "test": samples.test}
-    else:
-        images = pipeline.images
-        found = {"train": images.plain, "unlabeled": images.unlabeled, "test": images.test}
-        if _shared(images.plain, images.unlabeled):
-            found["unlabeled"] = None
-    return {name: part for name, part in found.items() if part is not None}
-
-
-def examine_data(found: Findings, pipeline: Any, folder: Path, *, compared: bool) -> None:
-    """Numbers of samples, ranges, classes, doubles across the parts, and sheets in a folder.
+def examine_data(
+    found: Findings, data: DataSplits, groups: Tensor | None, folder: Path, *, compared: bool
+) -> None:
+    """Examine numbers of samples, ranges, classes and duplicates across splits; draw contact sheets.
 
     Args:
-        compared: whether the reader of the data has looked for doubles already.
+        found: receives the findings.
+        data: data sets of the run.
+        groups: recording or scene of every sample of the transfer, if known.
+        folder: receives the sheets.
+        compared: whether the reader of the data has looked for duplicates already.
     """
     from crdkit.data import evenly_spaced, read_rows
 
-    parts = parts_of(pipeline)
-    found.add("ok", "samples", ", ".join(f"{name} {len(part):,}" for name, part in parts.items()))
-    groups = pipeline.data.groups
+    splits = data.splits
+    found.add("ok", "samples", ", ".join(f"{name} {len(split):,}" for name, split in splits.items()))
     if groups is not None:
         count = int(groups.unique().numel())
         found.add("ok", "samples", f"{count:,} groups; samples of one are no negatives of each other")
-    looked = {name: read_rows(part, evenly_spaced(len(part), LOOKED_AT)) for name, part in parts.items()}
+    looked = {name: read_rows(part, evenly_spaced(len(part), LOOKED_AT)) for name, part in splits.items()}
     _ranges(found, looked)
-    _classes(found, pipeline, parts, looked)
+    _classes(found, data, looked)
     if not compared:
-        _doubles(found, parts)
-    _sheets(found, pipeline, parts, folder)
-
-
-def _shared(train: Any, unlabeled: Any) -> bool:
-    """Whether the unlabeled images are the training images."""
-    first, second = (getattr(part, "tensors", {}).get("rgb") for part in (train, unlabeled))
-    return train is unlabeled or (first is not None and first is second)
+        _duplicates(found, splits)
+    _sheets(found, data, folder)
 
 
 def _ranges(found: Findings, looked: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -98,35 +86,32 @@ def _ranges(found: Findings, looked: Mapping[str, Mapping[str, Tensor]]) -> None
             found.add(level, name, f"{shape}: {' · '.join(told)}")
 
 
-def _classes(
-    found: Findings, pipeline: Any, parts: Mapping[str, Any], looked: Mapping[str, Mapping[str, Tensor]]
-) -> None:
-    """Samples of each class, or pixels: the commonest, the rarest, those that nobody can learn."""
+def _classes(found: Findings, data: DataSplits, looked: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Count samples of each class, or pixels: the most common, the rarest, and those without any."""
     import torch
 
     from crdkit.data import IGNORE
 
-    images = getattr(pipeline, "images", None)
-    count = images.num_classes if images is not None else pipeline.samples.num_classes
-    names = pipeline.class_names or tuple(map(str, range(count)))
+    count, in_pixels = data.num_classes, data.pairs is not None
+    names = data.class_names or tuple(map(str, range(count)))
     numbers: dict[str, Tensor] = {}
     for part in ("train", "test"):
-        if part not in parts or "label" not in looked[part]:
+        if part not in data.splits or "label" not in looked[part]:
             continue
-        labels = looked[part]["label"] if images is None else parts[part].labels
+        labels = looked[part]["label"] if in_pixels else data.splits[part].labels
         flat = labels.flatten().long().cpu()
-        numbers[part] = torch.bincount(flat[flat != IGNORE] if images is None else flat, minlength=count)
+        numbers[part] = torch.bincount(flat[flat != IGNORE] if in_pixels else flat, minlength=count)
     if not numbers:
         return found.add("ok", "classes", "no labels: the run ends after the transfer")
     for part, counts in numbers.items():
-        told = f"{part}: {_in_words(counts[:count], names, pixels=images is None)}"
+        told = f"{part}: {_in_words(counts[:count], names, pixels=in_pixels)}"
         seen = counts[:count][counts[:count] > 0]
-        uneven = images is not None and len(seen) and int(seen.max()) >= UNEVEN * int(seen.min())
+        uneven = not in_pixels and len(seen) and int(seen.max()) >= UNEVEN * int(seen.min())
         found.add("note" if uneven else "ok", "classes", told)
     first = next(iter(numbers.values()))
     absent = [names[c] for c in range(count) if not first[c]]
     if absent:
-        few = "" if images is not None else f" among {LOOKED_AT} samples"
+        few = "" if not in_pixels else f" among {LOOKED_AT} samples"
         found.add("note", "classes", f"none in train{few}: {', '.join(absent[:10])}")
 
 
@@ -148,7 +133,7 @@ def _in_words(counts: Tensor, names: Sequence[str], *, pixels: bool) -> str:
     return f"{len(counts)} classes, {what}: {shown}"
 
 
-def _doubles(found: Findings, parts: Mapping[str, Any]) -> None:
+def _duplicates(found: Findings, parts: Mapping[str, Any]) -> None:
     """Frames of the test part that are nearly frames that are trained on."""
     from crdkit.data import evenly_spaced, near_duplicates, subset
 
@@ -169,33 +154,32 @@ def _doubles(found: Findings, parts: Mapping[str, Any]) -> None:
         found.add("note" if alike else "ok", "doubles", f"{text} (by {modality}, {len(one):,} compared)")
 
 
-def _sheets(found: Findings, pipeline: Any, parts: Mapping[str, Any], folder: Path) -> None:
+def _sheets(found: Findings, data: DataSplits, folder: Path) -> None:
     """Some pairs laid over each other, with their labels; or images with their classes."""
     from crdkit.data import evenly_spaced, read_rows
 
     from ..reports.modalities import pictured
     from ..reports.pictures import PanelRow, image_sheet, overlay_picture, segmentation_panel
 
-    if hasattr(pipeline, "samples"):
-        pairs, config = pipeline.pairs, pipeline.config
-        batch = read_rows(pairs, evenly_spaced(len(pairs), SHOWN))
-        seen = dict.fromkeys((*config.teacher.modality, config.student_modality))
+    if data.pairs is not None:
+        batch = read_rows(data.pairs, evenly_spaced(len(data.pairs), SHOWN))
+        seen = data.modalities
         overlay_picture(folder / "pairs.png", {name: batch[name].cpu() for name in seen})
         found.add("ok", "look", f"{folder / 'pairs.png'}: the modalities must lie on each other")
-        if pipeline.samples.is_labeled:
-            train = parts["train"]
+        if data.pixel_labels:
+            train = data.splits["train"]
             batch = read_rows(train, evenly_spaced(len(train), SHOWN))
             images = {name: pictured(name, batch[name].cpu()).images for name in seen}
             rows = [
                 PanelRow({name: image[row] for name, image in images.items()}, label.cpu(), {})
                 for row, label in enumerate(batch["label"])
             ]
-            segmentation_panel(folder / "labels.png", rows, class_names=pipeline.class_names)
+            segmentation_panel(folder / "labels.png", rows, class_names=data.class_names)
             found.add("ok", "look", f"{folder / 'labels.png'}: the labels must fit the pictures")
         return
-    train = parts["train"]
+    train = data.splits["train"]
     batch = read_rows(train, evenly_spaced(len(train), 4 * SHOWN))
-    names = pipeline.class_names
+    names = data.class_names
     titles = [names[c] if names else str(c) for c in batch["label"].tolist()]
     image_sheet(folder / "images.png", pictured("rgb", batch["rgb"].cpu()).images, titles)
     found.add("ok", "look", f"{folder / 'images.png'}: the pictures must be of their classes")

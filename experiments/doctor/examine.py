@@ -11,13 +11,12 @@ nothing trains.
 
 from __future__ import annotations
 
-import copy
 import io
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from ..command import USAGE, Refused, dated, split_description
 from .finding import Findings
 
 if TYPE_CHECKING:
-    from crdkit.pipelines import Plan
+    from crdkit.pipelines import Plan, Preflight
 
     from ..scenario import Scenario
 
@@ -54,6 +53,7 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
     from crdkit.engine import in_words
 
     from ..scenario import trial
+    from .data import examine_data
     from .machine import examine_packages, examine_processor
 
     folder = dated(f"doctor-{name}-{preset}")
@@ -63,7 +63,10 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
         with _refusals(found, "data"):
             with _told(found, "files"):
                 pipeline = scenario.make_pipeline(tried, accelerator, place)
-            plan = _examine_pipeline(found, pipeline, config, folder)
+            splits = pipeline.data_splits()
+            compared = getattr(config.data, "source", "") == "folder" and splits.pairs is not None
+            examine_data(found, splits, pipeline.data.groups, folder, compared=compared)
+            plan = _examine_run(found, pipeline.preflight, config.method, config.output or Path("runs"))
         examine_packages(found)
     if plan is not None and found.count("problem") == 0:
         found.add(
@@ -78,58 +81,56 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
         raise SystemExit(1)
 
 
-def _examine_pipeline(found: Findings, pipeline: Any, config: Any, folder: Path) -> Plan | None:
-    """Data, teachers, methods; then what the methods that run need. None if none does."""
-    from crdkit.pipelines import check_pipeline, make_plan
+def _examine_run(found: Findings, preflight: Preflight, methods: Sequence[str], output: Path) -> Plan | None:
+    """Try every method, then measure what those that run need. None if no method runs."""
+    from .machine import examine_loading, examine_space
 
-    from .data import examine_data
-    from .machine import examine_loading, examine_room
-
-    compared = getattr(config.data, "source", "") == "folder" and hasattr(pipeline, "samples")
-    examine_data(found, pipeline, folder, compared=compared)
-    fit = []
-    for method in config.method:
-        one = copy.copy(pipeline)
-        one.config = replace(pipeline.config, method=(method,))
+    workspace = preflight.make_workspace()
+    runnable = []
+    for method in methods:
         with _refusals(found, "method"), _told(found, "networks"):
-            check_pipeline(one)
-            fit.append(method)
-    if not fit:
+            preflight.of_methods([method]).check()
+            runnable.append(method)
+    if not runnable:
         return None
-    pipeline.config = replace(pipeline.config, method=tuple(fit))
-    plan = make_plan(pipeline)
+    chosen = preflight.of_methods(runnable)
+    plan = chosen.plan()
     _name_trainings(found, plan)
-    examine_loading(found, pipeline, plan)
-    examine_room(found, pipeline, plan, config.output or Path("runs"))
+    for line in chosen.advice():
+        found.add("note", "teacher", line)
+    transfer, data = workspace.config.transfer, workspace.builder.data
+    examine_loading(found, plan, data.dataset, transfer.train)
+    examine_space(found, plan, transfer, workspace.accelerator.device, output)
     return plan
 
 
 def _name_trainings(found: Findings, plan: Plan) -> None:
-    """A line for each kind of training that was tried."""
+    """Add a finding for each kind of training that was tried."""
     from crdkit.engine import in_words
 
     from ..plan import MIB
 
-    for each in plan.trainings:
-        topic = "teacher" if each.name.startswith("teacher ") else "method"
-        banks = f", memories of {each.memory / MIB:,.1f} MiB" if each.memory else ""
-        times = "" if each.number == 1 else f"{each.number} × "
+    for training in plan.trainings:
+        topic = "teacher" if training.kind == "teacher" else "method"
+        memory = training.memory_bytes
+        banks = f", memories of {memory / MIB:,.1f} MiB" if memory else ""
+        times = "" if training.count == 1 else f"{training.count} × "
         found.add(
             "ok",
             topic,
-            f"{each.name}: a step runs; {each.parameters:,} parameters train{banks}; {times}{each.steps:,} "
-            f"steps, {in_words(each.seconds)}",
+            f"{training.label}: a step runs; {training.parameters:,} parameters train{banks}; "
+            f"{times}{training.steps:,} steps, {in_words(training.seconds)}",
         )
 
 
 @contextmanager
 def _refusals(found: Findings, topic: str) -> Iterator[None]:
     """What a person can put right is a problem; the rest of the page goes on."""
-    from crdkit.common import CrdkitError
+    from crdkit.common import CrdkitError, UserError
 
     try:
         yield
-    except (CrdkitError, OSError, ValueError) as error:
+    except (CrdkitError, OSError, UserError) as error:
         found.add("problem", topic, str(error))
 
 

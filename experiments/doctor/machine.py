@@ -11,9 +11,13 @@ from ..plan import MIB, free_on, name_of
 from .finding import Findings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
-    from crdkit.pipelines import Plan, Planned
+    from crdkit.engine import TrainConfig
+    from crdkit.pipelines import Plan
+    from crdkit.transfer import TransferConfig
 
 FASTER = 1.3
 """A precision that is faster by this factor is worth a note."""
@@ -57,11 +61,12 @@ def examine_processor(found: Findings, device: torch.device, precision: str) -> 
         found.add("ok", "precision", f"{text}; the run computes in {computes}")
 
 
-def examine_room(found: Findings, pipeline: Any, plan: Plan, output: Any) -> None:
-    """Memory and disk: what a run needs against what is free."""
+def examine_space(
+    found: Findings, plan: Plan, config: TransferConfig, device: torch.device, output: Path
+) -> None:
+    """Compare the memory and the disk space that a run needs with what is free."""
     import psutil
 
-    device, config = pipeline.accelerator.device, pipeline.config.transfer
     cached = plan.cache_bytes > config.cache_limit * 2**30 or config.cache is not None
     on_disk = cached if config.cache_on == "auto" else config.cache_on == "disk"
     needed = plan.memory_bytes + (0 if on_disk else plan.cache_bytes)
@@ -70,15 +75,17 @@ def examine_room(found: Findings, pipeline: Any, plan: Plan, output: Any) -> Non
     text = f"about {needed / MIB:,.0f} MiB, by the steps that were tried"
     if plan.cache_bytes and not on_disk:
         text += f", {plan.cache_bytes / MIB:,.0f} MiB of it the teachers' cached outputs"
-    _room(found, "memory", text, needed, free, "a smaller batch, or fewer samples in memory: --data.memory")
+    _compare(
+        found, "memory", text, needed, free, "a smaller batch, or fewer samples in memory: --data.memory"
+    )
     needed = plan.disk_bytes + (plan.cache_bytes if on_disk else 0)
     text = f"about {needed / MIB:,.0f} MiB in {output}"
     if plan.cache_bytes and on_disk:
         text += f", {plan.cache_bytes / MIB:,.0f} MiB of it the teachers' cached outputs"
-    _room(found, "disk", text, needed, free_disk(output), "name another --output, or --keep none")
+    _compare(found, "disk", text, needed, free_disk(output), "name another --output, or --keep none")
 
 
-def _room(found: Findings, topic: str, text: str, needed: float, free: float, remedy: str) -> None:
+def _compare(found: Findings, topic: str, text: str, needed: float, free: float, remedy: str) -> None:
     text += f"; {in_gib(free)} are free"
     if needed > free:
         found.add("problem", topic, f"{text}: too little. Take {remedy}")
@@ -88,18 +95,18 @@ def _room(found: Findings, topic: str, text: str, needed: float, free: float, re
         found.add("ok", topic, text)
 
 
-def examine_loading(found: Findings, pipeline: Any, plan: Plan) -> None:
-    """Whether reading a batch holds up the steps of the transfer."""
+def examine_loading(found: Findings, plan: Plan, dataset: Any, train: TrainConfig) -> None:
+    """Check whether reading a batch delays the steps of the transfer."""
     from crdkit.data import read_rows
 
-    steps = [each.seconds / (each.number * each.steps) for each in plan.trainings if _is_transfer(each)]
-    if not steps:
+    transfers = [t for t in plan.trainings if t.kind == "transfer" and t.seconds > 0]
+    if not transfers:
         return
-    dataset, train = pipeline.data.dataset, pipeline.config.transfer.train
+    fastest = min(t.seconds / (t.count * t.steps) for t in transfers)
     rows = range(min(train.batch_size, len(dataset)))
     begun = time.perf_counter()
     read_rows(dataset, rows)
-    load, step = time.perf_counter() - begun, min(steps)
+    load, step = time.perf_counter() - begun, fastest
     waits = load / max(1, train.num_workers)
     text = (
         f"a batch is read in {1000 * load:.1f} ms, a step takes {1000 * step:.1f} ms, "
@@ -134,7 +141,3 @@ def examine_packages(found: Findings) -> None:
             missing.append(f"{name} (for {need}: the extra `{extra}`)")
     text = f"torch {version('torch')}, {', '.join(here)}" if here else f"torch {version('torch')}"
     found.add("ok", "packages", text + (f"; not installed: {', '.join(missing)}" if missing else ""))
-
-
-def _is_transfer(each: Planned) -> bool:
-    return each.name.endswith(" transfer") and each.seconds > 0

@@ -123,7 +123,7 @@ def made_teachers(outcome: Outcome, first: Mapping[str, Any]) -> dict[str, tuple
     """The teachers of a run, if a method had some: name → network, its image (of a batch of one), and the
     folder of its training."""
     pipeline = outcome.pipeline
-    if "teachers" not in pipeline.__dict__ and pipeline.own_teachers is None:
+    if all(method == "none" for method in pipeline.config.method):
         return {}
     config, found = pipeline.config.teacher, {}
     for number, teacher in enumerate(pipeline.teachers):

@@ -1,4 +1,4 @@
-"""Live teachers that take much of a run: compiled where that pays, and what would spare them altogether."""
+"""Whether compiling the live teachers would save time: measured for the plan, decided by a flag."""
 
 from __future__ import annotations
 
@@ -6,92 +6,112 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...common import UserError
-from ...engine import in_words
+from ...engine import Accelerator, in_words
 from ...models import Outputs, evaluating
-from ...transfer import Compiled, Teacher
+from ...transfer import Compiled, Teacher, TransferConfig, TransferData
 
-if TYPE_CHECKING:
-    from ..base import Pipeline
-
-WORTH = 600.0
-"""Seconds that a run's teachers take at least, before compiling them is tried: half a minute for each."""
-OFFER = (
-    "--transfer.cached-augmentations 4 would ask them once for each of 4 augmentations of every sample, "
-    "which then repeat (docs/performance.md)"
-)
+MIN_TEACHER_SECONDS = 600.0
+"""Seconds of a run that a teacher takes at least before compiling it is tried: trying takes half a minute."""
+TIMED_CALLS = 8
 
 
-def choose_compiled(pipeline: Pipeline, teachers: Sequence[Teacher]) -> bool:
-    """Whether the live teachers of a run are compiled: where that saves more seconds than it takes.
+class CompileEstimate(NamedTuple):
+    """Durations of the teachers of a run."""
 
-    It is tried in a lower precision than fp32 alone, whose bits stay what they are, and for teachers that
-    take `WORTH` seconds of the run or more; of these is said, in any precision, that their answers could be
-    kept. What was found is printed and kept in the run folder: timings of a run that goes on would come out
-    otherwise, and its bits with them.
+    plain_ms: float
+    """Milliseconds of a batch."""
+    compiled_ms: float
+    """Milliseconds of a batch through the compiled networks."""
+    compile_seconds: float
+    """Seconds that compiling takes."""
+
+
+def advise(
+    teachers: Sequence[Teacher],
+    steps: int,
+    *,
+    config: TransferConfig,
+    data: TransferData,
+    accelerator: Accelerator,
+) -> list[str]:
+    """Return what would speed up live teachers: `--transfer.compile-teachers`, or cached outputs.
+
+    Nothing is advised for teachers that take little of the run, in fp32, where compiling would change the
+    results without a lower precision to pay for it, or where the flags are set already.
+
+    Args:
+        teachers: of the run, as a trial has them.
+        steps: optimizer steps of all transfers together.
+        config: settings of the transfer.
+        data: samples of the transfer.
+        accelerator: where the teachers run.
     """
-    config, say = pipeline.config.transfer, pipeline.accelerator.print
-    if config.cached_augmentations:
-        return False
-    lower = pipeline.accelerator.mixed_precision != "no"
-    steps = sum(n for stage, n in pipeline.stages.course.ahead.items() if stage.endswith("/transfer"))
-
-    def measured() -> dict[str, Any]:
-        try:
-            kinds = [_time(pipeline, teacher, steps, compiling=lower) for teacher in teachers]
-        except Exception as error:  # whatever a compiler says: the networks themselves are there
-            why = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            say(f"the teachers are not compiled ({why}): they run as they are")
-            return {"compiled": False, "why": why}
-        if not all(kinds):
-            return {"compiled": False}
-        found = {name: sum(kind[name] for kind in kinds) for name in kinds[0]}
-        if config.mix == "none":
-            whole = in_words(steps * found["plain_ms"] / 1000)
-            say(f"live teachers take about {whole} of this run: {OFFER}")
-        if not lower:
-            return {"compiled": False, **found}
-        saved = steps * (found["plain_ms"] - found["compiled_ms"]) / 1000 - found["seconds"]
+    if config.cached_augmentations or config.compile_teachers or not teachers:
+        return []
+    lower = accelerator.mixed_precision != "no"
+    lines: list[str] = []
+    try:
+        estimates = [_measure(t, steps, config, data, accelerator, compiling=lower) for t in teachers]
+    except Exception as error:  # compilers fail in many ways, and the networks run without them
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        return [f"the teachers cannot be compiled ({reason})"]
+    if any(estimate is None for estimate in estimates):
+        return []
+    plain, compiled, seconds = map(sum, zip(*filter(None, estimates), strict=True))
+    if config.mix == "none":
+        lines.append(
+            f"live teachers take about {in_words(steps * plain / 1000)} of this run: "
+            "--transfer.cached-augmentations 4 would run them once for each of 4 augmentations of every "
+            "sample, which then repeat (docs/performance.md)"
+        )
+    if lower:
+        saved = steps * (plain - compiled) / 1000 - seconds
         verdict = f"saves {in_words(saved)}" if saved > 0 else "does not pay"
-        words = "{plain_ms:.1f} ms a batch, compiled {compiled_ms:.1f}; that takes {seconds:.0f} s"
-        say(f"the teachers take {words.format(**found)}, and {verdict}")
-        return {"compiled": saved > 0, "saved": saved, **found}
+        lines.append(
+            f"the teachers take {plain:.1f} ms a batch, compiled {compiled:.1f} ms; compiling takes "
+            f"{in_words(seconds)}: --transfer.compile-teachers {verdict}"
+        )
+    return lines
 
-    return bool(pipeline.stages.keep("compiled-teachers", {"teachers": len(teachers)}, measured)["compiled"])
 
-
-def _time(pipeline: Pipeline, teacher: Teacher, steps: int, *, compiling: bool) -> dict[str, float]:
-    """Milliseconds a batch as it is and, where that is tried, compiled, and the seconds that compiling takes;
-    nothing where the teachers take too little of the run."""
-    device, batch_size = pipeline.accelerator.device, pipeline.config.transfer.train.batch_size
-    images = torch.rand(batch_size, *pipeline.data.shape(teacher.modality), device=device)
-    # One that was trained just now is in training mode: its batch-norm statistics would become the noise's.
-    with evaluating(teacher.network), torch.no_grad(), pipeline.accelerator.autocast():
-        for calls in (1, 8):  # the first, which warms up, is the slowest: it spares short runs the others
+def _measure(
+    teacher: Teacher,
+    steps: int,
+    config: TransferConfig,
+    data: TransferData,
+    accelerator: Accelerator,
+    *,
+    compiling: bool,
+) -> CompileEstimate | None:
+    """Return the durations of one teacher; None if it takes too little of the run."""
+    images = torch.rand(config.train.batch_size, *data.shape(teacher.modality), device=accelerator.device)
+    # In training mode, the batch-norm statistics would follow this noise.
+    with evaluating(teacher.network), torch.no_grad(), accelerator.autocast():
+        for calls in (1, TIMED_CALLS):  # the first, which warms up, spares short runs the others
             plain = _milliseconds(teacher.network, images, calls)
-            if plain * steps / 1000 < WORTH:
-                return {}
+            if plain * steps / 1000 < MIN_TEACHER_SECONDS:
+                return None
         if not compiling:
-            return {"plain_ms": plain}
-        start = time.perf_counter()
-        fast = Compiled(teacher.network)
-        fast(images)
-        seconds = time.perf_counter() - start
-        return {"plain_ms": plain, "compiled_ms": _milliseconds(fast, images, 8), "seconds": seconds}
+            return CompileEstimate(plain, plain, 0.0)
+        begin = time.perf_counter()
+        compiled = Compiled(teacher.network)
+        compiled(images)
+        seconds = time.perf_counter() - begin
+        return CompileEstimate(plain, _milliseconds(compiled, images, TIMED_CALLS), seconds)
 
 
 def _milliseconds(call: Callable[[Tensor], Outputs], images: Tensor, calls: int) -> float:
-    """The median of some calls, but for the first, which warms up, if there are more."""
-    taken = []
+    """Return the median duration of some calls, without the first if there are more."""
+    durations = []
     for _ in range(calls):
-        start = time.perf_counter()
+        begin = time.perf_counter()
         total = call(images).embedding.float().sum()
         if not math.isfinite(float(total)):  # reading it waits for a GPU, too
-            raise UserError("an embedding is not finite")
-        taken.append(time.perf_counter() - start)
-    return 1000 * statistics.median(taken[1:] or taken)
+            raise ValueError("an embedding is not finite")
+        durations.append(time.perf_counter() - begin)
+    return 1000 * statistics.median(durations[1:] or durations)

@@ -1,94 +1,79 @@
-"""What a run takes, from its numbers alone: compared with what is free before anything is made."""
+"""What a run takes, computed from its numbers and compared with what is free before anything is built."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from ...common import UserError, free_memory, require_memory, require_space, used_disk
+from ...common import UserError, free_memory, require_memory, require_space
 from ...distillers import known_methods, parse_method, settings_of
-from ...engine import Task, TrainConfig
-from ...transfer import TransferTask
-
-if TYPE_CHECKING:
-    from ..base import Pipeline
+from ...engine import Accelerator, Task, TrainConfig
+from ...transfer import Builder, TransferTask
+from ..program import Training
+from ..workspace import Workspace
 
 CHECKPOINTS = 3
-"""Of a training that runs: two are kept while the third is written."""
-PUBLISHED = 16384
-"""Negatives of `crd`; of fewer samples it takes them from the batch unless a setting says otherwise."""
+"""Checkpoints of a training that runs: two are stored while the third is written."""
 
 
-def check_fit(pipeline: Pipeline) -> None:
-    """Compare the memories of the methods, their draws and the cached pixels with what is free.
+def check_memory(trainings: Sequence[Training], workspace: Workspace) -> None:
+    """Compare the memory banks of the methods, their negatives and the cached pixels with what is free.
+
+    The figures are lower bounds: what fits may still fail, what is refused could not have worked.
 
     Raises:
-        ValueError: one sample to train on; more memory than is free, with both figures and what to lower.
-        OutputError: more disk than is free, likewise.
+        UserError: one sample to train on; more memory than is free, with both figures and a remedy.
+        OutputError: more disk than is free, also with a remedy.
     """
-    samples = len(pipeline.data.dataset)
+    builder, accelerator = workspace.builder, workspace.accelerator
+    samples = len(builder.data.dataset)
     if samples < 2:
         raise UserError(f"at least two samples are needed to train on, got {samples}")
-    for method in pipeline.config.method:
+    free = _free(accelerator.device)
+    for method in dict.fromkeys(training.method for training in trainings if training.run is not None):
         for name in parse_method(method):
-            _check_method(pipeline, name, samples)
-    _check_cache(pipeline, samples)
+            _check_method(name, builder, samples, accelerator, free)
+    _check_cache(workspace, samples, free)
 
 
-def require_disk(pipeline: Pipeline, size: int) -> None:
-    """Raise `OutputError` if all stages together need more disk than is free, or taken by them already."""
-    folder = pipeline.stages.folder
-    remedy = "all stages of the run together take that; --keep none, another --output or smaller networks"
-    require_space(folder, max(0, size - used_disk(folder)), remedy)
-
-
-def disk_of(task: Task, train: TrainConfig, keep: str) -> tuple[int, int]:
-    """Bytes that a training leaves, and those of its checkpoints while it runs."""
-    whole = kept = bytes_of(task.module.state_dict())
+def training_bytes(task: Task, train: TrainConfig, keep: str) -> tuple[int, int]:
+    """Return the bytes that a training leaves, and those of its checkpoints while it runs."""
+    whole = kept = state_bytes(task.module.state_dict())
     if isinstance(task, TransferTask):  # the student has a file of its own, and the heads may stay
-        student = bytes_of(task.student.state_dict())
+        student = state_bytes(task.student.state_dict())
         kept = student if keep != "all" else kept + student
         kept *= 1 if task.average is None else 2
-    memory = 0 if task.memory is None else bytes_of(task.memory.state_dict())
+    memory = 0 if task.memory is None else state_bytes(task.memory.state_dict())
     slots = 2 if train.optimizer == "adamw" else int(train.momentum > 0)
     slots += task.average is not None
     return kept, CHECKPOINTS * (whole * (1 + slots) + memory)
 
 
-def bytes_of(state: Mapping[str, Tensor]) -> int:
-    """Of all tensors together."""
+def state_bytes(state: Mapping[str, Tensor]) -> int:
+    """Return the bytes of all tensors together."""
     return sum(value.numel() * value.element_size() for value in state.values())
 
 
-def alike(pipeline: Pipeline, what: str) -> int:
-    """How many teachers are trained that are of one kind with the one that a rehearsal names."""
-    config = pipeline.config.teacher
-    trained = [n for n in range(len(config)) if config.trains(n)]
-    kinds = {n: (config.architecture_of(n), config.modality_of(n)) for n in trained}
-    return next(
-        (list(kinds.values()).count(kind) for n, kind in kinds.items() if what == f"teacher {kind[0]}-{n}"), 1
-    )
-
-
-def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
-    """The figures are lower bounds: what fits here may still fail, what is refused could not have worked."""
-    config, accelerator = pipeline.config, pipeline.accelerator
-    free = _free(pipeline)
+def _check_method(
+    name: str, builder: Builder, samples: int, accelerator: Accelerator, free: int | None
+) -> None:
+    config = builder.config
     values: dict[str, Any] = {key: s.default for key, s in settings_of(known_methods()[name]).items()}
-    values |= pipeline.settings.get(name, {})
+    values |= builder.settings.get(name, {})
     width = values.get("embed_dim", 0)
     if queue := values.get("queue_size"):
         _require_queues(name, "queue_size", queue, width, free)
     if name != "crd":
         return
     chosen = any(values[key] is not None for key in ("num_negatives", "objective", "negatives"))
-    kind = values["negatives"] or ("uniform" if chosen or samples >= PUBLISHED else "batch")
+    kind = values["negatives"] or ("uniform" if chosen or samples >= 16384 else "batch")
     if kind == "batch":
         return
-    number = values["num_negatives"] or PUBLISHED
+    number = values["num_negatives"] or 16384
     if kind == "queue":
         return _require_queues(name, "num_negatives", number, width, free)
     size = 2 if values["memory_dtype"] == "bfloat16" else 4
@@ -116,27 +101,24 @@ def _require_queues(name: str, setting: str, number: int, width: int, free: int 
     require_memory(2 * number * width * 4, f"{name}'s queues, {number} × {width},", remedy, free=free)
 
 
-def _check_cache(pipeline: Pipeline, samples: int) -> None:
-    """The cached pixels alone; the teachers' outputs come on top."""
-    config = pipeline.config.transfer
+def _check_cache(workspace: Workspace, samples: int, free: int | None) -> None:
+    """Compare the cached pixels alone with what is free; the teachers' outputs come on top."""
+    config, data = workspace.config.transfer, workspace.builder.data
     if not config.cached_augmentations:
         return
-    width = 1 if pipeline.data.modality == "rgb" else 4
-    size = config.cached_augmentations * samples * prod(pipeline.data.shape(pipeline.data.modality)) * width
+    width = 1 if data.modality == "rgb" else 4
+    size = config.cached_augmentations * samples * prod(data.shape(data.modality)) * width
     remedy = "lower transfer.cached-augmentations, or the size of the images"
     on_disk = (config.cache is not None and config.cache_on == "auto") or config.cache_on == "disk"
     if on_disk or size > config.cache_limit * 2**30:
-        require_space(config.cache or pipeline.stages.cache, size, remedy)
+        require_space(config.cache or workspace.stages.cache, size, remedy)
     else:
         what = f"{config.cached_augmentations} cached augmentations of {samples} samples"
-        require_memory(size, what, remedy, free=_free(pipeline))
+        require_memory(size, what, remedy, free=free)
 
 
-def _free(pipeline: Pipeline) -> int | None:
-    """Bytes of the device's memory, with what torch keeps for later; None for no figure."""
-    import torch
-
-    device = pipeline.accelerator.device
+def _free(device: torch.device) -> int | None:
+    """Return the free bytes of the device's memory, with what torch holds in reserve; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     return free_memory()

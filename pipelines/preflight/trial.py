@@ -1,175 +1,144 @@
-"""One step of each training on networks that are thrown away: what cannot work is told before any trains."""
+"""One step of every kind of training on networks that are thrown away, before any training begins."""
 
 from __future__ import annotations
 
-import copy
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
-from ...common import UserError
-from ...data import Batch, read_rows
-from ...distillers import PretrainStage, Term
-from ...engine import (
-    Accelerator,
-    SupervisedTask,
-    Task,
-    TrainConfig,
-    check_task,
-    seeded,
-    shared_statistics,
-    weighted_sum,
-)
-from ...models import Outputs, from_parts, take_parts
-from ...transfer import PretrainTask, Targets, Teacher, TransferTask, reads_of
-from .memory import alike, check_fit, disk_of, require_disk
+from ...common import UserError, require_space, used_disk
+from ...data import read_rows
+from ...engine import Accelerator, Task, TrainConfig, check_task, seeded, shared_statistics, weighted_sum
+from ..program import Training
+from ..stages.stage import Stage
+from ..workspace import Workspace
+from .memory import training_bytes
 
-if TYPE_CHECKING:
-    from ..base import Pipeline
-
-SAMPLES = 2
-"""Samples of a dry step; fewer if the last batch of an epoch has fewer."""
+TRIAL_SAMPLES = 2
+"""Samples of a trial step; fewer if the last batch of an epoch has fewer."""
 
 
-class Rehearsal(NamedTuple):
-    """One training of a pipeline, on networks that are thrown away."""
+class Trial(NamedTuple):
+    """One training, built on networks that are thrown away, and how often its kind occurs."""
 
-    what: str
-    """Names it in messages: the method, or the teacher."""
-    stage: str
-    """Its kind: `teachers`, `pretrain`, `transfer`."""
-    task: Task
-    dataset: Any
-    train: TrainConfig
+    training: Training
+    stage: Stage
+    train_config: TrainConfig
+    repeats: int
 
 
-def check_pipeline(pipeline: Pipeline) -> None:
-    """Build what every method needs and take one step of it on networks that are thrown away.
-
-    Raises:
-        ValueError: one sample to train on, a method that cannot run on these networks, weights that do not
-            fit, a last batch of one sample under batch normalization, more memory than is free.
-        OutputError: more disk than is free, for all stages together.
-    """
-    check_fit(pipeline)
-    methods, left, largest = [method for method, _ in pipeline.transfers()], dict[str, int](), 0
-    with seeded(0):
-        for each in rehearsals(pipeline):
-            dry_step(each.task, each.dataset, each.train, pipeline.accelerator, what=each.what)
-            kept, checkpoints = disk_of(each.task, each.train, pipeline.config.keep)
-            number = alike(pipeline, each.what) if each.stage == "teachers" else methods.count(each.what)
-            left[f"{each.what} {each.stage}"] = number * kept
-            largest = max(largest, checkpoints)
-    require_disk(pipeline, largest + sum(left.values()))
-
-
-def rehearsals(pipeline: Pipeline) -> Iterator[Rehearsal]:
-    """Every kind of training, one after the other; each is to be used before the next is asked for."""
-    config = pipeline.config
-    teachers = _teachers(pipeline)
-    for number, teacher in enumerate(teachers):
-        if pipeline.own_teachers is None and config.teacher.trains(number):
-            labels = pipeline.supervise(teacher.modality)
-            network = copy.deepcopy(teacher.network)
-            task = SupervisedTask(network, labels.augment, modality=teacher.modality)
-            yield Rehearsal(f"teacher {teacher.name}", "teachers", task, labels.dataset, config.teacher.train)
-        teacher.network.to(pipeline.accelerator.device)
-    pipeline.require_fitting(teachers)
-    for method in config.method:
-        student = pipeline.make_student()
-        terms = pipeline.make_terms(method, student, [] if method == "none" else teachers)
-        if terms or pipeline.data.is_labeled:
-            yield from _transfer(pipeline, method, student, terms, teachers if terms else [])
-
-
-def dry_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Accelerator, *, what: str) -> None:
-    """Forward, backward and a write of the memory, with as few samples as a rank ever has of a batch.
+def trials(trainings: Sequence[Training], workspace: Workspace) -> Iterator[Trial]:
+    """Build the first training of each label; each must be used before the next is requested.
 
     Args:
-        task: over networks that nobody needs afterwards; they end on the device and in training mode.
-        dataset: what it is to train on.
+        trainings: of the run.
+        workspace: of a trial.
+    """
+    counts = Counter(training.label for training in trainings)
+    seen: set[str] = set()
+    methods = {training.method for training in trainings} - {"", "none"}
+    teachers = workspace.trial_teachers() if methods else []
+    for training in trainings:
+        if training.kind == "teacher" and training.label not in seen:
+            seen.add(training.label)
+            yield from _trial(training, workspace, counts)
+    for teacher in teachers:
+        teacher.network.to(workspace.accelerator.device)
+    workspace.builder.check_teachers(teachers)
+    for run in dict.fromkeys(training.run for training in trainings if training.run is not None):
+        new = [t for t in trainings if t.run == run and t.label not in seen]
+        if new:
+            workspace.open(run, [] if run.method == "none" else teachers)
+            for training in new:
+                if training.label not in seen:
+                    seen.add(training.label)
+                    yield from _trial(training, workspace, counts)
+
+
+def _trial(training: Training, workspace: Workspace, counts: Counter[str]) -> Iterator[Trial]:
+    stage = training.build(workspace)
+    if stage is not None:
+        yield Trial(training, stage, stage.train_config or training.train_config, counts[training.label])
+
+
+def check_program(trainings: Sequence[Training], workspace: Workspace) -> None:
+    """Take a step of every kind of training on networks that are thrown away.
+
+    Args:
+        trainings: of the run.
+        workspace: of a trial.
+
+    Raises:
+        UserError: a method that cannot run on these networks, weights that do not fit, a last batch of one
+            sample under batch normalization.
+        OutputError: all stages together need more disk than is free.
+    """
+    stored = largest = 0
+    with seeded(0):
+        for trial in trials(trainings, workspace):
+            label = trial.training.label
+            trial_step(trial.stage, trial.train_config, workspace.accelerator, what=label)
+            kept, checkpoints = training_bytes(trial.stage.task, trial.train_config, workspace.config.keep)
+            stored += trial.repeats * kept
+            largest = max(largest, checkpoints)
+    remedy = "all stages of the run together take that; --keep none, another --output or smaller networks"
+    folder = workspace.stages.folder
+    require_space(folder, max(0, largest + stored - used_disk(folder)), remedy)
+
+
+def trial_step(stage: Stage, train: TrainConfig, accelerator: Accelerator, *, what: str) -> None:
+    """Run forward, backward and a write of the memory, with as few samples as a rank ever has of a batch.
+
+    Args:
+        stage: over networks that are not used afterwards; they end on the device and in training mode.
         train: settings of the training.
+        accelerator: where it runs.
         what: names the training in messages.
 
     Raises:
-        ValueError: the step fails; if the cause is a last batch of one sample, the message says so.
+        UserError: the networks or the data do not allow the training.
         TaskError: the task breaks the engine's contract.
     """
+    task, dataset, device = stage.task, stage.dataset, accelerator.device
     check_task(task)
     last = len(dataset) % train.batch_size or min(train.batch_size, len(dataset))
-    device, ranks = accelerator.device, accelerator.num_processes
+    ranks = accelerator.num_processes
     last = last // ranks if last >= ranks else last
-    batch = read_rows(dataset, range(min(SAMPLES, last)))
+    batch = read_rows(dataset, range(min(TRIAL_SAMPLES, last)))
     batch = {name: value.to(device) for name, value in batch.items()}
+    to_device(task, device)
+    try:
+        with stage.context(), accelerator.autocast(), shared_statistics(train.sync_batchnorm):
+            take_step(task, batch)
+    except UserError as error:
+        raise UserError(f"{what} cannot be trained: {error}") from error
+    except ValueError as error:
+        if last != 1 or "more than 1 value per channel" not in str(error):
+            error.add_note(f"in the trial step of {what}")
+            raise
+        owner = "" if ranks == 1 else f" for one of {ranks} processes"
+        raise UserError(
+            f"{what}: the last batch of an epoch has one of the {len(dataset)} samples{owner}, from which "
+            f"batch normalization has no statistics; choose another batch size than {train.batch_size}"
+        ) from error
+    except Exception as error:
+        error.add_note(f"in the trial step of {what}")
+        raise
+
+
+def to_device(task: Task, device: torch.device) -> None:
+    """Move a task to the device, its module in training mode."""
     task.module.to(device).train()
     for part in (task.memory, *task.frozen):
         if part is not None:
             part.to(device)
-    try:
-        with accelerator.autocast(), shared_statistics(train.sync_batchnorm):
-            terms, extra = task.terms(task.module, batch)
-        weighted_sum(terms, task.weights_at(0)).backward()
-        with torch.no_grad():
-            task.update(batch, extra)
-    except (ValueError, TypeError, AttributeError, RuntimeError, IndexError) as error:
-        if last == 1 and "more than 1 value per channel" in str(error):
-            whose = "" if ranks == 1 else f" for one of {ranks} processes"
-            raise UserError(
-                f"{what}: the last batch of an epoch has one of the {len(dataset)} samples{whose}, from "
-                "which batch normalization has no statistics; choose another batch size than "
-                f"{train.batch_size}"
-            ) from error
-        raise UserError(f"{what} cannot be trained: {error}") from error
 
 
-def _teachers(pipeline: Pipeline) -> list[Teacher]:
-    """Untrained ones: one of each kind, and a second of the first kind if there are more teachers than
-    kinds."""
-    if all(method == "none" for method in pipeline.config.method):
-        return []
-    if pipeline.own_teachers is not None:
-        return pipeline.own_teachers
-    config = pipeline.config.teacher
-    first: dict[tuple[object, ...], int] = {}
-    for number in range(len(config)):
-        kind = (
-            config.architecture_of(number),
-            config.modality_of(number),
-            config.weights_of(number),
-            config.layers_of(number),
-        )
-        first.setdefault(kind, number)
-    numbers = list(first.values())
-    return [pipeline.make_teacher(n) for n in numbers + numbers[: len(config) > len(numbers)]]
-
-
-def _transfer(
-    pipeline: Pipeline, method: str, student: nn.Module, terms: dict[str, Term], teachers: Sequence[Teacher]
-) -> Iterator[Rehearsal]:
-    reads = reads_of(terms.values(), len(teachers))
-    dataset, inputs = pipeline.inputs(teachers, reads, live=True)
-    seen = replace(inputs, targets=partial(_reduced, inputs.targets, reads))
-    kept = {name: term for name, term in terms.items() if term.weight}
-    train = pipeline.config.transfer.train
-    for term in terms.values():
-        if term.pretrain is not None:
-            task: Task = PretrainTask(student, term.pretrain, seen)
-            yield Rehearsal(method, "pretrain", task, dataset, replace(train, **_lasts(term.pretrain)))
-    if kept or pipeline.data.is_labeled:
-        weight, ema = pipeline.task_weight(terms), pipeline.config.transfer.ema
-        task = TransferTask(student, kept, seen, task_weight=weight, ema=ema)
-        yield Rehearsal(method, "transfer", task, dataset, train)
-
-
-def _lasts(stage: PretrainStage) -> dict[str, Any]:
-    return {"epochs": max(1, stage.epochs), "warmup_epochs": 0.0}
-
-
-def _reduced(targets: Targets, reads: Sequence[frozenset[str]], batch: Batch) -> tuple[Outputs, ...]:
-    """Of the teachers' outputs the parts that the terms say they read, as a cache would give them."""
-    pairs = zip(targets(batch), reads, strict=True)
-    return tuple(from_parts(take_parts(outputs, names)) for outputs, names in pairs)
+def take_step(task: Task, batch: dict[str, Any]) -> None:
+    """Compute the loss and its gradients and write the memory, without the optimizer's step."""
+    terms, extra = task.terms(task.module, batch)
+    weighted_sum(terms, task.weights_at(0)).backward()
+    with torch.no_grad():
+        task.update(batch, extra)

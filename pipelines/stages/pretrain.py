@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
-from torch import nn
-
-from ...distillers import Term
-from ...transfer import Inputs, PretrainTask, without_classifier
-
-if TYPE_CHECKING:
-    from ..base import Pipeline
+from ...transfer import PretrainTask, without_classifier
+from ..workspace import Workspace
+from .stage import Stage
 
 
-def pretrain(
-    pipeline: Pipeline,
-    stage: str,
-    student: nn.Module,
-    term: Term,
-    seen: tuple[Any, Inputs],
-    seed: int,
-    fingerprint: Mapping[str, Any],
-) -> None:
-    """A term's pretraining, at a constant learning rate; the student's classifier stays as it is.
+def pretrain_stage(workspace: Workspace, *, term: str) -> Stage:
+    """Build the pretraining of a term, at a constant learning rate; the student's classifier is frozen.
 
     Args:
-        seen: the data set of the transfer, and how a step reads its batches.
+        workspace: has the student.
+        term: name of the term.
     """
-    assert term.pretrain is not None
-    (dataset, inputs), config = seen, pipeline.config
-    if term.pretrain.epochs:
-        train = replace(
-            config.transfer.train,
-            epochs=term.pretrain.epochs,
-            schedule="constant",
-            warmup_epochs=0.0,
-            lr=term.pretrain.lr or config.lr,
-        )
-        task = PretrainTask(student, term.pretrain, inputs)
-        with without_classifier(student):
-            pipeline.stages.train(
-                stage,
-                task,
-                dataset,
-                train,
-                seed,
-                fingerprint=fingerprint,
-                optimizer=pipeline.own.get("optimizer"),
-            )
-    term.pretrain.finish()
+    state, config = workspace.student, workspace.config
+    pretrain = state.terms[term].pretrain
+    assert pretrain is not None, f"{term} has no pretraining"
+    dataset, inputs = workspace.inputs(state.teachers, state.reads)
+    train_config = replace(
+        config.transfer.train,
+        epochs=pretrain.epochs,
+        schedule="constant",
+        warmup_epochs=0.0,
+        lr=pretrain.lr or config.lr,
+    )
+    return Stage(
+        PretrainTask(state.student, pretrain, inputs),
+        dataset,
+        fingerprint=state.fingerprint,
+        train_config=train_config,
+        optimizer=workspace.builder.overrides.get("optimizer"),
+        context=partial(without_classifier, state.student),
+        finish=lambda _: pretrain.finish(),
+    )

@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import Subset
 
 from ...engine import SupervisedTask, derive_seed, digest
-from ...transfer import Teacher
-
-if TYPE_CHECKING:
-    from ..base import Pipeline
+from ..workspace import Workspace
+from .stage import History, Stage
 
 
-def train_teacher(pipeline: Pipeline, number: int, before: nn.Module | None) -> Teacher:
-    """Teacher `number` of a pipeline, trained here unless its weights are given.
+def teacher_stage(workspace: Workspace, *, index: int) -> Stage:
+    """Build the training of a teacher with the labels of its modality.
 
     Args:
-        before: the teacher before this one, for snapshots.
+        workspace: keeps the teacher; with snapshots it has the one before this.
+        index: of the teacher in the configuration.
     """
-    teacher, config = pipeline.make_teacher(number), pipeline.config.teacher
-    if not config.trains(number):
-        return teacher
-    labels, train, seed = pipeline.supervise(teacher.modality), config.train, config.seed + number
+    teacher, config = workspace.add_teacher(index), workspace.config.teacher
+    labels, seed = workspace.supervise(teacher.modality), config.seed + index
+    network = copy.deepcopy(teacher.network) if workspace.trial else teacher.network
     fingerprint: dict[str, Any] = {
         "differ_by": config.differ_by,
         "modality": teacher.modality,
-        "initial": digest(teacher.network.state_dict()),
+        "initial": digest(network.state_dict()),
     }
+    before = workspace.teachers.get(index - 1)
     if config.differ_by == "snapshots" and before is not None:
-        teacher.network.load_state_dict(before.state_dict())
-        train = replace(train, warmup_epochs=0.0)
-        fingerprint["begin"] = digest(before.state_dict())
+        network.load_state_dict(before.network.state_dict())
+        fingerprint["begin"] = digest(before.network.state_dict())
     samples = labels.dataset
     if config.differ_by == "bootstrap":
         generator = torch.Generator().manual_seed(derive_seed("bootstrap", seed))
         rows = torch.randint(len(samples), (len(samples),), generator=generator)
         samples = Subset(samples, rows.tolist())
-    pipeline.teacher_histories[number] = pipeline.stages.train(
-        f"teachers/{teacher.modality}-seed-{seed}",
-        SupervisedTask(teacher.network, labels.augment, modality=teacher.modality),
+
+    def finish(history: History) -> None:
+        workspace.teacher_histories[index] = history
+
+    task = SupervisedTask(network, labels.augment, modality=teacher.modality)
+    train_config = config.train
+    if "begin" in fingerprint:
+        train_config = replace(train_config, warmup_epochs=0.0)
+    return Stage(
+        task,
         samples,
-        train,
-        seed,
-        evaluate=labels.evaluate,
         fingerprint=fingerprint,
+        evaluate=labels.evaluate,
+        train_config=train_config,
+        finish=finish,
     )
-    return teacher
