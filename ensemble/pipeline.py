@@ -26,6 +26,10 @@ class EnsemblePipeline(ClassificationPipeline):
         given = self.builder.given_teachers
         return ensemble_students(self.config, len(self.config.teacher if given is None else given))
 
+    def distil(self, method: str, teachers: tuple[int, ...], subset_seed: int, seed: int) -> RunResult:
+        """Return the result of a student of some teachers of the pool, by their indices."""
+        return self.execute(StudentRun(method, seed, teachers, subset_seed))
+
     def together(self, teachers: tuple[int, ...]) -> EnsembleMean:
         """Return the mean of some teachers of the pool, the same object for consecutive calls."""
         if self._together is None or self._together[0] != teachers:

@@ -1,95 +1,36 @@
 """The base of the three pipelines."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
 
-from torch import nn
-
-from ..deploy import describe
-from ..engine import Evaluate, StageRunner
-from ..evaluation import AlignmentEvaluator
-from ..models import Description
+from ..engine import StageRunner
 from ..transfer import Builder, Teacher
-from .diagnostics import Diagnostics, with_alignment
+from .definition import Definition
+from .diagnostics import with_alignment
 from .execution import Execution
 from .preflight.preflight import Preflight
-from .program import Downstream, Sizes, Training, program
-from .results import DataSplits, Outputs, RunResult, Supervision, Transferred
-from .runs import StudentRun, students
+from .program import Sizes, Training, program
+from .results import RunResult, Transferred
+from .runs import StudentRun
 from .stages.stage import History
 from .workspace import Workspace
 
 
-class Pipeline(ABC):
+class Pipeline(Definition):
     """Teachers, the transfer to a student for every method and seed, and the evaluation of the student.
 
-    A pipeline says which labels there are, what is trained after the transfer and how a student is evaluated.
+    A subclass says which labels there are and how a student is evaluated (`Definition`).
 
     Args:
         builder: makes networks, terms and inputs from the configuration.
         stages: trains the stages in the run folder, or loads them.
     """
 
-    class_names: tuple[str, ...] = ()
-    """Names of the classes of a student's logits, as it is evaluated; their indices if absent."""
-
     def __init__(self, builder: Builder, stages: StageRunner) -> None:
         self.builder, self.config, self.data = builder, builder.config, builder.data
         self.stages, self.accelerator = stages, stages.accelerator
         self.is_checked = False
-
-    @abstractmethod
-    def supervise(self, modality: str) -> Supervision:
-        """Return the labels that a network of a modality is trained with and evaluated by."""
-
-    @abstractmethod
-    def evaluate(self, run: StudentRun, transferred: Transferred, outputs: Outputs) -> RunResult:
-        """Return the metrics of a student after its transfer and its downstream trainings."""
-
-    def evaluate_frozen(self, run: StudentRun, network: nn.Module) -> dict[str, float]:
-        """Return the metrics of a student before its downstream trainings, which may change it."""
-        return {}
-
-    @abstractmethod
-    def data_splits(self) -> DataSplits:
-        """Return the data sets of the run."""
-
-    def students(self) -> tuple[StudentRun, ...]:
-        """Return the students of the run, in the order in which they are trained."""
-        return students(self.config)
-
-    def downstream(self) -> tuple[Downstream, ...]:
-        """Return the trainings that follow every transfer."""
-        return ()
-
-    def transfer_evaluate(self, deploy: Callable[[nn.Module], nn.Module]) -> Evaluate | None:
-        """Return what computes metrics during the transfer.
-
-        Args:
-            deploy: trained student -> the network that is evaluated.
-        """
-        return None
-
-    @cached_property
-    def aligner(self) -> AlignmentEvaluator | None:
-        """Measures the alignment of students with their teachers; None for no such metrics."""
-        return None
-
-    def teacher_metrics(self) -> list[dict[str, float]]:
-        """Return the metrics of each teacher; empty for one of which nothing is known."""
-        return []
-
-    def reading(self) -> dict[str, Any]:
-        """Return how files become inputs of a student: fields of `Description` that are not the default."""
-        return {}
-
-    @property
-    def held_out(self) -> Any | None:
-        """Samples of the student's modality that it is evaluated on; None if there are none."""
-        return None
 
     @cached_property
     def program(self) -> tuple[Training, ...]:
@@ -160,20 +101,3 @@ class Pipeline(ABC):
     def transfer(self, method: str, seed: int) -> Transferred:
         """Return the student of one method and seed after its transfer."""
         return self.execution.transfer(StudentRun(method, seed))
-
-    def align(self, student: nn.Module, teachers: Sequence[Teacher] | None = None) -> dict[str, float]:
-        """Return the alignment of a student with some teachers, or all; empty without `aligner`."""
-        if self.aligner is None:
-            return {}
-        return Diagnostics(self.aligner, teachers or self.teachers, self.accelerator).align(student)
-
-    def describe_network(self, network: nn.Module) -> Description:
-        """Return what a student of this pipeline is, for its file."""
-        return describe(
-            network,
-            architecture=self.builder.architecture,
-            modality=self.data.modality,
-            shape=self.data.shape(self.data.modality),
-            class_names=self.class_names,
-            **self.reading(),
-        )

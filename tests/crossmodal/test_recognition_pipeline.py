@@ -80,10 +80,10 @@ def test_modalities_are_chosen_by_name(tmp_path: Path) -> None:
         return pipeline(tmp_path / folder, config)
 
     one = choose("ab", "ab", "l")
-    assert one.make_student().network.conv1.in_channels == 1
+    assert one.builder.student().network.conv1.in_channels == 1
     assert one.teachers[0].network.network.conv1.in_channels == 2
     gray = choose("gray", "rgb", "gray")
-    assert gray.build_teacher(0).network.conv1.in_channels == 3
+    assert gray.builder.teacher_network(0).network.conv1.in_channels == 3
     assert len(gray.data.statistics.mean["gray"]) == 1
 
 

@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_map
 
 from crdkit.common import equal_rows
 from crdkit.data import read_rows
-from crdkit.engine import Task, TrainConfig, augment_in_fp32, shared_statistics, weighted_sum
+from crdkit.engine import TrainConfig, augment_in_fp32, shared_statistics, weighted_sum
 from crdkit.engine.guards import FiniteGuard
 from crdkit.engine.tracking import Meter
+from crdkit.pipelines import Stage
 
 CUDA = torch.device("cuda", 0)
 aten = torch.ops.aten
@@ -96,8 +97,8 @@ class FakeGPU:
                         stack.state = tree_map(self.tensor, stack.state)
 
 
-def fake_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Any, *, what: str) -> list[str]:
-    """As `crdkit.pipelines.preflight.trial.dry_step`, of a copy of the task on a GPU that is none.
+def fake_step(stage: Stage, train: TrainConfig, accelerator: Any, *, what: str) -> list[str]:
+    """As `crdkit.pipelines.preflight.trial.trial_step`, of a copy of the task on a GPU that is none.
 
     Returns:
         The copies between the host and the GPU in the step.
@@ -106,8 +107,8 @@ def fake_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Any, *,
         Exceptions of `FakeTensorMode`: for a tensor on the wrong device, or an operation whose shape depends
             on values, which the host would have to wait for.
     """
-    real = read_rows(dataset, range(4))
-    task = copy.deepcopy(task)
+    real = read_rows(stage.dataset, range(4))
+    task: Any = copy.deepcopy(stage.task)
     gpu = FakeGPU()
     for part in task.memory.modules() if task.memory is not None else ():
         if hasattr(part, "_known"):

@@ -66,7 +66,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     monkeypatch.setattr(
         torch.autograd, "grad", lambda _, inputs, **how: tuple(torch.zeros_like(x) for x in inputs)
     )
-    monkeypatch.setattr("crdkit.pipelines.preflight.trial.dry_step", step)
+    monkeypatch.setattr("crdkit.pipelines.preflight.trial.trial_step", step)
     return found
 
 

@@ -150,9 +150,9 @@ class Small(Mix):
 
 def test_a_queue_is_written_with_the_owners_of_the_larger_parts(digits: ImageSplits, tmp_path: Path) -> None:
     one = compression(digits, tmp_path, method=("crd-local",), setting=("crd-local.queue_size=4",))
-    student = one.make_student()
+    student = one.builder.student()
     teachers = [Teacher(create("resnet14", num_classes=3))]
-    terms = one.make_terms("crd-local", student, teachers)
+    terms = one.builder.terms("crd-local", student, teachers)
     targets = TeacherTargets(teachers)
     inputs = Inputs(targets, augment=nn.Identity(), mix=Small("mixup"), frozen=(targets,))
     task = TransferTask(student, terms, inputs, task_weight=1.0)

@@ -62,7 +62,7 @@ def test_teachers_of_images(kind: Any, digits: ImageSplits, tmp_path: Path, caps
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        built = [one.make_teacher(number).network for number in (0, 0, 1, 2, 3)]
+        built = [one.builder.teacher(number).network for number in (0, 0, 1, 2, 3)]
     measured = one.data.statistics.mean["rgb"]
     assert figures(built[0]) == figures(built[4]) == (OWN.mean["rgb"], OWN.std["rgb"])
     for network in built[2:4]:
@@ -71,7 +71,7 @@ def test_teachers_of_images(kind: Any, digits: ImageSplits, tmp_path: Path, caps
     assert [weights[number] in line for number, line in zip((0, 3), lines, strict=True)] == [True, True]
     assert all("0.125, 0.25, 0.5" in line for line in lines)
     data = replace(one.config, teacher=replace(teacher, normalization=("data",)))
-    other = kind(data, digits, make_accelerator(cpu=True), tmp_path / "data").make_teacher(0).network
+    other = kind(data, digits, make_accelerator(cpu=True), tmp_path / "data").builder.teacher(0).network
     assert figures(other)[0] == pytest.approx(measured)
     assert digest(other.state_dict()) != digest(built[0].state_dict())
     assert digest(other.network.state_dict()) == digest(built[0].network.state_dict())
@@ -81,7 +81,7 @@ def test_teachers_of_images(kind: Any, digits: ImageSplits, tmp_path: Path, caps
 def test_segmenting_teachers(labels: bool, tmp_path: Path) -> None:
     file = own_file(tmp_path / "own.safetensors", 5, "resnet18")
     teacher = SegmentersConfig(weights=(file,), labels=labels, classes=5, width=8, train=ONE)
-    network = segmentation(tmp_path, teacher, (32, 32)).build_teacher(0)
+    network = segmentation(tmp_path, teacher, (32, 32)).builder.teacher_network(0)
     assert figures(network) == (OWN.mean["rgb"], OWN.std["rgb"])
 
 
@@ -142,7 +142,7 @@ def test_an_unknown_source_warns_and_no_weights_say_nothing(tmp_path: Path, caps
 def test_layers_are_read_from_the_configuration(tmp_path: Path) -> None:
     config = TeachersConfig(layers=("all", "2,-1", "blocks.8,norm"))
     assert len(config) == 3
-    assert [config.layers_of(n) for n in range(4)] == [None, (2, -1), ("blocks.8", "norm"), None]
+    assert [spec.layers for spec in config.specs] == [None, (2, -1), ("blocks.8", "norm"), None]
     with pytest.raises(ValueError, match="layers"):
         TeachersConfig(layers=())
 

@@ -250,12 +250,14 @@ def test_networks_and_optimizer_of_ones_own(digits: ImageSplits, tmp_path: Path)
 def test_a_teacher_has_its_own_normalization(normalization: str, digits: ImageSplits, tmp_path: Path) -> None:
     teacher = TeachersConfig(architecture=("resnet8",), normalization=("data", normalization), number=2)
     one = compression(digits, tmp_path, teacher=teacher)
-    measured, own = (one.build_teacher(number).normalize.mean.flatten() for number in (0, 1))
+    measured, own = (one.builder.teacher_network(number).normalize.mean.flatten() for number in (0, 1))
     expected = {"imagenet": (0.485, 0.456, 0.406), "half": (0.5,) * 3, "none": (0.0,) * 3}
     torch.testing.assert_close(own, torch.tensor(expected.get(normalization, (0.1, 0.2, 0.3))))
     assert not torch.allclose(measured, own)
     with pytest.raises(ValueError, match="imagnet"):
-        compression(digits, tmp_path, teacher=replace(teacher, normalization=("imagnet",))).build_teacher(0)
+        compression(
+            digits, tmp_path, teacher=replace(teacher, normalization=("imagnet",))
+        ).builder.teacher_network(0)
 
 
 def test_the_same_teacher_twice_is_refused() -> None:

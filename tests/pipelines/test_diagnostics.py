@@ -17,7 +17,7 @@ from crdkit.distillers import SelectOutputs, StatelessLoss, Term
 from crdkit.engine import TrainConfig, make_accelerator
 from crdkit.evaluation import AlignmentEvaluator
 from crdkit.models import Outputs
-from crdkit.pipelines.diagnostics import Watch, diagnostics
+from crdkit.pipelines.diagnostics import Diagnostics, diagnostics
 from crdkit.transfer import Teacher, TransferConfig, TransferModule
 
 TWO = TrainConfig(epochs=3, batch_size=16, lr=0.02, evaluate_every=2)
@@ -79,6 +79,12 @@ def pipeline(
     return kind(replace(CONFIG, **changes), images, make_accelerator(cpu=True), folder, **own)
 
 
+def align(
+    one: RecognitionPipeline, network: nn.Module, teachers: list[Teacher] | None = None
+) -> dict[str, float]:
+    return Diagnostics(one.aligner, teachers or one.teachers, one.accelerator).align(network)
+
+
 @pytest.mark.parametrize(("method", "cached"), [("crd", 0), ("fitnet", 1), ("ab", 0)])
 def test_measuring_changes_no_bit_of_the_student(method: str, cached: int, tmp_path: Path) -> None:
     transfer = TransferConfig(train=TWO, cached_augmentations=cached)
@@ -115,7 +121,7 @@ def test_figures_are_in_the_metrics_file_the_results_and_the_history(tmp_path: P
 
     # Of the student itself, before and after.
     transferred = one.transfer("crd", 0)
-    assert one.align(one.transfer("none", 0).student).keys() == transferred.before.keys()
+    assert align(one, one.transfer("none", 0).student).keys() == transferred.before.keys()
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     again = list(pipeline(tmp_path, method=("none", "crd")).runs())
     assert [run.metrics for run in again] == [none.metrics, crd.metrics]
@@ -127,14 +133,14 @@ def test_before_is_the_student_that_none_leaves_and_after_the_one_that_is_kept(t
     plain = {"own": {"student": lambda: Small(4, 2)}}
     one = pipeline(tmp_path, **plain)
     transferred, untouched = one.transfer("crd", 0), one.transfer("none", 0)
-    assert one.align(untouched.student) == transferred.before
+    assert align(one, untouched.student) == transferred.before
     after = {name: value for name, value in transferred.after.items() if name.startswith("alignment/")}
-    assert after and one.align(transferred.student) == after
-    assert one.align(transferred.student, one.teachers[:1]) == after
+    assert after and align(one, transferred.student) == after
+    assert align(one, transferred.student, one.teachers[:1]) == after
     assert transferred.after.keys() - after.keys() == {
         f"crd/{name}" for name in ("true_score", "noise_score", "critic_accuracy")
     }
-    assert pipeline(tmp_path / "other", Unwatched, **plain).align(untouched.student) == {}
+    assert align(pipeline(tmp_path / "other", Unwatched, **plain), untouched.student) == {}
 
 
 class Critic(nn.Module):
@@ -175,17 +181,17 @@ def taught() -> nn.Module:
 
 def test_a_judge_has_its_figures_beside_the_others() -> None:
     accelerator = make_accelerator(cpu=True)
-    watch = Watch(None, [], accelerator)
+    watch = Diagnostics(None, [], accelerator)
     silent = {"kd": term(StatelessLoss(torch.dot))}
-    assert watch.beside(None, silent) is None and not watch.aligns
+    assert watch.evaluate_with(None, silent) is None and not watch.aligns
 
     def judge(module: nn.Module) -> dict[str, float]:
         return {"top1": 0.5}
 
-    both = watch.beside(judge, {"crd": term(Critic(0.5))})
+    both = watch.evaluate_with(judge, {"crd": term(Critic(0.5))})
     assert both is not None
     assert both(taught()) == {"top1": 0.5, "crd/critic_accuracy": 0.5, "crd/true_score": 0.25}
-    alone = watch.beside(None, {"crd": term(Critic(0.5))})
+    alone = watch.evaluate_with(None, {"crd": term(Critic(0.5))})
     assert alone is not None and "top1" not in alone(taught())
 
 
@@ -198,7 +204,9 @@ class Collapsing(AlignmentEvaluator):
 
 
 def evaluate_thrice(aligner: AlignmentEvaluator) -> list[dict[str, float]]:
-    watching = Watch(aligner, [Teacher(nn.Identity())], make_accelerator(cpu=True)).beside(None, {})
+    watching = Diagnostics(aligner, [Teacher(nn.Identity())], make_accelerator(cpu=True)).evaluate_with(
+        None, {}
+    )
     assert watching is not None
     return [watching(taught()) for _ in range(3)]
 

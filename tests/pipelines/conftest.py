@@ -1,0 +1,5 @@
+"""Small teachers of different widths and modalities."""
+
+from tiny_networks import networks
+
+__all__ = ["networks"]
