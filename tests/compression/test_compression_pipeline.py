@@ -125,19 +125,18 @@ def test_weights_are_the_published_ones(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = pipeline(images, tmp_path)
     seen = {}
 
     def train(stage: str, task: object, *rest: object, **more: object) -> list[dict[str, float]]:
         seen[stage] = task.weights  # type: ignore[attr-defined]
         return [{"top1": 0.5}]
 
-    monkeypatch.setattr(one.stages, "train", train)
-    one.run(method, 0)
-    assert seen[f"runs/{method}/seed-0/transfer"] == pytest.approx(weights)
-    one.config = replace(TINY, task_weight=0.25)
-    one.run(method, 0)
-    assert seen[f"runs/{method}/seed-0/transfer"] == pytest.approx(weights | {"task": 0.25})
+    for changes in ({}, {"task": 0.25}):
+        config = replace(TINY, task_weight=changes.get("task"))
+        one = pipeline(images, tmp_path / str(len(changes)), config)
+        monkeypatch.setattr(one.stages, "train", train)
+        one.run(method, 0)
+        assert seen[f"runs/{method}/seed-0/transfer"] == pytest.approx(weights | changes)
 
 
 def test_settings_are_read_and_refused() -> None:
