@@ -11,7 +11,7 @@ from torch import nn
 
 from ..data import Mix
 from ..deploy import describe
-from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
+from ..distillers import Term, build_terms, parse_method, parse_methods, parse_settings
 from ..engine import Course, Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
@@ -65,10 +65,8 @@ class Pipeline(ABC):
     def __init__(
         self, config: PipelineConfig, data: TransferData, stages: StageRunner, **own: Unpack[Own]
     ) -> None:
-        for method in config.method:
-            parse_method(method)
+        parse_methods(config.method, config.setting)
         self.settings, self.checked = parse_settings(config.setting), False
-        check_settings(self.settings)
         self.config, self.data, self.stages, self.accelerator = config, data, stages, stages.accelerator
         self.own = own
         teachers = own.get("teachers")
@@ -275,9 +273,8 @@ class Pipeline(ABC):
             return {}
         specs = [make_spec(student, teacher, self.data) for teacher in teachers]
         terms = build_terms(
-            method,
+            parse_method(method, self.settings),
             specs,
-            self.settings,
             reduction=config.reduction,
             share_student=config.share_student,
             drop_teachers=config.drop_teachers,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ...common import UserError, free_memory, require_memory, require_space, used_disk
-from ...distillers import known_methods, parse_method, settings_of
+from ...distillers import DataSize, MethodPart, parse_method
 from ...engine import Task, TrainConfig
 from ...transfer import TransferTask
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = 3
 """Of a training that runs: two are kept while the third is written."""
-PUBLISHED = 16384
-"""Negatives of `crd`; of fewer samples it takes them from the batch unless a setting says otherwise."""
 
 
 def check_fit(pipeline: Pipeline) -> None:
@@ -33,8 +31,8 @@ def check_fit(pipeline: Pipeline) -> None:
     if samples < 2:
         raise UserError(f"at least two samples are needed to train on, got {samples}")
     for method in pipeline.config.method:
-        for name in parse_method(method):
-            _check_method(pipeline, name, samples)
+        for part in parse_method(method, pipeline.settings).parts:
+            _check_part(pipeline, part, samples)
     _check_cache(pipeline, samples)
 
 
@@ -73,47 +71,23 @@ def alike(pipeline: Pipeline, what: str) -> int:
     )
 
 
-def _check_method(pipeline: Pipeline, name: str, samples: int) -> None:
+def _check_part(pipeline: Pipeline, part: MethodPart, samples: int) -> None:
     """The figures are lower bounds: what fits here may still fail, what is refused could not have worked."""
-    config, accelerator = pipeline.config, pipeline.accelerator
-    free = _free(pipeline)
-    values: dict[str, Any] = {key: s.default for key, s in settings_of(known_methods()[name]).items()}
-    values |= pipeline.settings.get(name, {})
-    width = values.get("embed_dim", 0)
-    if queue := values.get("queue_size"):
-        _require_queues(name, "queue_size", queue, width, free)
-    if name != "crd":
-        return
-    chosen = any(values[key] is not None for key in ("num_negatives", "objective", "negatives"))
-    kind = values["negatives"] or ("uniform" if chosen or samples >= PUBLISHED else "batch")
-    if kind == "batch":
-        return
-    number = values["num_negatives"] or PUBLISHED
-    if kind == "queue":
-        return _require_queues(name, "num_negatives", number, width, free)
-    size = 2 if values["memory_dtype"] == "bfloat16" else 4
-    if values["bank"] in ("memory", "host") or not kind.startswith("shared"):  # others may lie elsewhere
+    data, free = pipeline.data, _free(pipeline)
+    batch = ceil(min(pipeline.config.transfer.train.batch_size, samples) / pipeline.accelerator.num_processes)
+    has_labels = data.labels is not None and data.labels.ndim == 1
+    estimate = part.estimate(DataSize(samples, batch, has_labels, data.groups is not None))
+    if estimate.state_what and estimate.state_place != "other":
         require_memory(
-            2 * samples * width * size,
-            f"crd's memories, {samples} × {width},",
-            "lower crd.embed_dim, or take crd.memory_dtype=bfloat16, crd.negatives=batch, or shared "
-            "negatives with crd.bank=mapped",
-            free=None if values["bank"] == "host" else free,
+            estimate.state_bytes(),
+            f"{part.name}'s {estimate.state_what},",
+            estimate.state_remedy,
+            free=None if estimate.state_place == "host" else free,
         )
-    batch = ceil(min(config.transfer.train.batch_size, samples) / accelerator.num_processes)
-    drawn = 2 * number * width * size if kind.startswith("shared") else batch * number * 8
-    if kind != "all":
+    if estimate.batch:
         require_memory(
-            drawn,
-            f"{number} negatives of crd for a batch of {batch}",
-            "lower crd.num_negatives or the batch size, or take crd.negatives=all",
-            free=free,
+            estimate.batch, f"{part.name}'s {estimate.batch_what}", estimate.batch_remedy, free=free
         )
-
-
-def _require_queues(name: str, setting: str, number: int, width: int, free: int | None) -> None:
-    remedy = f"lower {name}.{setting} or {name}.embed_dim"
-    require_memory(2 * number * width * 4, f"{name}'s queues, {number} × {width},", remedy, free=free)
 
 
 def _check_cache(pipeline: Pipeline, samples: int) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...data import read_rows
-from ...distillers import known_methods, parse_method, settings_of
+from ...distillers import parse_method
 from ...engine import Accelerator, Task, TrainConfig, seeded, weighted_sum
 from ...models import take_parts
 from ...transfer import Inputs, PretrainTask, TransferTask, as_kept
@@ -95,11 +95,8 @@ def planned_steps(pipeline: Pipeline) -> dict[str, int]:
             steps[stage] = steps_of(samples, config.teacher.train)
     samples, train = len(pipeline.data.dataset), config.transfer.train
     for method, folder in pipeline.transfers():
-        for name in parse_method(method):
-            settings = settings_of(known_methods()[name])
-            if "epochs" in settings:
-                epochs = pipeline.settings.get(name, {}).get("epochs", settings["epochs"].default)
-                steps[f"{folder}/pretrain-{name}"] = epochs * math.ceil(samples / train.batch_size)
+        for name, epochs in parse_method(method, pipeline.settings).pretraining.items():
+            steps[f"{folder}/pretrain-{name}"] = epochs * math.ceil(samples / train.batch_size)
         if method != "none" or pipeline.data.is_labeled:
             steps[f"{folder}/transfer"] = steps_of(samples, train)
         for stage, judging in pipeline.judging().items():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.contrast import CRDLoss, DenseContrast, InstanceContrast, normalize
+from crdkit.contrast import ContrastConfig, CRDLoss, DenseContrast, InstanceContrast, normalize
 
 D, LENGTH, TAU = 6, 7, 0.3
 
@@ -24,7 +24,10 @@ def batches(sizes: tuple[int, ...] = (4, 3, 5), samples: int = 30) -> list[tuple
 
 def make(**options: Any) -> InstanceContrast:
     return InstanceContrast(
-        30, D, num_negatives=LENGTH, temperature=TAU, negatives="queue", **{"objective": "infonce"} | options
+        30,
+        ContrastConfig(
+            D, num_negatives=LENGTH, temperature=TAU, negatives="queue", **{"objective": "infonce"} | options
+        ),
     ).double()
 
 
@@ -100,8 +103,8 @@ def test_a_group_is_no_negative_of_itself() -> None:
     index = torch.tensor([0, 1, 2, 3])  # all of one group
     assert float(contrast(z_s, z_t, index)) == 0
     contrast.update(index, z_s, z_t)
-    assert contrast.latest_teacher.queue is not None
-    assert contrast.latest_teacher.queue.owner[:4].tolist() == [0, 0, 0, 0]
+    assert contrast.recent_teacher.queue is not None
+    assert contrast.recent_teacher.queue.ids[:4].tolist() == [0, 0, 0, 0]
     assert float(contrast(z_s, z_t, index)) == 0
     assert float(contrast(z_s, z_t, index + 20)) > 0
 
