@@ -120,13 +120,13 @@ def read_settings(source: Callable[..., Any] | type) -> dict[str, Setting]:
 
     Parameters that a `functools.partial` fixes are none.
     """
-    return {
-        name: setting
-        for name, kind, default in _annotated(source)
-        for name, setting in (
-            read_settings(kind).items() if is_dataclass(kind) else [(name, _read(name, kind, default))]
-        )
-    }
+    settings = dict[str, Setting]()
+    for name, kind, default in _annotated(source):
+        if isinstance(kind, type) and is_dataclass(kind):
+            settings |= read_settings(kind)
+        else:
+            settings[name] = _read(name, kind, default)
+    return settings
 
 
 def bind_settings(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +160,8 @@ def check_settings(
 
 def check_fields(config: Any) -> None:
     """Raise `UserError` if a field of a dataclass has a value that its annotation does not permit."""
-    for name, setting in _settings_of(type(config)).items():
+    kind: type = type(config)
+    for name, setting in _settings_of(kind).items():
         setting.check(getattr(config, name))
 
 
@@ -173,7 +174,7 @@ def _annotated(source: Callable[..., Any] | type) -> Iterable[tuple[str, Any, An
     """Yield name, annotation and default of each parameter or field."""
     if isinstance(source, type):
         hints = get_type_hints(source, include_extras=True)
-        yield from ((field.name, hints[field.name], field.default) for field in fields(source))  # type: ignore[arg-type]
+        yield from ((field.name, hints[field.name], field.default) for field in fields(source))
         return
     fixed = source.keywords if isinstance(source, partial) else {}
     for name, parameter in inspect.signature(source, eval_str=True).parameters.items():

@@ -176,7 +176,7 @@ class Term:
     def uses_all_layers(self) -> bool:
         """Whether the loss depends on every layer of the student, whose logits it compares: a backward pass
         then leaves no parameter without a gradient."""
-        names = self.projector.reads
+        names: Any = self.projector.reads
         parts = [names] if isinstance(names, frozenset) else names
         return any("logits" in part for part in parts)
 

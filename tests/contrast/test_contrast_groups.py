@@ -171,13 +171,13 @@ def test_with_groups_those_are_the_default() -> None:
     both = InstanceContrast(
         M, ContrastConfig(D, negatives="other_class"), labels=torch.arange(M) % 3, groups=GROUPS
     )
-    assert torch.equal(both.others.labels, torch.arange(M) % 3)
+    assert torch.equal(both.sampler.others.labels, torch.arange(M) % 3)
 
 
 def test_the_state_has_no_groups() -> None:
     """They are the data set's: a checkpoint must not bring another data set's along."""
     for loss in (CRDLoss(3, 3, M, num_negatives=K, groups=GROUPS), DenseContrast(D, groups=GROUPS)):
-        assert not any("owner" in name and "queue" not in name for name in loss.state_dict())
+        assert not any("ids" in name and "queue" not in name for name in loss.state_dict())
         assert not any("others" in name for name in loss.state_dict())
 
 

@@ -265,7 +265,7 @@ def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
         ({"temperature": -0.1}, "temperature must be positive, got -0.1"),
         ({"num_negatives": 0}, "num_negatives must be at least 1, got 0"),
         ({"momentum": 1.5}, r"momentum must be in \[0, 1\), got 1.5"),
-        ({"objective": "triplet"}, "objective must be one of nce, infonce, relational, got 'triplet'"),
+        ({"objective": "triplet"}, "objective must be one of nce, infonce, relational, none, got 'triplet'"),
         ({"negatives": "hard"}, "negatives must be one of .*, got 'hard'"),
         ({"negatives": "other_class"}, "needs labels"),
     ]:

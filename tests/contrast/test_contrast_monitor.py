@@ -35,7 +35,8 @@ NEGATIVES = (
 
 def test_figures_equal_naive_loops(unit: Callable[..., Tensor]) -> None:
     z, positive, noise = unit(3, D).detach(), unit(3, D).detach(), unit(5, D).detach()
-    noise[4] = positive[0]  # of another owner: a tie with the first true pair
+    z[0] = torch.eye(D)[0]  # its scores are exact in any order of summation
+    noise[4] = positive[0]  # another sample's: a tie with the first positive
     owner, candidate_ids = torch.tensor([3, 0, 3]), torch.tensor([3, 1, 0, 0, 2])
     true = [float(a @ b) for a, b in zip(z, positive, strict=True)]
     scores, right = [], []

@@ -22,13 +22,10 @@ def batches(sizes: tuple[int, ...] = (4, 3, 5), samples: int = 30) -> list[tuple
     return made
 
 
-def make(**options: Any) -> InstanceContrast:
-    return InstanceContrast(
-        30,
-        ContrastConfig(
-            D, num_negatives=LENGTH, temperature=TAU, negatives="queue", **{"objective": "infonce"} | options
-        ),
-    ).double()
+def make(groups: Tensor | None = None, **options: Any) -> InstanceContrast:
+    options = {"objective": "infonce"} | options
+    config = ContrastConfig(D, num_negatives=LENGTH, temperature=TAU, negatives="queue", **options)
+    return InstanceContrast(30, config, groups=groups).double()
 
 
 def naive(z: Tensor, true: Tensor, own: Tensor, noise: list[tuple[int, Tensor]]) -> Tensor:
@@ -90,7 +87,7 @@ def test_its_state_is_the_queues() -> None:
         contrast(z_s, z_t, index)
         contrast.update(index, z_s, z_t)
     names = {name.rpartition("queue.")[2] for name in contrast.state_dict() if "queue" in name}
-    assert names == {"rows", "owner", "head"}
+    assert names == {"rows", "ids", "write_position"}
     again.load_state_dict(contrast.state_dict())
     z_s, z_t, index = batches()[0]
     assert torch.equal(again(z_s, z_t, index), contrast(z_s, z_t, index))

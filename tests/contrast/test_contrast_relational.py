@@ -101,7 +101,7 @@ def test_the_gradient_is_zero_where_student_and_teacher_are_equal(unit: Callable
 
 
 @pytest.mark.parametrize("block", [1, 7, 2**20])
-@pytest.mark.parametrize("selection", ["all", "columns", "owner", "owners"])
+@pytest.mark.parametrize("selection", ["all", "columns", "rows", "ids"])
 @pytest.mark.parametrize("weight", [1.0, 3.5])
 def test_the_fused_form_equals_the_pure_function(
     block: int, selection: str, weight: float, unit: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
@@ -114,15 +114,15 @@ def test_the_fused_form_equals_the_pure_function(
     chosen: dict[str, Tensor] = {
         "all": {},
         "columns": {"columns": COLUMNS},
-        "anchor_ids": {"anchor_ids": owner},
-        "owners": {"anchor_ids": owner, "candidate_ids": candidate_ids},
+        "rows": {"anchor_ids": owner},
+        "ids": {"anchor_ids": owner, "candidate_ids": candidate_ids},
     }[selection]
     found = contrast_relations(z_s, z_t, noise, **TAUS, weight=weight, **chosen)
     ours, theirs = z_s @ noise.T, z_t @ noise.T
     if selection == "columns":
         ours, theirs = ours.gather(1, COLUMNS), theirs.gather(1, COLUMNS)
     elif selection != "all":
-        others = torch.arange(6) if selection == "owner" else candidate_ids
+        others = torch.arange(6) if selection == "rows" else candidate_ids
         hidden = (owner.unsqueeze(1) == others) | (others < 0)
         ours, theirs = ours.masked_fill(hidden, MASKED), theirs.masked_fill(hidden, MASKED)
     true = (z_s * z_t).sum(1), (z_t * z_t).sum(1)
@@ -134,7 +134,7 @@ def test_the_fused_form_equals_the_pure_function(
 def test_fused_gradcheck_and_no_gradient_to_the_teacher(unit: Callable[..., Tensor]) -> None:
     z_t, noise = unit(3, D), unit(6, D)
     for selection in ({}, {"columns": COLUMNS}):
-        value = partial(contrast_relations, z_t=z_t, noise=noise, **TAUS, **selection)
+        value = partial(contrast_relations, z_t=z_t, candidates=noise, **TAUS, **selection)
         assert torch.autograd.gradcheck(value, (unit(3, D),))
     contrast_relations(unit(3, D), z_t, noise, **TAUS).backward()
     assert z_t.grad is None and noise.grad is None

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from crdkit.common import bind_settings
 from crdkit.distillers import JOINT, METHODS, BatchMeta, Term, build_terms, parse_method
 from crdkit.distillers.functional import keep_teachers, mean_of_kept
 from crdkit.distillers.term import StatelessLoss, loss_of_each
@@ -66,7 +67,8 @@ def test_bad_arguments_are_named() -> None:
 @pytest.mark.parametrize("name", SEVERAL)
 def test_the_loss_of_each_sample_is_that_of_a_batch_of_one_and_their_mean_the_loss(name: str, zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    term = METHODS[name](spec, **BRIEF.get(name, {}))
+    (part,) = parse_method(name, BRIEF).parts
+    term = part.maker(spec, **bind_settings(part.maker, part.settings))
     student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
     projected = term.projector(student, teacher)
     torch.manual_seed(0)  # crd-dense draws where its grid lies

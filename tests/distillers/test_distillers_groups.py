@@ -25,8 +25,8 @@ def test_crd_takes_other_groups_where_there_are_no_labels(zoo) -> None:
 @pytest.mark.parametrize("method", ["crd-dense", "crd-local"])
 def test_maps_know_the_groups(method: str, zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56", groups=GROUPS)
-    assert torch.equal(METHODS[method](spec).objective.contrast.sampler.samples.ids, GROUPS)
-    assert METHODS[method](spec._replace(groups=None)).objective.contrast.sampler.samples.ids is None
+    assert torch.equal(METHODS[method](spec).objective.contrast.samples.ids, GROUPS)
+    assert METHODS[method](spec._replace(groups=None)).objective.contrast.samples.ids is None
 
 
 @pytest.mark.parametrize("method", ["crd", "crd-dense", "crd-local"])

@@ -15,7 +15,7 @@ def test_a_value_that_no_maker_takes_is_refused_with_its_name() -> None:
         "crd.momentum=1": r"crd.momentum must be in \[0, 1\), got 1",
         "crd.num_negatives=0": "crd.num_negatives must be at least 1, got 0",
         "crd.negatives=others": "must be one of uniform, .*, got 'others'",
-        "crd.objective=mse": "must be one of nce, infonce, relational, got 'mse'",
+        "crd.objective=mse": "must be one of nce, infonce, relational, none, got 'mse'",
         "crd.embed_dim=1.5": "crd.embed_dim must be int, got 1.5",
         "crd.embed_dim=none": "crd.embed_dim must be int, got None",
         "kd.standardize=1": "kd.standardize must be bool, got 1",

@@ -15,7 +15,13 @@ from crdkit.transfer import TransferConfig
 
 
 def pipeline(samples: int, *settings: str, method: str = "crd", folder: Any = None, **more: Any) -> Any:
-    data = SimpleNamespace(dataset=range(samples), modality="rgb", shape=lambda modality: (3, 32, 32))
+    data = SimpleNamespace(
+        dataset=range(samples),
+        modality="rgb",
+        shape=lambda modality: (3, 32, 32),
+        labels=None,
+        groups=None,
+    )
     return SimpleNamespace(
         config=CompressionConfig(method=(method,), transfer=TransferConfig(**more)),
         data=data,
@@ -29,10 +35,10 @@ def pipeline(samples: int, *settings: str, method: str = "crd", folder: Any = No
     ("samples", "settings", "text"),
     [
         (1, (), "at least two samples"),
-        (10**12, (), r"crd's memories, 1000000000000 × 128, .*GiB.*free.*crd\.embed_dim"),
+        (10**12, (), r"crd's memory banks, 1000000000000 × 128, .*GiB.*free.*crd\.embed_dim"),
         (10**5, ("crd.num_negatives=1000000000",), r"1000000000 negatives .*batch of 64 .*476\.8 GiB"),
         (10**5, ("crd.negatives=shared", "crd.num_negatives=10000000000"), "10000000000 negatives"),
-        (10**5, ("crd.negatives=all", "crd.embed_dim=100000000"), "memories, 100000 × 100000000"),
+        (10**5, ("crd.negatives=all", "crd.embed_dim=100000000"), "memory banks, 100000 × 100000000"),
     ],
 )
 def test_memories_and_draws(samples: int, settings: tuple[str, ...], text: str) -> None:
