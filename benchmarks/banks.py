@@ -148,7 +148,7 @@ def sharding(ranks: int = 8, rows: int = 8_192, negatives: int = 512, draws: int
 
     def gradient(drawn: Tensor, weight: float = 1.0) -> Tensor:
         rule = Rule("nce", 0.07, shift, weight)
-        loss = contrast(rule, z, bank[index], bank[drawn], owner=index, noise_owner=drawn)
+        loss = contrast(rule, z, bank[index], bank[drawn], anchor_ids=index, candidate_ids=drawn)
         return torch.autograd.grad(loss, z)[0]
 
     exact = gradient(torch.arange(rows), negatives / rows)

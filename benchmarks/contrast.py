@@ -38,7 +38,7 @@ from turns import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from crdkit.contrast import InstanceContrast
+    from crdkit.contrast import ContrastConfig, InstanceContrast
 
     Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -104,10 +104,12 @@ def build(setting: dict[str, int], negatives: str, device: str) -> InstanceContr
 
     return InstanceContrast(
         setting["num_samples"],
-        DIM,
-        num_negatives=setting["num_negatives"],
-        negatives=negatives.removesuffix(" bf16"),
-        memory_dtype="bfloat16" if negatives.endswith(" bf16") else "float32",
+        ContrastConfig(
+            DIM,
+            num_negatives=setting["num_negatives"],
+            negatives=negatives.removesuffix(" bf16"),
+            memory_dtype="bfloat16" if negatives.endswith(" bf16") else "float32",
+        ),
         labels=torch.arange(setting["num_samples"]) % NUM_CLASSES if negatives == "other_class" else None,
     ).to(device)
 

@@ -59,7 +59,7 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     import torch
 
     from crdkit.data import PairedTensors, Statistics
-    from crdkit.distillers import build_terms
+    from crdkit.distillers import build_terms, parse_method
     from crdkit.engine import make_accelerator
     from crdkit.models import create
     from crdkit.transfer import (
@@ -101,7 +101,7 @@ def steps(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
         def step_of(method: str, settings: Any, number: int, cached: bool) -> Callable[[], None]:
             student = create(given.student, num_classes=100).to(device).to(memory_format=torch.channels_last)
             specs = [make_spec(student, teacher, data) for teacher in teachers[:number]]
-            terms = build_terms(method, specs, settings)
+            terms = build_terms(parse_method(method, settings), specs)
             targets: Any = cached_targets if cached else TeacherTargets(teachers[:number])
             task = TransferTask(student, terms, Inputs(targets), task_weight=1.0)
             source = cache.dataset(teachers[:number], [reads] * number) if cached else dataset

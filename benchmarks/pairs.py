@@ -151,7 +151,7 @@ def steps(root: Path, given: Any) -> dict[str, float]:
     import torch
 
     from crdkit.data import AugmentConfig, FolderPairs, PairedAugment, PairedTensors, Statistics, StoredPairs
-    from crdkit.distillers import build_terms
+    from crdkit.distillers import build_terms, parse_method
     from crdkit.models import create
     from crdkit.transfer import (
         Inputs,
@@ -182,7 +182,7 @@ def steps(root: Path, given: Any) -> dict[str, float]:
         )
         teacher = Teacher(network)
         data = TransferData(dataset, augment, "depth", statistics, SIZE)
-        terms = build_terms("crd-dense", [make_spec(student, teacher, data)], {})
+        terms = build_terms(parse_method("crd-dense"), [make_spec(student, teacher, data)])
         targets = TeacherTargets([teacher])
         task = TransferTask(student, terms, Inputs(targets, "depth", augment, frozen=(targets,)))
         batches = endless(dataset, 0 if name == "memory" else given.workers)

@@ -33,11 +33,11 @@ def published_crd(spec: FeatureSpec) -> Term:
     from published import published_loss
     from torch import nn
 
-    from crdkit.distillers import build_terms
+    from crdkit.distillers import build_terms, parse_method
 
-    (term,) = build_terms("crd", [spec], {"crd": {"negatives": "uniform"}}).values()
+    (term,) = build_terms(parse_method("crd", {"crd": {"negatives": "uniform"}}), [spec]).values()
     contrast: Any = next(part for part in term.objective.modules() if hasattr(part, "bank_student"))
-    loss, write = published_loss(contrast, contrast.num_negatives)
+    loss, write = published_loss(contrast, contrast.config.num_negatives)
 
     class Published(nn.Module):
         """The objective of the term, on the banks of ours."""
@@ -62,7 +62,7 @@ def build_step(
     import torch
 
     from crdkit.data import Statistics
-    from crdkit.distillers import build_terms
+    from crdkit.distillers import build_terms, parse_method
     from crdkit.models import create
     from crdkit.transfer import Inputs, Teacher, TeacherTargets, TransferData, TransferTask, make_spec
 
@@ -79,7 +79,7 @@ def build_step(
     if name == "crd, published":
         terms = {"crd": published_crd(spec)}
     elif name not in ("none", "taught"):
-        terms = build_terms(name, [spec])
+        terms = build_terms(parse_method(name), [spec])
     targets: Any = (lambda batch: ()) if name == "none" else TeacherTargets([Teacher(teacher)])
     task = TransferTask(student, terms, Inputs(targets), task_weight=1.0)
 

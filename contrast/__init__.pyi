@@ -1,4 +1,5 @@
 from .checks import check_positive
+from .config import ContrastConfig, Objective, maps_state_bytes
 from .crd import CRDLoss
 from .distributed import average, equal_rows, gather, gather_with_gradient, rows_of_ranks
 from .heads import CriticHeads, normalize
@@ -6,13 +7,12 @@ from .instance import InstanceContrast
 from .memory import FeatureQueue, MemoryBank
 from .monitor import Monitor
 from .native import has_native_gather
-from .negatives import PUBLISHED_NEGATIVES
 from .objectives import infonce, nce, relational
 from .spatial import DenseContrast, LocalGlobalContrast
 
 __all__ = [
-    "PUBLISHED_NEGATIVES",
     "CRDLoss",
+    "ContrastConfig",
     "CriticHeads",
     "DenseContrast",
     "FeatureQueue",
@@ -20,6 +20,7 @@ __all__ = [
     "LocalGlobalContrast",
     "MemoryBank",
     "Monitor",
+    "Objective",
     "average",
     "check_positive",
     "equal_rows",
@@ -27,6 +28,7 @@ __all__ = [
     "gather_with_gradient",
     "has_native_gather",
     "infonce",
+    "maps_state_bytes",
     "nce",
     "normalize",
     "relational",

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..common import free_memory, require_space
-from .checks import check_choice
+from ..common import UserError, free_memory, require_space
+from .config import ContrastConfig
 from .distributed import fill_up, gather, is_first_rank, rank, rows_of_ranks, smallest, world_size
 from .memory import MemoryBank, first_rows, new_rows
 
 WHOLE = "memory"
-BANKS = ("auto", WHOLE, "host", "mapped", "sharded")
 
 #: Up to so many bytes nobody is asked: what is everywhere.
 _SMALL = 2**30
@@ -74,7 +73,7 @@ class ShardedBank(MemoryBank):
     def __init__(self, num_samples: int, embed_dim: int, **options: Any) -> None:
         self.rank, self.world = rank(), world_size()
         if num_samples < self.world:
-            raise ValueError(f"num_samples must be at least the {self.world} ranks, got {num_samples}")
+            raise UserError(f"num_samples must be at least the {self.world} ranks, got {num_samples}")
         super().__init__(num_samples, embed_dim, **options)
 
     @property
@@ -138,35 +137,36 @@ class ShardedBank(MemoryBank):
 _CLASSES = {WHOLE: MemoryBank, "host": HostBank, "mapped": MappedBank, "sharded": ShardedBank}
 
 
-def make_banks(
-    bank: str, num_samples: int, embed_dim: int, *, momentum: float, dtype: str, sides: int = 2
-) -> tuple[MemoryBank | None, MemoryBank]:
-    """The student's and the teacher's bank, of the kind of `choose_bank`; of one side the teacher's."""
-    kind = _CLASSES[bank]
-    student = kind(num_samples, embed_dim, momentum=momentum, dtype=dtype) if sides == 2 else None
-    return student, kind(num_samples, embed_dim, momentum=momentum, dtype=dtype)
+def make_banks(bank: str, config: ContrastConfig, num_samples: int) -> tuple[MemoryBank | None, MemoryBank]:
+    """Return the banks of the student, if it has one, and of the teacher, of the kind of `choose_bank`."""
+
+    def make() -> MemoryBank:
+        return _CLASSES[bank](
+            num_samples, config.embed_dim, momentum=config.momentum, dtype=config.memory_dtype
+        )
+
+    student = make() if config.num_sides == 2 else None
+    return student, make()
 
 
-def check_bank(bank: str, negatives: str) -> None:
-    """Raise a ValueError for an unknown bank, or one that these negatives cannot be drawn from."""
-    check_choice("bank", bank, BANKS)
-    if bank not in ("auto", WHOLE) and not negatives.startswith("shared"):
-        raise ValueError(
-            f"bank={bank!r} gives one draw of rows for the batch, and negatives={negatives!r} needs other "
-            f"ones: take negatives='shared', or bank={WHOLE!r}"
+def check_bank(config: ContrastConfig) -> None:
+    """Raise a `UserError` for a bank that these negatives cannot be drawn from."""
+    if config.bank not in ("auto", WHOLE) and not str(config.negatives).startswith("shared"):
+        raise UserError(
+            f"bank={config.bank!r} gives one draw of rows for the batch, and negatives={config.negatives!r} "
+            f"needs other ones: take negatives='shared', or bank={WHOLE!r}"
         )
 
 
-def choose_bank(
-    bank: str, negatives: str, num_samples: int, embed_dim: int, dtype: str, *, sides: int = 2
-) -> str:
-    """The bank that is asked for; of "auto" the first that takes no more than half of the free memory.
+def choose_bank(config: ContrastConfig, num_samples: int) -> str:
+    """Return the bank of resolved settings; of "auto" the first within half of the free memory.
 
     These are "memory", "sharded" on several ranks, "host" beside a GPU, and else "mapped"; or "memory"
     however large, if the negatives are not `shared`. Up to 1 GiB it is "memory". With several ranks the one
-    with the least counts, and all of them ask.
+    with the least memory counts, and all of them ask.
     """
-    needed = sides * num_samples * embed_dim * getattr(torch, dtype).itemsize
+    bank, negatives, sides = config.bank, str(config.negatives), config.num_sides
+    needed = sides * num_samples * config.embed_dim * getattr(torch, config.memory_dtype).itemsize
     if bank != "auto" or needed <= _SMALL:
         return WHOLE if bank == "auto" else bank
     # All ranks of a machine have one memory; a bank is made there before it moves to its GPU.

@@ -5,30 +5,30 @@ import math
 import torch
 from torch import Tensor
 
-from ..common import require_memory
+from ..common import UserError, require_memory
 
 
 def check_positive(**values: float) -> None:
-    """Raise a ValueError for the first value that is not above zero."""
+    """Raise a `UserError` for the first value that is not positive."""
     for name, value in values.items():
         if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+            raise UserError(f"{name} must be positive, got {value}")
 
 
 def check_momentum(momentum: float) -> None:
-    """Raise a ValueError for a value that is not in [0, 1)."""
+    """Raise a `UserError` for a value that is not in [0, 1)."""
     if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        raise UserError(f"momentum must be in [0, 1), got {momentum}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError that lists the choices."""
+    """Raise a `UserError` that lists the choices."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise UserError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def check_room(what: str, *shape: int, dtype: torch.dtype, device: object = None, remedy: str) -> None:
-    """Raise a ValueError with the figures for a tensor that is larger than the memory that is free.
+    """Raise a `UserError` with the figures for a tensor that is larger than the free memory.
 
     Args:
         what: it is, for the message, which has the shape, too.

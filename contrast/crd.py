@@ -1,8 +1,15 @@
-"""Contrastive Representation Distillation as one module, for a training loop of one's own."""
+"""Contrastive Representation Distillation as one module, for your own training loop."""
 
 from torch import Tensor, nn
 
-from .critic import TEACHER_TEMPERATURE
+from .config import (
+    DEFAULT_TEACHER_TEMPERATURE,
+    BankPlace,
+    ContrastConfig,
+    MemoryDtype,
+    Negatives,
+    Objective,
+)
 from .heads import CriticHeads
 from .instance import InstanceContrast
 
@@ -12,28 +19,19 @@ class CRDLoss(nn.Module):
 
     In training mode one call scores the batch and then writes it into the memory; in eval mode it only
     scores. `parameters()` are the two heads, to be trained along with the student. To run under DDP, wrap
-    the heads and keep `InstanceContrast` outside, as the pipelines do. A critic that learns nothing is told
-    once, in a warning with its remedy; `diagnostics` has figures to log.
+    the heads and keep `InstanceContrast` outside, as the pipelines do. A warning, issued once and with its
+    remedy, reports a critic that does not learn; `diagnostics` has figures to log.
 
     Args:
         student_dim: width of the student's features.
         teacher_dim: width of the teacher's features.
         num_samples: M, the length of the data set.
-        embed_dim: d of the shared space.
-        num_negatives: K; None for the published 16,384.
-        temperature: τ.
-        momentum: of the memory's rows.
-        memory_dtype: of the memory's rows: "float32", or "bfloat16" for half the memory and half the reading.
-        bank: where the rows are: "auto", "memory", "host", "mapped" or "sharded" (see `InstanceContrast`).
-        objective: "nce", "infonce" or "relational"; None for "nce". "relational" leaves the teacher's head as
-            it is drawn.
-        teacher_temperature: τ_t of "relational".
-        negatives: "uniform", "other_class", "other_group", "shared", "shared_other_class",
-            "shared_other_group", "all" or "batch" (see `InstanceContrast`); None for "other_group" with
-            groups, else "uniform". With none of `num_negatives`, `objective` and `negatives` given, fewer
-            than 16,384 samples are contrasted by InfoNCE over the batch.
+        embed_dim, num_negatives, temperature, momentum, memory_dtype, bank, objective, teacher_temperature,
+            negatives: fields of `ContrastConfig`. With none of `num_negatives`, `objective` and `negatives`
+            given, fewer than 16,384 samples are trained with InfoNCE over the batch. "relational" leaves the
+            teacher's head as it was initialized.
         labels: the class of every sample, (M,); for negatives of other classes.
-        groups: the recording or scene of every sample, (M,): rows of the own one are no negatives.
+        groups: the recording or scene of every sample, (M,): samples of the same group are no negatives.
         head: "linear" or "mlp".
     """
 
@@ -47,33 +45,31 @@ class CRDLoss(nn.Module):
         num_negatives: int | None = None,
         temperature: float = 0.07,
         momentum: float = 0.5,
-        memory_dtype: str = "float32",
-        bank: str = "auto",
-        objective: str | None = None,
-        teacher_temperature: float = TEACHER_TEMPERATURE,
-        negatives: str | None = None,
+        memory_dtype: MemoryDtype = "float32",
+        bank: BankPlace = "auto",
+        objective: Objective | None = None,
+        teacher_temperature: float = DEFAULT_TEACHER_TEMPERATURE,
+        negatives: Negatives | None = None,
         labels: Tensor | None = None,
         groups: Tensor | None = None,
         head: str = "linear",
     ) -> None:
         super().__init__()
+        config = ContrastConfig(
+            embed_dim,
+            num_negatives,
+            temperature,
+            momentum,
+            memory_dtype,
+            bank,
+            objective,
+            teacher_temperature,
+            negatives,
+        )
         self.heads = CriticHeads(
             student_dim, teacher_dim, embed_dim, kind=head, learn_teacher=objective != "relational"
         )
-        self.contrast = InstanceContrast(
-            num_samples,
-            embed_dim,
-            num_negatives=num_negatives,
-            temperature=temperature,
-            momentum=momentum,
-            memory_dtype=memory_dtype,
-            bank=bank,
-            objective=objective,
-            teacher_temperature=teacher_temperature,
-            negatives=negatives,
-            labels=labels,
-            groups=groups,
-        )
+        self.contrast = InstanceContrast(num_samples, config, labels=labels, groups=groups)
 
     def forward(
         self,
@@ -84,7 +80,7 @@ class CRDLoss(nn.Module):
         labels: Tensor | None = None,
         negative_index: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch, a scalar; gradients reach both heads and the features.
+        """Return the loss of a batch, a scalar; gradients reach both heads and the features.
 
         Args:
             student: features, (B, student_dim).
@@ -104,6 +100,6 @@ class CRDLoss(nn.Module):
         return loss
 
     def diagnostics(self) -> dict[str, float]:
-        """`true_score` and `noise_score`, the mean cosines of true and of noise pairs, and
+        """Return `true_score` and `noise_score`, the mean cosines of positive and negative pairs, and
         `critic_accuracy`, over the latest training batches (`Monitor`); empty before the first."""
         return self.contrast.diagnostics()

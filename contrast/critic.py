@@ -2,21 +2,17 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from .checks import check_choice, check_positive
+from .config import DEFAULT_TEACHER_TEMPERATURE, Objective
 from .distributed import gather, world_size
 from .objectives import Rule
 from .relations import contrast_relations
 from .scores import contrast, log_sum_exp
-
-OBJECTIVES = ("nce", "infonce", "relational")
-
-#: τ_t of the relational objective, where nothing else is said.
-TEACHER_TEMPERATURE = 0.05
 
 
 class Critic(nn.Module):
@@ -35,21 +31,21 @@ class Critic(nn.Module):
         *,
         temperature: float,
         objective: str,
-        teacher_temperature: float = TEACHER_TEMPERATURE,
+        teacher_temperature: float = DEFAULT_TEACHER_TEMPERATURE,
     ) -> None:
         super().__init__()
         check_positive(temperature=temperature, teacher_temperature=teacher_temperature)
-        check_choice("objective", objective, OBJECTIVES)
+        check_choice("objective", objective, get_args(Objective))
         self.num_samples = num_samples
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.is_relational = objective == "relational"
-        self.partition = Partition(num_samples) if objective == "nce" else None
+        self.partition = LogPartition(num_samples) if objective == "nce" else None
 
     def forward(
         self,
         z: Tensor,
         positive: Tensor,
-        noise: Tensor,
+        candidates: Tensor,
         *,
         num_negatives: int | Tensor,
         weight: float = 1.0,
@@ -61,16 +57,16 @@ class Critic(nn.Module):
             z: anchors, (B, d).
             positive: their counterparts, (B, d); for "relational" the teacher's own vectors, which give the
                 targets.
-            noise: candidates for negatives, (N, d).
+            candidates: candidates for negatives, (N, d).
             num_negatives: K of log(K/M); below 1 it counts as 1.
-            weight: noise pairs per column, as in `objectives.nce`.
-            selection: `columns`, `owner`, `noise_owner` of `scores.contrast`.
+            weight: negative pairs per column, as in `objectives.nce`.
+            selection: `columns`, `anchor_ids`, `candidate_ids` of `scores.contrast`.
         """
         if self.is_relational:
             return contrast_relations(
                 z,
                 positive,
-                noise,
+                candidates,
                 temperature=self.temperature,
                 teacher_temperature=self.teacher_temperature,
                 weight=weight,
@@ -78,23 +74,25 @@ class Critic(nn.Module):
             )
         if self.partition is None:
             rule = Rule("infonce", self.temperature, weight=weight)
-            return contrast(rule, z, positive, noise, **selection)
+            return contrast(rule, z, positive, candidates, **selection)
         log_z = self.partition(
-            lambda: log_sum_exp(z, positive, noise, temperature=self.temperature, weight=weight, **selection)
+            lambda: log_sum_exp(
+                z, positive, candidates, temperature=self.temperature, weight=weight, **selection
+            )
         )
         if isinstance(num_negatives, Tensor):
             log_ratio: Tensor | float = num_negatives.clamp(min=1).log() - math.log(self.num_samples)
         else:
             log_ratio = math.log(max(num_negatives, 1) / self.num_samples)
         rule = Rule("nce", self.temperature, log_z + log_ratio, weight)
-        return contrast(rule, z, positive, noise, **selection)
+        return contrast(rule, z, positive, candidates, **selection)
 
 
-class Partition(nn.Module):
-    """log Z of one direction: mean(e^{s/τ})·M over the first training batch, true pairs included; then fixed.
+class LogPartition(nn.Module):
+    """log Z of one direction: mean(e^{s/τ})·M over the first training batch, positives included; then fixed.
 
     Scores of all ranks enter the mean. Before the first training batch (a loss in eval mode) Z is the
-    batch's own and is not kept; nor is it from a batch without a single noise pair, or with a score that is
+    batch's own and is not kept; nor is it from a batch without a negative, or with a score that is
     not finite.
 
     Args:
@@ -116,8 +114,8 @@ class Partition(nn.Module):
         """log Z, a scalar.
 
         Args:
-            estimate: gives the logarithm of the sum of e^{s/τ}, the number of true pairs and the number of
-                noise pairs (`scores.log_sum_exp`); called until Z is fixed.
+            estimate: gives the logarithm of the sum of e^{s/τ}, the number of positives and the number of
+                negative pairs (`scores.log_sum_exp`); called until Z is fixed.
         """
         if not self._known:
             self._known = bool(self.fixed)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..common import UserError
 from .checks import check_positive
 
 #: Below this length a vector has no direction; it maps to zero, and its gradient passes unscaled.
@@ -70,7 +71,7 @@ def _projection(in_dim: int, embed_dim: int, kind: str) -> nn.Module:
         return nn.Linear(in_dim, embed_dim)
     if kind == "mlp":
         return nn.Sequential(nn.Linear(in_dim, in_dim), nn.ReLU(), nn.Linear(in_dim, embed_dim))
-    raise ValueError(f"kind must be 'linear' or 'mlp', got {kind!r}")
+    raise UserError(f"kind must be 'linear' or 'mlp', got {kind!r}")
 
 
 def _project(head: nn.Module, features: Tensor, side: str) -> Tensor:

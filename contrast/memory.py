@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..common import ask_large_pages
+from ..common import UserError, ask_large_pages
 from .checks import check_choice, check_momentum, check_positive, check_room
+from .config import MemoryDtype
 from .distributed import gather_with_gradient
 from .heads import normalize
 
-MEMORY_DTYPES = ("float32", "bfloat16")
+MEMORY_DTYPES = get_args(MemoryDtype)
 
 #: Rows that are drawn at a time: 32 MiB of 128 numbers in fp32.
 _BLOCK = 2**16
@@ -37,7 +39,7 @@ class MemoryBank(nn.Module):
     ) -> None:
         super().__init__()
         if num_samples < 2:
-            raise ValueError(f"num_samples must be at least 2, got {num_samples}")
+            raise UserError(f"num_samples must be at least 2, got {num_samples}")
         check_positive(embed_dim=embed_dim)
         check_momentum(momentum)
         check_choice("dtype", dtype, MEMORY_DTYPES)
@@ -90,8 +92,8 @@ class MemoryBank(nn.Module):
 class FeatureQueue(nn.Module):
     """The latest `length` vectors, for data sets too large for a row per sample, and for map positions.
 
-    A ring: a write that crosses the end goes on at the start, nothing is dropped. Each vector keeps its
-    owner, so that a sample is not contrasted with itself of a few steps ago; −1 marks a place never written.
+    A ring: a write that crosses the end goes on at the start, nothing is dropped. Each vector keeps
+    the id of its sample, which is not contrasted with itself of a few steps ago; −1 marks an empty place.
 
     Args:
         length: number of vectors.
@@ -99,8 +101,8 @@ class FeatureQueue(nn.Module):
     """
 
     rows: Tensor
-    owner: Tensor
-    head: Tensor
+    ids: Tensor
+    write_position: Tensor
 
     def __init__(self, length: int, embed_dim: int) -> None:
         super().__init__()
@@ -108,34 +110,34 @@ class FeatureQueue(nn.Module):
         remedy = "lower the queue's length or embed_dim"
         check_room("a queue", length, embed_dim, dtype=torch.float32, remedy=remedy)
         self.register_buffer("rows", torch.zeros(length, embed_dim))
-        self.register_buffer("owner", torch.full((length,), -1, dtype=torch.int64))
-        self.register_buffer("head", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("ids", torch.full((length,), -1, dtype=torch.int64))
+        self.register_buffer("write_position", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def push(self, owner: Tensor, z: Tensor) -> None:
+    def push(self, ids: Tensor, z: Tensor) -> None:
         """Write vectors in order over the oldest ones; of more than `length` the last `length` stay.
 
         The place of a vector that is not finite is left empty.
 
         Args:
-            owner: who each vector belongs to, (N,), not negative.
+            ids: id of each vector's sample or group, (N,), not negative.
             z: vectors, (N, d).
         """
         length = len(self.rows)
         skipped = max(0, len(z) - length)
         finite = z.isfinite().all(dim=1)
-        z, owner = z.where(finite.unsqueeze(1), 0.0), owner.where(finite, -1)
-        places = (self.head + torch.arange(skipped, len(z), device=self.rows.device)) % length
+        z, ids = z.where(finite.unsqueeze(1), 0.0), ids.where(finite, -1)
+        places = (self.write_position + torch.arange(skipped, len(z), device=self.rows.device)) % length
         self.rows.index_copy_(0, places, z[skipped:].to(self.rows.dtype))
-        self.owner.index_copy_(0, places, owner[skipped:])
-        self.head.copy_((self.head + len(z)) % length)
+        self.ids.index_copy_(0, places, ids[skipped:])
+        self.write_position.copy_((self.write_position + len(z)) % length)
 
     def extra_repr(self) -> str:
         return f"{self.rows.shape[0]}, {self.rows.shape[1]}"
 
 
-class Latest(nn.Module):
-    """One side's vectors as noise: those of all ranks' batch, then the latest ones before it, in a queue.
+class RecentVectors(nn.Module):
+    """One side's vectors as candidates: those of all ranks' batch, then a queue of the latest ones before it.
 
     Args:
         embed_dim: d.
@@ -146,27 +148,27 @@ class Latest(nn.Module):
         super().__init__()
         check_positive(embed_dim=embed_dim)
         if queue_size < 0:
-            raise ValueError(f"queue_size must not be negative, got {queue_size}")
+            raise UserError(f"queue_size must not be negative, got {queue_size}")
         self.queue = FeatureQueue(queue_size, embed_dim) if queue_size else None
 
-    def noise(self, z: Tensor, rows: Sequence[int]) -> Tensor:
-        """All vectors, (N, d): the rank's own z, (B, d), and the other ranks' with gradients, the queue's
-        without.
+    def candidates(self, z: Tensor, batch_sizes: Sequence[int]) -> Tensor:
+        """Return all vectors, (N, d): the rank's own z, (B, d), and the other ranks' with gradients, the
+        queue's without.
 
         Args:
-            rows: of z on each rank.
+            batch_sizes: B of each rank.
         """
-        z = gather_with_gradient(z, rows)
+        z = gather_with_gradient(z, batch_sizes)
         return z if self.queue is None else torch.cat([z, self.queue.rows.to(z.dtype)])
 
-    def of_noise(self, owner: Tensor) -> Tensor:
-        """Who each of these belongs to, (N,), from who the vectors of all ranks do; −1 for an empty place."""
-        return owner if self.queue is None else torch.cat([owner, self.queue.owner])
+    def candidate_ids(self, ids: Tensor) -> Tensor:
+        """Return the id of each candidate, (N,), from the ids of all ranks' batch; −1 for an empty place."""
+        return ids if self.queue is None else torch.cat([ids, self.queue.ids])
 
-    def push(self, owner: Tensor, z: Tensor) -> None:
+    def push(self, ids: Tensor, z: Tensor) -> None:
         """Add the vectors of all ranks to the queue."""
         if self.queue is not None:
-            self.queue.push(owner, z)
+            self.queue.push(ids, z)
 
 
 def new_rows(number: int, embed_dim: int, dtype: torch.dtype) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .distributed import average, is_first_rank, world_size
 
 #: Calls over which the running means reach back. A warning needs more calls than these, and two epochs: in
-#: the first one the true pair of a bank is a row that was never written.
+#: the first one the positive pair of a bank is a row that was never written.
 _WINDOW = 25
 _INTERVAL = 50
 _EPOCHS = 2
@@ -36,7 +36,7 @@ class Monitor(nn.Module):
     """Running means over the latest training batches (some 25): loss, scores, and the critic's accuracy.
 
     Scores are those of the batch against itself, both sides as they are now: no memory, so that age plays no
-    part. The accuracy is the share of its noise pairs that score below the true pair of their sample: 0.5 for
+    part. The accuracy is the share of negatives that score below the positive of their sample: 0.5 for
     a critic that knows nothing, 1 for one that always knows; a tie counts half. Nothing waits for a GPU but
     `figures`, and a look every 50 calls.
 
@@ -59,13 +59,13 @@ class Monitor(nn.Module):
     def record(
         self, loss: Tensor, pairs: Tensor, batch_size: int, num_negatives: Callable[[], Tensor | float]
     ) -> None:
-        """Take in a training batch; one that is not finite, or has no noise pair, is passed over.
+        """Take in a training batch; one that is not finite, or has no negative pair, is passed over.
 
         Args:
             loss: of both directions, a scalar.
             pairs: as `compare` gives them, (3,).
             batch_size: samples of this rank.
-            num_negatives: gives the noise pairs that an anchor met, if they are asked for.
+            num_negatives: gives the negative pairs that an anchor met, if they are asked for.
         """
         values = average(torch.cat([loss.detach().reshape(1).to(pairs.dtype), pairs])).to(self.means.dtype)
         valid = values.isfinite().all()
@@ -78,24 +78,24 @@ class Monitor(nn.Module):
             self._look(float(num_negatives()))
 
     def figures(self) -> dict[str, float]:
-        """`true_score`, `noise_score`: mean cosines of the true and of the noise pairs; `critic_accuracy`.
+        """`true_score`, `noise_score`: mean cosines of the true and of the negative pairs; `critic_accuracy`.
         Empty before the first training batch."""
         if not self.count:
             return {}
-        _, true, noise, accuracy = self.means.tolist()
-        return {"true_score": true, "noise_score": noise, "critic_accuracy": accuracy}
+        _, true, negative, accuracy = self.means.tolist()
+        return {"true_score": true, "noise_score": negative, "critic_accuracy": accuracy}
 
     def _look(self, num_negatives: float) -> None:
         if num_negatives <= 0 or self.count < _INTERVAL:
             return
-        loss, true, noise, accuracy = self.means.tolist()
+        loss, true, negative, accuracy = self.means.tolist()
         constant = constant_loss(num_negatives, self.objective)
-        seen = f"over the latest batches true pairs score {true:.3f}, noise pairs {noise:.3f} on average"
+        seen = f"over the latest batches positives score {true:.3f}, negatives {negative:.3f} on average"
         if loss > _PLATEAU * constant and accuracy < _CHANCE:
             other = _REMEDIES[self.objective]
             message = (
                 f"the critic is constant: its loss {loss:.2f} is not below the {constant:.2f} of one that "
-                f"gives all pairs one score ({num_negatives:.0f} noise pairs each), and {seen}. Nothing is "
+                f"gives all pairs one score ({num_negatives:.0f} negatives each), and {seen}. Nothing is "
                 f"transferred. Take {other} lower learning rate or a warmup, and see that student, "
                 "teacher and index belong to the same samples"
             )
@@ -119,22 +119,24 @@ class Monitor(nn.Module):
 
 
 @torch.no_grad()
-def compare(z: Tensor, positive: Tensor, noise: Tensor, owner: Tensor, noise_owner: Tensor) -> Tensor:
-    """The batch against itself: mean score of its true pairs and of its noise pairs, and the share of noise
-    pairs that score below the true pair of their anchor; (3,), NaN without a noise pair.
+def compare(
+    z: Tensor, positive: Tensor, candidates: Tensor, anchor_ids: Tensor, candidate_ids: Tensor
+) -> Tensor:
+    """Return the mean scores of the batch's own positives and negatives, and the share of the negatives that
+    score below the positive of their anchor; (3,), NaN without a negative.
 
     Args:
         z: anchors, (N, d); of more than some 500 a part is looked at.
         positive: their counterparts, (N, d).
-        noise: the other side's vectors, (P, d).
-        owner, noise_owner: who anchors and noise belong to, (N,) and (P,).
+        candidates: the other side's vectors, (P, d).
+        anchor_ids, candidate_ids: ids of anchors and candidates, (N,) and (P,).
     """
-    step, noise_step = (math.ceil(len(x) / _SAMPLE) for x in (z, noise))
+    step, noise_step = (math.ceil(len(x) / _SAMPLE) for x in (z, candidates))
     dtype = torch.promote_types(z.dtype, torch.float32)
-    z, positive, noise = (x.to(dtype) for x in (z[::step], positive[::step], noise[::noise_step]))
+    z, positive, candidates = (x.to(dtype) for x in (z[::step], positive[::step], candidates[::noise_step]))
     with torch.autocast(z.device.type, enabled=False):
-        true, scores = (z * positive).sum(dim=1), z @ noise.T
-    is_noise = owner[::step].unsqueeze(1) != noise_owner[::noise_step]
+        true, scores = (z * positive).sum(dim=1), z @ candidates.T
+    is_noise = anchor_ids[::step].unsqueeze(1) != candidate_ids[::noise_step]
     count = is_noise.sum()
     below = torch.sign(true.unsqueeze(1) - scores).add_(1).mul_(0.5)
     return torch.stack([true.mean(), (scores * is_noise).sum() / count, (below * is_noise).sum() / count])
@@ -144,7 +146,7 @@ def constant_loss(num_negatives: float, objective: str) -> float:
     """The best loss, both directions added, of a critic that gives all pairs one score.
 
     Args:
-        num_negatives: noise pairs of an anchor, K > 0.
+        num_negatives: negative pairs of an anchor, K > 0.
         objective: "nce": 2·(log(K+1) + K·log(1 + 1/K)); "infonce": 2·log(K+1); "relational", which has one
             direction: log(K+1).
     """
@@ -155,16 +157,16 @@ def constant_loss(num_negatives: float, objective: str) -> float:
 
 
 def count_negatives(
-    noise: Tensor,
+    candidates: Tensor,
     *,
     columns: Tensor | None = None,
-    owner: Tensor | None = None,
-    noise_owner: Tensor | None = None,
+    anchor_ids: Tensor | None = None,
+    candidate_ids: Tensor | None = None,
 ) -> Tensor | float:
-    """The noise pairs of an anchor on average; arguments as of `scores.contrast`."""
+    """The negative pairs of an anchor on average; arguments as of `scores.contrast`."""
     if columns is not None:
         return float(columns.shape[1])
-    if owner is None or noise_owner is None:
-        return len(noise) - 1.0
-    met = (owner.unsqueeze(1) != noise_owner) & (noise_owner >= 0)
-    return met.sum() / len(owner)
+    if anchor_ids is None or candidate_ids is None:
+        return len(candidates) - 1.0
+    met = (anchor_ids.unsqueeze(1) != candidate_ids) & (candidate_ids >= 0)
+    return met.sum() / len(anchor_ids)

@@ -1,4 +1,4 @@
-"""What the contrast computes in C on a CPU: the noise of drawn rows or of all, in one pass over them.
+"""What the contrast computes in C on a CPU: sums over drawn candidates or over all, in one pass.
 
 It is compiled by the machine's own C compiler when it is first used, which takes about a second, and kept in
 the user's cache folder. Where there is no compiler, or anything about it fails, `kernel` is None and PyTorch
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ..common import cache_folder, processor
-from .objectives import Noise, Rule
+from .objectives import NegativeSums, Rule
 
 SOURCE = Path(__file__).with_name("native.c")
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-fPIC", "-c")
@@ -46,10 +46,13 @@ def has_native_gather() -> bool:
     return kernel() is not None
 
 
-def fits(z: Tensor, noise: Tensor) -> bool:
+def fits(z: Tensor, candidates: Tensor) -> bool:
     """Whether the kernel takes such anchors and rows: on a CPU, anchors in fp32, rows in fp32 or bf16."""
     return (
-        z.device.type == "cpu" and z.dtype == torch.float32 and noise.dtype in TYPES and noise.is_contiguous()
+        z.device.type == "cpu"
+        and z.dtype == torch.float32
+        and candidates.dtype in TYPES
+        and candidates.is_contiguous()
     )
 
 
@@ -91,34 +94,36 @@ def kernel() -> Kernel | None:
     return None
 
 
-def gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor, *, run: Kernel | None = None) -> Noise:
-    """The noise of every anchor from the rows that it drew; arguments as of `scores.contrast`.
+def gathered(
+    rule: Rule, z: Tensor, candidates: Tensor, columns: Tensor, *, run: Kernel | None = None
+) -> NegativeSums:
+    """Return the sums over the negatives that each anchor drew; arguments as of `scores.contrast`.
 
     Each anchor is summed up in one order, whatever the number of threads.
 
     Raises:
-        IndexError: a column is no row of the noise.
+        IndexError: a column is no row of the candidates.
     """
     run = run or kernel()
     assert run is not None
-    found, z, columns = Noise(rule, z), z.detach().contiguous(), columns.contiguous()
-    given = _given(found, z, noise)
+    found, z, columns = NegativeSums(rule, z), z.detach().contiguous(), columns.contiguous()
+    given = _given(found, z, candidates)
     if run.gather_noise(given, columns.data_ptr(), columns.shape[1], torch.get_num_threads()):
-        raise IndexError(f"columns must be rows of the noise, 0 … {len(noise) - 1}")
+        raise IndexError(f"columns must be rows of the candidates, 0 … {len(candidates) - 1}")
     return found
 
 
 def multiplied(
     rule: Rule,
     z: Tensor,
-    noise: Tensor,
-    owner: Tensor | None,
-    noise_owner: Tensor | None,
+    candidates: Tensor,
+    anchor_ids: Tensor | None,
+    candidate_ids: Tensor | None,
     *,
     weights: Tensor | None = None,
     run: Kernel | None = None,
-) -> Noise:
-    """The noise of every anchor from all rows, by NCE; arguments as of `scores.contrast`.
+) -> NegativeSums:
+    """Return the sums over all candidates for each anchor, by NCE; arguments as of `scores.contrast`.
 
     Each anchor is summed up in one order, whatever the number of threads.
 
@@ -130,21 +135,21 @@ def multiplied(
     """
     run = run or kernel()
     assert run is not None and rule.objective == "nce"
-    found, z = Noise(rule, z), z.detach().contiguous()
-    owners = [None if x is None else x.to(torch.int64).contiguous() for x in (owner, noise_owner)]
+    found, z = NegativeSums(rule, z), z.detach().contiguous()
+    owners = [None if x is None else x.to(torch.int64).contiguous() for x in (anchor_ids, candidate_ids)]
     places = [None if x is None else x.data_ptr() for x in (*owners, weights)]
-    if run.multiply_noise(_given(found, z, noise), *places, torch.get_num_threads()):
+    if run.multiply_noise(_given(found, z, candidates), *places, torch.get_num_threads()):
         raise MemoryError(f"no memory for {len(z)} anchors of {z.shape[1]} components")
     return found
 
 
-def _given(found: Noise, z: Tensor, noise: Tensor) -> _Given:
+def _given(found: NegativeSums, z: Tensor, candidates: Tensor) -> _Given:
     rule = found.rule
     return _Given(
         z.data_ptr(),
-        noise.data_ptr(),
-        noise.dtype == torch.bfloat16,
-        len(noise),
+        candidates.data_ptr(),
+        candidates.dtype == torch.bfloat16,
+        len(candidates),
         *z.shape,
         1 / rule.temperature,
         float(rule.shift),
@@ -173,25 +178,25 @@ def _library(compiler: str, threads: tuple[str, ...]) -> Path:
 def _is_right(run: Kernel) -> bool:
     """Whether it gives what PyTorch gives, on a few rows."""
     generator = torch.Generator().manual_seed(0)
-    z, noise = (torch.randn(n, 24, generator=generator) for n in (3, 40))
+    z, candidates = (torch.randn(n, 24, generator=generator) for n in (3, 40))
     columns = torch.randint(40, (3, 300), generator=generator)
     for rule in (Rule("nce", 0.5, 1.5), Rule("infonce", 0.5)):
-        found = gathered(rule, z, noise, columns, run=run)
-        if not _agree(found, _expected(rule, z, noise[columns])):
+        found = gathered(rule, z, candidates, columns, run=run)
+        if not _agree(found, _expected(rule, z, candidates[columns])):
             return False
     rule = Rule("nce", 0.5, 1.5)
-    found = multiplied(rule, z, noise, None, None, run=run)
-    return _agree(found, _expected(rule, z, noise.expand(len(z), *noise.shape)))
+    found = multiplied(rule, z, candidates, None, None, run=run)
+    return _agree(found, _expected(rule, z, candidates.expand(len(z), *candidates.shape)))
 
 
-def _expected(rule: Rule, z: Tensor, rows: Tensor) -> Noise:
-    """PyTorch's noise of rows (B, K, d)."""
-    found = Noise(rule, z)
+def _expected(rule: Rule, z: Tensor, rows: Tensor) -> NegativeSums:
+    """Return PyTorch's sums over rows (B, K, d)."""
+    found = NegativeSums(rule, z)
     weights = found.weigh(torch.einsum("bd,bkd->bk", z, rows))
     found.pull += torch.einsum("bk,bkd->bd", weights, rows)
     return found
 
 
-def _agree(one: Noise, other: Noise) -> bool:
+def _agree(one: NegativeSums, other: NegativeSums) -> bool:
     pairs = (one.total, other.total), (one.pull, other.pull)
     return all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)

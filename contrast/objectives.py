@@ -27,45 +27,47 @@ def nce(
     log_ratio: Tensor | float,
     weight: float = 1.0,
 ) -> Tensor:
-    """Noise-contrastive estimation with the critic of Tian et al., 2020 (Eq. 18 and 19), per anchor.
+    """NegativeSums-contrastive estimation with the critic of Tian et al., 2020 (Eq. 18 and 19), per anchor.
 
     With ℓ = s/τ − log Z − log(K/M) the critic h = e^{s/τ}/Z / (e^{s/τ}/Z + K/M) is σ(ℓ), and the loss is
     −log σ(ℓ⁺) − Σ_K log σ(−ℓ⁻) = softplus(−ℓ⁺) + Σ_K softplus(ℓ⁻): no exp, no eps, no overflow.
 
     Args:
-        positive: scores of the true pairs, (B,).
-        negative: scores of the noise pairs, (B, N); a masked pair has a hugely negative score.
+        positive: scores of the positive pairs, (B,).
+        negative: scores of the negative pairs, (B, N); a masked pair has a hugely negative score.
         temperature: τ.
         log_z: log Z, the constant that normalizes e^{s/τ}; 0 for the paper's own form without it.
-        log_ratio: log(K/M), K noise pairs per true pair, M samples in the data set.
-        weight: how many noise pairs each column stands for; K/(M−1) where the columns are the whole bank.
+        log_ratio: log(K/M), K negative pairs per positive pair, M samples in the data set.
+        weight: how many negative pairs each column stands for; K/(M−1) where the columns are the whole bank.
 
     Returns:
         Losses, (B,), summed over the negatives.
     """
     shift = log_z + log_ratio
     # softplus(s/τ − c) = softplus_β(s − τ·c)/τ with β = 1/τ, without a pass over the scores to divide them.
-    noise = F.softplus(_wide(negative) - temperature * shift, beta=1 / temperature).sum(dim=1) / temperature
-    return F.softplus(shift - _wide(positive) / temperature) + weight * noise
+    negatives = (
+        F.softplus(_wide(negative) - temperature * shift, beta=1 / temperature).sum(dim=1) / temperature
+    )
+    return F.softplus(shift - _wide(positive) / temperature) + weight * negatives
 
 
 def infonce(positive: Tensor, negative: Tensor, *, temperature: float, weight: float = 1.0) -> Tensor:
-    """InfoNCE (van den Oord et al., 2018): cross-entropy of the true pair against the noise, per anchor.
+    """InfoNCE (van den Oord et al., 2018): cross-entropy of the positive against the negatives, per anchor.
 
     −log(e^{s⁺/τ} / (e^{s⁺/τ} + w·Σ e^{s⁻/τ})) = softplus(log Σ e^{s⁻/τ} + log w − s⁺/τ). There is no Z.
     An anchor without negatives (all of them masked) has loss 0 and gradient 0.
 
     Args:
-        positive: scores of the true pairs, (B,).
-        negative: scores of the noise pairs, (B, N); a masked pair has a hugely negative score.
+        positive: scores of the positive pairs, (B,).
+        negative: scores of the negative pairs, (B, N); a masked pair has a hugely negative score.
         temperature: τ.
-        weight: how many noise pairs each column stands for; K/(M−1) where the columns are the whole bank.
+        weight: how many negative pairs each column stands for; K/(M−1) where the columns are the whole bank.
 
     Returns:
         Losses, (B,).
     """
-    noise = torch.logsumexp(_wide(negative) / temperature, dim=1) + math.log(weight)
-    return F.softplus(noise - _wide(positive) / temperature)
+    negatives = torch.logsumexp(_wide(negative) / temperature, dim=1) + math.log(weight)
+    return F.softplus(negatives - _wide(positive) / temperature)
 
 
 def relational(
@@ -81,27 +83,27 @@ def relational(
     """Cross-entropy between two distributions of similarities over the same candidates, per anchor.
 
     −Σ_j p_t(j)·log p_s(j) with p_s = softmax(s/τ) of the student's scores and p_t = softmax(t/τ_t) of the
-    teacher's, j over the true pair and the noise (SEED, Fang et al., 2021; ReSSL, Zheng et al., 2021). A
+    teacher's, j over the positive and the negatives (SEED, Fang et al., 2021; ReSSL, Zheng et al., 2021). A
     column that stands for w pairs counts w times. The targets get no gradient. As τ_t goes to 0 it becomes
     `infonce`, if the teacher is nearest to itself; an anchor without negatives has loss 0 and gradient 0.
 
     Args:
-        positive: the student's scores of the true pairs, (B,).
-        negative: the student's scores of the noise pairs, (B, N); a masked pair's is hugely negative.
+        positive: the student's scores of the positive pairs, (B,).
+        negative: the student's scores of the negative pairs, (B, N); a masked pair's is hugely negative.
         target_positive: the teacher's scores of the same pairs, (B,).
-        target_negative: the teacher's scores of the same noise, (B, N).
+        target_negative: the teacher's scores of the same negatives, (B, N).
         temperature: τ.
         teacher_temperature: τ_t; a lower one makes sharper targets.
-        weight: how many noise pairs each column stands for.
+        weight: how many negative pairs each column stands for.
 
     Returns:
         Losses, (B,).
     """
 
-    def logits(of_true: Tensor, of_noise: Tensor, tau: float) -> Tensor:
+    def logits(of_positive: Tensor, of_negatives: Tensor, tau: float) -> Tensor:
         # A column of w pairs has the logarithm of w more, in the sum and in the target.
-        noise = _wide(of_noise) / tau + math.log(weight)
-        return torch.cat([_wide(of_true).unsqueeze(1) / tau, noise], dim=1)
+        negatives = _wide(of_negatives) / tau + math.log(weight)
+        return torch.cat([_wide(of_positive).unsqueeze(1) / tau, negatives], dim=1)
 
     student = logits(positive, negative, temperature)
     target = logits(target_positive.detach(), target_negative.detach(), teacher_temperature).softmax(dim=1)
@@ -119,26 +121,26 @@ class Rule:
     """log Z + log(K/M), of nce."""
     weight: float = 1.0
 
-    def finish(self, positive: Tensor, noise: "Noise") -> tuple[Tensor, Tensor, Tensor]:
-        """Losses (b,), their derivatives by the true pairs' scores (b,), and the factor (b,) by which `pull`
-        is the derivative by the anchors, as far as it comes from the noise.
+    def finish(self, positive: Tensor, negatives: "NegativeSums") -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (b,), their derivatives by the positives' scores (b,), and the factor (b,) by which `pull`
+        is the derivative by the anchors, as far as it comes from the negatives.
 
         Args:
-            positive: scores of the true pairs, (b,).
-            noise: of all noise pairs of these anchors.
+            positive: scores of the positive pairs, (b,).
+            negatives: sums over all negative pairs of these anchors.
         """
         t = self.temperature
         if self.objective == "nce":
             gap = self.shift - positive / t
-            losses = F.softplus(gap) + self.weight * noise.total
+            losses = F.softplus(gap) + self.weight * negatives.total
             return losses, gap.sigmoid().div_(-t), torch.full_like(positive, self.weight / t)
-        gap = noise.top + noise.total.log() + math.log(self.weight) - positive / t
+        gap = negatives.top + negatives.total.log() + math.log(self.weight) - positive / t
         share = gap.sigmoid()
-        return F.softplus(gap), share / -t, share / (t * noise.total)
+        return F.softplus(gap), share / -t, share / (t * negatives.total)
 
 
-class Noise:
-    """What the noise pairs of some anchors amount to, taken in part by part.
+class NegativeSums:
+    """Sums over the negative pairs of some anchors, accumulated part by part.
 
     Attributes:
         total: NCE: Σ softplus(ℓ), (b,). InfoNCE: Σ e^{s/τ − top}, (b,).
@@ -153,7 +155,7 @@ class Noise:
         self.pull = torch.zeros_like(anchors)
 
     def weigh(self, scores: Tensor, part: slice = slice(None)) -> Tensor:
-        """Take in scores (b, n) of more noise pairs of the anchors in `part`, and return their weights; the
+        """Take in scores (b, n) of more negatives of the anchors in `part`, and return their weights; the
         scores are overwritten."""
         scaled = scores.div_(self.rule.temperature)
         if self.rule.objective == "nce":

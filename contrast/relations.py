@@ -17,7 +17,7 @@ from .scores import soft_nearest
 def contrast_relations(
     z_s: Tensor,
     z_t: Tensor,
-    noise: Tensor,
+    candidates: Tensor,
     *,
     temperature: float,
     teacher_temperature: float,
@@ -26,26 +26,26 @@ def contrast_relations(
 ) -> Tensor:
     """The mean over the anchors of `objectives.relational`, scored in fp32 or wider.
 
-    The candidates of an anchor are its teacher's vector and the noise, all of the teacher's. The gradient is
+    The scores of an anchor are those with its teacher's vector and with the candidates. The gradient is
     the student's alone; first derivatives only.
 
     Args:
         z_s: the student's vectors, (B, d).
         z_t: the teacher's vectors of the same samples, (B, d).
-        noise: other vectors of the teacher, (N, d).
+        candidates: other vectors of the teacher, (N, d).
         temperature: τ.
         teacher_temperature: τ_t.
-        weight: noise pairs per column, as in `objectives.nce`.
-        selection: `columns`, `owner`, `noise_owner` of `scores.contrast`.
+        weight: negative pairs per column, as in `objectives.nce`.
+        selection: `columns`, `anchor_ids`, `candidate_ids` of `scores.contrast`.
 
     Returns:
         A scalar.
     """
     dtype = torch.promote_types(z_s.dtype, torch.float32)
-    z_s, z_t, noise = z_s.to(dtype), z_t.detach().to(dtype), noise.detach()
+    z_s, z_t, candidates = z_s.to(dtype), z_t.detach().to(dtype), candidates.detach()
     options = {"weight": weight, **selection}
     with torch.autocast(z_s.device.type, enabled=False):
-        return _Relations.apply(z_s, z_t, noise, temperature, teacher_temperature, options)
+        return _Relations.apply(z_s, z_t, candidates, temperature, teacher_temperature, options)
 
 
 class _Relations(torch.autograd.Function):
@@ -54,13 +54,13 @@ class _Relations(torch.autograd.Function):
         ctx: Any,
         z_s: Tensor,
         z_t: Tensor,
-        noise: Tensor,
+        candidates: Tensor,
         temperature: float,
         teacher_temperature: float,
         options: dict[str, Any],
     ) -> Tensor:
-        log_sum, mean = soft_nearest(z_s, z_t, noise, temperature=temperature, **options)
-        _, target = soft_nearest(z_t, z_t, noise, temperature=teacher_temperature, **options)
+        log_sum, mean = soft_nearest(z_s, z_t, candidates, temperature=temperature, **options)
+        _, target = soft_nearest(z_t, z_t, candidates, temperature=teacher_temperature, **options)
         losses = log_sum - (z_s * target).sum(dim=1) / temperature
         ctx.save_for_backward((mean - target) / (temperature * len(z_s)))
         return losses.sum() / len(z_s)

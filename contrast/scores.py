@@ -1,8 +1,8 @@
-"""Scores against bank rows, fused with the objective and its gradient, a part of the noise at a time.
+"""Scores against bank rows, fused with the objective and its gradient, a part of the candidates at a time.
 
 The loss is a mean of terms that each read one anchor's scores, and its derivative by the anchor is a sum of
-rows with weights that the scores decide. So every part of the noise can be scored, judged and added up before
-the next is touched: what stays is of the anchors' own size, never the (B, M) scores nor the (B, K, d)
+rows with weights that the scores decide. So every part of the candidates can be scored, weighted and added up
+before the next is touched: what stays is of the anchors' own size, never the (B, M) scores nor the (B, K, d)
 gathered rows. And as the backward pass reads nothing but gradients that are there already, the bank may be
 overwritten between the forward and the backward pass.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import gpu, native
-from .objectives import Noise, Rule
+from .objectives import NegativeSums, Rule
 
 #: The score of a pair that is no negative. Finite, so that an anchor whose pairs are all masked has a loss
 #: and a gradient of exactly zero instead of inf − inf.
@@ -29,7 +29,7 @@ _BLOCK_DEFAULT = 2**26
 #: Of gathered rows, which are read for the scores and again for the gradient: on a CPU from the second cache.
 _GATHERED = {"cpu": 2**18}
 _GATHERED_DEFAULT = 2**24
-#: Rows of the noise that are scored at a time against all anchors of a block, likewise.
+#: Rows of the candidates that are scored at a time against all anchors of a block, likewise.
 _TILE = {"cpu": 4096}
 
 #: A product with fewer anchors than this reads the whole bank for little work: several times slower on a CPU
@@ -51,73 +51,66 @@ def contrast(
     rule: Rule,
     z: Tensor,
     positive: Tensor,
-    noise: Tensor,
+    candidates: Tensor,
     *,
     columns: Tensor | None = None,
-    owner: Tensor | None = None,
-    noise_owner: Tensor | None = None,
+    anchor_ids: Tensor | None = None,
+    candidate_ids: Tensor | None = None,
 ) -> Tensor:
     """The mean over the anchors of the rule's losses, scored in fp32 or wider.
 
-    Gradients reach z, positive and noise where they ask for them; autocast is off inside. First derivatives
-    only; the rule's constants get none.
+    Gradients reach z, positive and candidates if they require them; autocast is off inside. First
+    derivatives only; the rule's constants get none.
 
     Args:
         rule: the objective.
         z: anchors, (B, d).
         positive: the counterpart of each anchor, (B, d).
-        noise: candidates for negatives, (N, d); of a narrower type they are widened as they are read.
-        columns: the rows of `noise` that each anchor meets, (B, K); all of them where absent.
-        owner: who each anchor belongs to, (B,). A candidate of the same owner is no negative.
-        noise_owner: who each candidate belongs to, (N,); −1 for an empty place; its row number where absent.
+        candidates: candidates for negatives, (N, d); of a narrower type they are widened as they are read.
+        columns: the rows of `candidates` that each anchor is scored against, (B, K); None for all.
+        anchor_ids: id of each anchor, (B,). A candidate with the same id is no negative.
+        candidate_ids: id of each candidate, (N,); −1 for an empty place; its row number where absent.
 
     Returns:
         A scalar.
     """
     dtype = torch.promote_types(z.dtype, torch.float32)
-    if noise.requires_grad:
-        noise = noise.to(dtype)
+    if candidates.requires_grad:
+        candidates = candidates.to(dtype)
     with torch.autocast(z.device.type, enabled=False):
-        return _Contrast.apply(z.to(dtype), positive.to(dtype), noise, rule, columns, owner, noise_owner)
+        return _Contrast.apply(
+            z.to(dtype), positive.to(dtype), candidates, rule, columns, anchor_ids, candidate_ids
+        )
 
 
 @torch.no_grad()
 def log_sum_exp(
     z: Tensor,
     positive: Tensor,
-    noise: Tensor,
+    candidates: Tensor,
     *,
     temperature: float,
     weight: float = 1.0,
-    columns: Tensor | None = None,
-    owner: Tensor | None = None,
-    noise_owner: Tensor | None = None,
+    **selection: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """log Σ e^{s/τ} over all pairs of the batch, true and noise, and the number of each (for log Z).
+    """log Σ e^{s/τ} over all pairs of the batch, positive and negative, and the number of each (for log Z).
 
     Arguments as of `soft_nearest`.
 
     Returns:
-        The logarithm of the sum, the number of true pairs and the number of noise pairs: three scalars.
+        The logarithm of the sum, the number of positives and the number of negatives: three scalars.
     """
-    of_all, _ = soft_nearest(
-        z,
-        positive,
-        noise,
-        temperature=temperature,
-        weight=weight,
-        columns=columns,
-        owner=owner,
-        noise_owner=noise_owner,
-    )
+    of_all, _ = soft_nearest(z, positive, candidates, temperature=temperature, weight=weight, **selection)
+    columns, anchor_ids = selection.get("columns"), selection.get("anchor_ids")
+    candidate_ids = selection.get("candidate_ids")
     if columns is not None:
         count: Tensor | float = columns.numel()
-    elif owner is None:
-        count = len(z) * len(noise)
-    elif noise_owner is None:
-        count = len(z) * (len(noise) - 1)
+    elif anchor_ids is None:
+        count = len(z) * len(candidates)
+    elif candidate_ids is None:
+        count = len(z) * (len(candidates) - 1)
     else:
-        count = ((owner.unsqueeze(1) != noise_owner) & (noise_owner >= 0)).sum()
+        count = ((anchor_ids.unsqueeze(1) != candidate_ids) & (candidate_ids >= 0)).sum()
     return torch.logsumexp(of_all, dim=0), z.new_tensor(float(len(z))), z.new_tensor(weight) * count
 
 
@@ -125,23 +118,25 @@ def log_sum_exp(
 def soft_nearest(
     z: Tensor,
     positive: Tensor,
-    noise: Tensor,
+    candidates: Tensor,
     *,
     temperature: float,
     weight: float = 1.0,
     columns: Tensor | None = None,
-    owner: Tensor | None = None,
-    noise_owner: Tensor | None = None,
+    anchor_ids: Tensor | None = None,
+    candidate_ids: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """log Σ e^{s/τ} over the pairs of each anchor, true and noise, (B,), and the mean of their other sides
-    with the weights softmax(s/τ), (B, d): that logarithm's derivative by z, times τ.
+    """log Σ e^{s/τ} over the pairs of each anchor, positive and negative, (B,), and the mean of the other
+    side with the weights softmax(s/τ), (B, d): that logarithm's derivative by z, times τ.
 
     Arguments as in `contrast`; `weight` as in `objectives.nce`.
     """
     dtype = torch.promote_types(z.dtype, torch.float32)
     z, positive = z.to(dtype), positive.to(dtype)
     with torch.autocast(z.device.type, enabled=False):
-        found = _noise(Rule("infonce", temperature), z, noise, columns, owner, noise_owner)
+        found = _negative_sums(
+            Rule("infonce", temperature), z, candidates, columns, anchor_ids, candidate_ids
+        )
         of_true = (z * positive).sum(dim=1) / temperature
         top = found.top + math.log(weight)
         of_all = torch.logaddexp(of_true, top + found.total.log())
@@ -156,26 +151,26 @@ class _Contrast(torch.autograd.Function):
         ctx: Any,
         z: Tensor,
         positive: Tensor,
-        noise: Tensor,
+        candidates: Tensor,
         rule: Rule,
         columns: Tensor | None,
-        owner: Tensor | None,
-        noise_owner: Tensor | None,
+        anchor_ids: Tensor | None,
+        candidate_ids: Tensor | None,
     ) -> Tensor:
         needs_z, needs_positive, needs_noise = ctx.needs_input_grad[:3]
         if needs_noise and columns is not None:
-            raise ValueError("rows drawn by column must be constant; drop `columns` or detach `noise`")
+            raise ValueError("rows drawn by column must be constant; drop `columns` or detach `candidates`")
         scores = (z * positive).sum(dim=1)
-        grad_noise = torch.zeros_like(noise) if needs_noise else None
+        grad_noise = torch.zeros_like(candidates) if needs_noise else None
         if grad_noise is None:
-            found = _noise(rule, z, noise, columns, owner, noise_owner)
+            found = _negative_sums(rule, z, candidates, columns, anchor_ids, candidate_ids)
             losses, by_score, factor = rule.finish(scores, found)
             grad_z = factor.unsqueeze(1) * found.pull
         else:
             losses, by_score, grad_z = torch.empty_like(scores), torch.empty_like(scores), torch.empty_like(z)
-            for block in _anchors(z, len(noise)):
-                own = None if owner is None else owner[block]
-                part, weights = _weighed(rule, z[block], noise, own, noise_owner)
+            for block in _anchors(z, len(candidates)):
+                own = None if anchor_ids is None else anchor_ids[block]
+                part, weights = _weighed(rule, z[block], candidates, own, candidate_ids)
                 losses[block], by_score[block], factor = rule.finish(scores[block], part)
                 grad_z[block] = part.pull.mul_(factor.unsqueeze(1))
                 grad_noise.addmm_(weights.mul_(factor), z[block])
@@ -194,57 +189,57 @@ class _Contrast(torch.autograd.Function):
         return (*(None if g is None else g * scale for g in ctx.saved_tensors), None, None, None, None)
 
 
-def _noise(
+def _negative_sums(
     rule: Rule,
     z: Tensor,
-    noise: Tensor,
+    candidates: Tensor,
     columns: Tensor | None,
-    owner: Tensor | None,
-    noise_owner: Tensor | None,
-) -> Noise:
-    """The noise of every anchor, in the way that is fastest for these sizes."""
+    anchor_ids: Tensor | None,
+    candidate_ids: Tensor | None,
+) -> NegativeSums:
+    """Return the sums over the negatives of each anchor, in the way that is fastest for these sizes."""
     if columns is not None:
-        if native.fits(z, noise) and native.kernel() is not None:
-            return native.gathered(rule, z, noise, columns)
-        if gpu.fits(z, noise):
-            return gpu.gathered(rule, z, noise, columns)
-        in_torch = _by_product if prefers_product(len(noise), columns.shape[1]) else _gathered
-        return in_torch(rule, z, noise, columns)
-    if rule.objective == "nce" and native.fits(z, noise) and native.kernel() is not None:
-        return native.multiplied(rule, z, noise, owner, noise_owner)
-    found = Noise(rule, z)
-    tile = _TILE.get(z.device.type, len(noise))
-    for block in _anchors(z, min(tile, len(noise))):
+        if native.fits(z, candidates) and native.kernel() is not None:
+            return native.gathered(rule, z, candidates, columns)
+        if gpu.fits(z, candidates):
+            return gpu.gathered(rule, z, candidates, columns)
+        in_torch = _by_product if prefers_product(len(candidates), columns.shape[1]) else _gathered
+        return in_torch(rule, z, candidates, columns)
+    if rule.objective == "nce" and native.fits(z, candidates) and native.kernel() is not None:
+        return native.multiplied(rule, z, candidates, anchor_ids, candidate_ids)
+    found = NegativeSums(rule, z)
+    tile = _TILE.get(z.device.type, len(candidates))
+    for block in _anchors(z, min(tile, len(candidates))):
         rows = min(tile, max(1, _budget(z) // len(z[block])))
-        for start in range(0, len(noise), rows):
+        for start in range(0, len(candidates), rows):
             part = slice(start, start + rows)
-            weights = found.weigh(_scores(z, noise, owner, noise_owner, block, part), block)
-            found.pull[block] += weights @ noise[part].to(z.dtype)
+            weights = found.weigh(_scores(z, candidates, anchor_ids, candidate_ids, block, part), block)
+            found.pull[block] += weights @ candidates[part].to(z.dtype)
     return found
 
 
-def _by_product(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor) -> Noise:
+def _by_product(rule: Rule, z: Tensor, candidates: Tensor, columns: Tensor) -> NegativeSums:
     """Scores of all rows, of which the drawn ones are taken."""
-    found, wide = Noise(rule, z), noise.to(z.dtype)
-    for block in _anchors(z, len(noise)):
+    found, wide = NegativeSums(rule, z), candidates.to(z.dtype)
+    for block in _anchors(z, len(candidates)):
         scratch = z[block] @ wide.T
         weights = found.weigh(scratch.gather(1, columns[block]), block)
         found.pull[block] += scratch.zero_().scatter_add_(1, columns[block], weights) @ wide
     return found
 
 
-def _gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor) -> Noise:
+def _gathered(rule: Rule, z: Tensor, candidates: Tensor, columns: Tensor) -> NegativeSums:
     """The drawn rows alone, in an array that is kept from part to part."""
-    found, (count, draws), dim = Noise(rule, z), columns.shape, z.shape[1]
+    found, (count, draws), dim = NegativeSums(rule, z), columns.shape, z.shape[1]
     budget = min(_budget(z), _GATHERED.get(z.device.type, _GATHERED_DEFAULT))
     most = min(draws, max(1, budget // dim))
     step = max(1, budget // (most * dim))
-    kept = noise.new_empty(step * most, dim)
+    kept = candidates.new_empty(step * most, dim)
     for start in range(0, count, step):
         block = slice(start, start + step)
         for first in range(0, draws, most):
             chosen = columns[block, first : first + most]
-            rows = torch.index_select(noise, 0, chosen.reshape(-1), out=kept[: chosen.numel()])
+            rows = torch.index_select(candidates, 0, chosen.reshape(-1), out=kept[: chosen.numel()])
             rows = rows.view(*chosen.shape, dim).to(z.dtype)
             weights = found.weigh(torch.bmm(rows, z[block].unsqueeze(2)).squeeze(2), block)
             found.pull[block] += torch.bmm(weights.unsqueeze(1), rows).squeeze(1)
@@ -252,15 +247,15 @@ def _gathered(rule: Rule, z: Tensor, noise: Tensor, columns: Tensor) -> Noise:
 
 
 def _weighed(
-    rule: Rule, z: Tensor, noise: Tensor, owner: Tensor | None, noise_owner: Tensor | None
-) -> tuple[Noise, Tensor]:
-    """The noise of every anchor from all rows, and the weights of all pairs, (N, B)."""
-    if rule.objective == "nce" and native.fits(z, noise) and native.kernel() is not None:
-        weights = z.new_empty(len(noise), len(z))
-        return native.multiplied(rule, z, noise, owner, noise_owner, weights=weights), weights
-    found = Noise(rule, z)
-    weights = found.weigh(_scores(z, noise, owner, noise_owner, slice(None), slice(None)))
-    found.pull += weights @ noise
+    rule: Rule, z: Tensor, candidates: Tensor, anchor_ids: Tensor | None, candidate_ids: Tensor | None
+) -> tuple[NegativeSums, Tensor]:
+    """Return the sums over all candidates for each anchor, and the weights of all pairs, (N, B)."""
+    if rule.objective == "nce" and native.fits(z, candidates) and native.kernel() is not None:
+        weights = z.new_empty(len(candidates), len(z))
+        return native.multiplied(rule, z, candidates, anchor_ids, candidate_ids, weights=weights), weights
+    found = NegativeSums(rule, z)
+    weights = found.weigh(_scores(z, candidates, anchor_ids, candidate_ids, slice(None), slice(None)))
+    found.pull += weights @ candidates
     return found, weights.T
 
 
@@ -276,18 +271,23 @@ def _anchors(z: Tensor, width: int) -> Iterator[slice]:
 
 
 def _scores(
-    z: Tensor, noise: Tensor, owner: Tensor | None, noise_owner: Tensor | None, block: slice, part: slice
+    z: Tensor,
+    candidates: Tensor,
+    anchor_ids: Tensor | None,
+    candidate_ids: Tensor | None,
+    block: slice,
+    part: slice,
 ) -> Tensor:
-    """Scores (b, n) of the anchors of a block with a part of the noise; pairs of one owner are masked."""
+    """Return scores (b, n) of some anchors with a part of the candidates; equal ids are masked."""
     # The long side first: half as fast again on a CPU.
-    scores = (noise[part].to(z.dtype) @ z[block].T).T
-    if owner is None:
+    scores = (candidates[part].to(z.dtype) @ z[block].T).T
+    if anchor_ids is None:
         return scores
-    if noise_owner is None:
-        first, last, _ = part.indices(len(noise))
-        if last - first == len(noise):
-            return scores.scatter_(1, owner[block].unsqueeze(1), MASKED)
+    if candidate_ids is None:
+        first, last, _ = part.indices(len(candidates))
+        if last - first == len(candidates):
+            return scores.scatter_(1, anchor_ids[block].unsqueeze(1), MASKED)
         own = torch.arange(first, last, device=z.device)
-        return scores.masked_fill_(owner[block].unsqueeze(1) == own, MASKED)
-    own = noise_owner[part]
-    return scores.masked_fill_((owner[block].unsqueeze(1) == own) | (own < 0), MASKED)
+        return scores.masked_fill_(anchor_ids[block].unsqueeze(1) == own, MASKED)
+    own = candidate_ids[part]
+    return scores.masked_fill_((anchor_ids[block].unsqueeze(1) == own) | (own < 0), MASKED)

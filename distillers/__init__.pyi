@@ -1,41 +1,46 @@
 from . import functional
 from .activation_boundary import Connectors
+from .build import build_terms
 from .correlation import Embeddings
 from .factor import Paraphraser, Translator
 from .fitnet import FitNetRegressor
-from .methods import (
-    JOINT,
-    METHODS,
-    build_terms,
-    check_settings,
-    known_methods,
+from .memory import DataSize, MemoryEstimate, estimated_by
+from .method import (
+    Method,
+    MethodPart,
     parse_method,
-    settings_of,
+    parse_methods,
+    parse_settings,
+    without_effect,
 )
+from .methods import JOINT, METHODS, known_methods
 from .projector import StudentProjector
 from .review import Fusion, Review
-from .settings import SETTINGS, check_request, parse_settings, without_effect
 from .simkd import Reused, SimKDProjector
 from .spec import BatchMeta, FeatureSpec
 from .standardize import Standardize
-from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
+from .term import MemoryLoss, PretrainEpochs, PretrainStage, SelectOutputs, StatelessLoss, Term
 from .vid import VID
 from .wcord import LipschitzHeads
 
 __all__ = [
     "JOINT",
     "METHODS",
-    "SETTINGS",
     "VID",
     "BatchMeta",
     "Connectors",
+    "DataSize",
     "Embeddings",
     "FeatureSpec",
     "FitNetRegressor",
     "Fusion",
     "LipschitzHeads",
+    "MemoryEstimate",
     "MemoryLoss",
+    "Method",
+    "MethodPart",
     "Paraphraser",
+    "PretrainEpochs",
     "PretrainStage",
     "Reused",
     "Review",
@@ -47,12 +52,11 @@ __all__ = [
     "Term",
     "Translator",
     "build_terms",
-    "check_request",
-    "check_settings",
+    "estimated_by",
     "functional",
     "known_methods",
     "parse_method",
+    "parse_methods",
     "parse_settings",
-    "settings_of",
     "without_effect",
 ]

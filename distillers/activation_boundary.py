@@ -6,12 +6,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..common import NonNegative, Positive
 from ..contrast import check_positive
 from ..models import Outputs
 from .fitnet import FitNetRegressor
 from .ops import check_maps, check_same, full_precision
 from .spec import FeatureSpec, Shape, refusal, stage_maps
-from .term import PretrainStage, StatelessLoss, Term
+from .term import PretrainEpochs, PretrainStage, StatelessLoss, Term
 
 
 @full_precision
@@ -66,7 +67,9 @@ class Connectors(nn.Module):
         return tuple(connect(x) for connect, x in pairs), teacher.preactivations[1:]
 
 
-def make_ab(spec: FeatureSpec, *, weight: float = 0.0, margin: float = 1.0, epochs: int = 30) -> Term:
+def make_ab(
+    spec: FeatureSpec, *, weight: NonNegative = 0.0, margin: Positive = 1.0, epochs: PretrainEpochs = 30
+) -> Term:
     """Activation boundaries (`activation_boundary`) as an initialization; then the cross-entropy alone.
 
     Args:
@@ -75,7 +78,6 @@ def make_ab(spec: FeatureSpec, *, weight: float = 0.0, margin: float = 1.0, epoc
         margin: m.
         epochs: of the initialization.
     """
-    check_positive(margin=margin)
     for side, dimensions in (("student", spec.student), ("teacher", spec.teacher)):
         if not dimensions.preactivations:
             raise refusal(spec, "ab", f"it reads maps before their ReLU; the {side} has no preactivations")

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..common import UserError
+from ..common import NonNegative, Positive, UserError
 from ..contrast import average, check_positive
 from ..models import Outputs
 from .ensemble import TogetherLogits, check_classes
@@ -130,9 +130,9 @@ class HintsAndGradients(nn.Module):
 def make_aekd(
     specs: Sequence[FeatureSpec],
     *,
-    weight: float = 0.9,
-    temperature: float = 4.0,
-    tolerance: float = 0.6,
+    weight: NonNegative = 0.9,
+    temperature: Positive = 4.0,
+    tolerance: Positive = 0.6,
     normalize: bool = False,
 ) -> Term:
     """Adaptive ensemble distillation (`aekd`) of the logits.
@@ -144,7 +144,6 @@ def make_aekd(
         tolerance: C; 1 lets a single teacher decide, 1/N or less is the mean of all.
         normalize: weigh by the gradients' directions.
     """
-    check_positive(temperature=temperature, tolerance=tolerance)
     check_classes(specs, "aekd")
     projector = TogetherLogits(select_logits(specs[0], "aekd", dense=True), len(specs))
     loss = partial(aekd, temperature=temperature, tolerance=tolerance, normalize=normalize)
@@ -154,9 +153,9 @@ def make_aekd(
 def make_aekd_hint(
     specs: Sequence[FeatureSpec],
     *,
-    weight: float = 100.0,
+    weight: NonNegative = 100.0,
     hint: int = 2,
-    tolerance: float = 0.6,
+    tolerance: Positive = 0.6,
     normalize: bool = True,
 ) -> Term:
     """Adaptive ensemble distillation of one map: the hints of `fitnet`, through a `FitNetRegressor` for each
@@ -169,6 +168,5 @@ def make_aekd_hint(
         tolerance: C, as for `aekd`.
         normalize: weigh by the gradients' directions, as the published code does for maps.
     """
-    check_positive(tolerance=tolerance)
     loss = partial(_together, tolerance=tolerance, normalize=normalize)
     return Term(HintsAndGradients(specs, hint), StatelessLoss(loss), weight=weight)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..common import NonNegative
 from ..contrast import gather_with_gradient, rows_of_ranks
 from ..models import Outputs
 from .ops import check_same, full_precision, unit
@@ -119,7 +120,7 @@ class _Aligned(nn.Module):
         return self.student(student.embedding), teacher.embedding
 
 
-def make_angle(spec: FeatureSpec, *, weight: float = 1.0) -> Term:
+def make_angle(spec: FeatureSpec, *, weight: NonNegative = 1.0) -> Term:
     """The `angle` of the embeddings in units of the teacher's dispersion, through a linear layer.
 
     For several teachers of different scale: each has its own layer and dispersion.

@@ -1,13 +1,13 @@
 """Attention transfer: where a network looks."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common import UserError
+from ..common import NonNegative
 from ..models import Outputs
 from .ops import check_maps, full_precision, same_size, unit
 from .spec import FeatureSpec, Shape, stage_maps
@@ -44,7 +44,9 @@ def attention_map(feature_map: Tensor) -> Tensor:
     return unit(feature_map.square().mean(1).flatten(1))
 
 
-def make_at(spec: FeatureSpec, *, weight: float = 1000.0, pairing: str = "depth") -> Term:
+def make_at(
+    spec: FeatureSpec, *, weight: NonNegative = 1000.0, pairing: Literal["depth", "resolution"] = "depth"
+) -> Term:
     """Attention transfer (`attention`) of the maps beyond the stem.
 
     Args:
@@ -52,8 +54,6 @@ def make_at(spec: FeatureSpec, *, weight: float = 1000.0, pairing: str = "depth"
         weight: published.
         pairing: "depth", as published: maps of the same number; or "resolution" (`pair_by_resolution`).
     """
-    if pairing not in ("depth", "resolution"):
-        raise UserError(f"at.pairing must be depth or resolution, got {pairing!r}")
     numbers = [(i, i) for i in range(1, 1 + len(stage_maps(spec, "at")))]
     select = SelectOutputs
     if pairing == "resolution":

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..common import UserError
+from ..common import NonNegative, Positive, UserError
 from ..contrast import check_positive
 from ..models import Outputs
 from .ensemble import TogetherLogits, check_classes
@@ -162,9 +162,9 @@ def _ca_mkd(
 def make_ca_mkd(
     specs: Sequence[FeatureSpec],
     *,
-    weight: float = 1.0,
-    temperature: float = 4.0,
-    hint_weight: float = 50.0,
+    weight: NonNegative = 1.0,
+    temperature: Positive = 4.0,
+    hint_weight: NonNegative = 50.0,
 ) -> Term:
     """Confidence-aware distillation from several teachers: `ca_kd` + hint_weight · `ca_hints`; needs labels.
 
@@ -174,7 +174,6 @@ def make_ca_mkd(
         temperature: T.
         hint_weight: published; 0 for the logits alone, which needs no classifiers and goes for segmenters.
     """
-    check_positive(temperature=temperature)
     check_classes(specs, "ca-mkd")
     need_labels(specs[0], "ca-mkd")
     projector: nn.Module = TogetherLogits(select_logits(specs[0], "ca-mkd", dense=True), len(specs))

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ..common import Count, NonNegative
 from ..contrast import check_positive
 from ..models import Outputs
 from .ops import check_same, full_precision
@@ -51,7 +52,7 @@ class Embeddings(nn.Module):
         return self.student(student.embedding), self.teacher(teacher.embedding)
 
 
-def make_cc(spec: FeatureSpec, *, weight: float = 0.02, embed_dim: int = 128) -> Term:
+def make_cc(spec: FeatureSpec, *, weight: NonNegative = 0.02, embed_dim: Count = 128) -> Term:
     """Correlation congruence (`correlation`) of linear `Embeddings`, embed_dim wide."""
     projector = Embeddings(spec.student.embedding, spec.teacher.embedding, embed_dim)
     return Term(projector, StatelessLoss(correlation, relational=True), weight=weight)

@@ -2,11 +2,12 @@
 
 from torch import Tensor, nn
 
+from ..common import NonNegative
 from ..models import Outputs
 from .dense import DenseTarget, on_grid
 from .ops import check_same, full_precision, unit
 from .spec import FeatureSpec, map_at
-from .standardize import standardizer
+from .standardize import StandardizeMode, standardizer
 from .term import StatelessLoss, Term
 
 
@@ -30,7 +31,9 @@ def cosine(student: Tensor, teacher: Tensor) -> Tensor:
 class _Map(nn.Module):
     """One map of the student, through a linear layer at each position, and the teacher's on its grid."""
 
-    def __init__(self, spec: FeatureSpec, hint: int, *, hypercolumn: bool, standardize: bool | str) -> None:
+    def __init__(
+        self, spec: FeatureSpec, hint: int, *, hypercolumn: bool, standardize: StandardizeMode
+    ) -> None:
         super().__init__()
         student, _ = map_at(spec, "cosine", hint)
         self.hint = hint
@@ -48,7 +51,7 @@ class _Embedding(nn.Module):
 
     reads = frozenset({"embedding"})
 
-    def __init__(self, spec: FeatureSpec, *, standardize: bool | str) -> None:
+    def __init__(self, spec: FeatureSpec, *, standardize: StandardizeMode) -> None:
         super().__init__()
         self.standardize = standardizer(spec.teacher.embedding, spec.num_samples, standardize)
         self.project = nn.Linear(spec.student.embedding, spec.teacher.embedding)
@@ -60,10 +63,10 @@ class _Embedding(nn.Module):
 def make_cosine(
     spec: FeatureSpec,
     *,
-    weight: float = 10.0,
+    weight: NonNegative = 10.0,
     hint: int | None = -1,
     hypercolumn: bool = True,
-    standardize: bool | str = True,
+    standardize: StandardizeMode = True,
 ) -> Term:
     """Cosine distance (`cosine`) of a projection of the student's features to the teacher's.
 

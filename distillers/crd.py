@@ -1,14 +1,18 @@
-"""Contrastive representation distillation as a term: the heads project, the contrast remembers."""
+"""Contrastive representation distillation as a term: the heads project, the contrast keeps the memory."""
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ..contrast import PUBLISHED_NEGATIVES, CriticHeads, InstanceContrast
+from ..common import NonNegative
+from ..contrast import ContrastConfig, CriticHeads, InstanceContrast
 from ..models import Outputs
+from .memory import DataSize, MemoryEstimate, estimated_by
 from .spec import FeatureSpec
-from .standardize import standardizer
+from .standardize import StandardizeMode, standardizer
 from .term import MemoryLoss, Term
+
+DEFAULTS = ContrastConfig()
 
 
 class GlobalHeads(nn.Module):
@@ -17,7 +21,7 @@ class GlobalHeads(nn.Module):
     reads = frozenset({"embedding"})
 
     def __init__(
-        self, spec: FeatureSpec, embed_dim: int, *, standardize: bool | str = False, **options: Any
+        self, spec: FeatureSpec, embed_dim: int, *, standardize: StandardizeMode = False, **options: Any
     ) -> None:
         super().__init__()
         self.standardize = standardizer(spec.teacher.embedding, spec.num_samples, standardize)
@@ -28,61 +32,65 @@ class GlobalHeads(nn.Module):
         return z_s, z_t
 
 
+def estimate_crd(size: DataSize, *, config: ContrastConfig = DEFAULTS, **_: Any) -> MemoryEstimate:
+    """Return the memory that `crd` needs with these settings."""
+    config = config.resolve(size.num_samples, has_groups=size.has_groups, prefer_other_class=size.has_labels)
+    state = config.state_bytes(size.num_samples, has_groups=size.has_groups)
+    is_shared = str(config.negatives).startswith("shared")
+    if config.has_bank:
+        what = f"memory banks, {size.num_samples} × {config.embed_dim}"
+        remedy = (
+            "lower crd.embed_dim, or take crd.memory_dtype=bfloat16, crd.negatives=batch, or shared "
+            "negatives with crd.bank=mapped"
+        )
+    elif config.negatives == "queue":
+        what = f"queues, {config.num_negatives} × {config.embed_dim}"
+        remedy = "lower crd.num_negatives or crd.embed_dim"
+    else:
+        what = remedy = ""
+    place: Literal["device", "host", "other"] = "device"
+    if config.bank == "host":
+        place = "host"
+    elif is_shared and config.bank != "memory":  # a file, all ranks, or whatever has room
+        place = "other"
+    return MemoryEstimate(
+        shared_state=state.student_bank,
+        state=state.rest,
+        state_place=place,
+        state_what=what,
+        state_remedy=remedy,
+        batch=config.draw_bytes(size.batch_size),
+        batch_what=f"{config.num_negatives} negatives for a batch of {size.batch_size}",
+        batch_remedy="lower crd.num_negatives or the batch size, or take crd.negatives=all",
+    )
+
+
+@estimated_by(estimate_crd)
 def make_crd(
     spec: FeatureSpec,
     *,
-    weight: float = 0.8,
-    embed_dim: int = 128,
-    num_negatives: int | None = None,
-    temperature: float = 0.07,
-    momentum: float = 0.5,
-    memory_dtype: str = "float32",
-    bank: str = "auto",
-    objective: str | None = None,
-    teacher_temperature: float = 0.05,
-    negatives: str | None = None,
-    head: str = "linear",
-    standardize: bool | str = False,
+    weight: NonNegative = 0.8,
+    config: ContrastConfig = DEFAULTS,
+    head: Literal["linear", "mlp"] = "linear",
+    standardize: StandardizeMode = False,
 ) -> Term:
     """Contrastive representation distillation of the embeddings (Tian et al., 2020).
 
     Args:
         spec: two networks; with labels for negatives of other classes, or groups for those of other groups.
         weight: published.
-        embed_dim: d of the shared space.
-        num_negatives: K; None for the published 16,384.
-        temperature: τ.
-        momentum: of the memory's rows.
-        memory_dtype: of the memory's rows: "float32", or "bfloat16" for half the memory and half the reading.
-        bank: where the rows are: "auto", "memory", "host", "mapped" or "sharded" (see `InstanceContrast`).
-        objective: "nce", "infonce" or "relational"; None for "nce". "relational" leaves the teacher's head as
-            it is drawn (`CriticHeads`).
-        teacher_temperature: τ_t of "relational".
-        negatives: as in `InstanceContrast`. None for the published ones: "other_class" if there are labels
-            (not for "relational", whose targets know who is alike), else "other_group" if there are groups,
-            else "uniform". With none of `num_negatives`, `objective`
-            and `negatives` given, fewer than 16,384 samples are contrasted by InfoNCE over the batch.
-        head: "linear" or "mlp".
+        config: settings of the contrast. With the class of every sample, the default negatives are of other
+            classes, as published.
+        head: "linear" or "mlp"; with objective="relational" the teacher's is linear and stays as initialized.
         standardize: contrast the teacher's features at mean 0 and variance 1 (`Standardize`), or "phi-s".
     """
-    classes = None if spec.labels is None or spec.labels.ndim != 1 else spec.labels
-    chosen = (num_negatives, objective) != (None, None)
-    is_relational = objective == "relational"
-    if negatives is None and classes is not None and (chosen or spec.num_samples >= PUBLISHED_NEGATIVES):
-        negatives = None if is_relational else "other_class"
-    contrast = InstanceContrast(
-        spec.num_samples,
-        embed_dim,
-        num_negatives=num_negatives,
-        temperature=temperature,
-        momentum=momentum,
-        memory_dtype=memory_dtype,
-        bank=bank,
-        objective=objective,
-        teacher_temperature=teacher_temperature,
-        negatives=negatives,
-        labels=classes,
-        groups=spec.groups,
+    classes = spec.classes
+    config = config.resolve(
+        spec.num_samples, has_groups=spec.groups is not None, prefer_other_class=classes is not None
     )
-    heads = GlobalHeads(spec, embed_dim, standardize=standardize, kind=head, learn_teacher=not is_relational)
+    contrast = InstanceContrast(spec.num_samples, config, labels=classes, groups=spec.groups)
+    learn_teacher = config.objective != "relational"
+    heads = GlobalHeads(
+        spec, config.embed_dim, standardize=standardize, kind=head, learn_teacher=learn_teacher
+    )
     return Term(heads, MemoryLoss(contrast), weight=weight, memory_inputs=(0, 1))

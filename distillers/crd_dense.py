@@ -1,13 +1,16 @@
 """Contrast of positions with positions: the same place of both maps against places of other images."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from ..contrast import CriticHeads, DenseContrast
+from ..common import Count, Ge, NonNegative, Positive, UnusedIf
+from ..contrast import CriticHeads, DenseContrast, Objective
 from ..models import Outputs
 from .dense import DenseTarget, on_grid
+from .memory import DataSize, MemoryEstimate, estimate_of_maps, estimated_by
 from .spec import FeatureSpec, map_at
+from .standardize import StandardizeMode
 from .term import MemoryLoss, Term
 
 
@@ -21,7 +24,7 @@ class DenseHeads(nn.Module):
         method: str,
         *,
         hypercolumn: bool,
-        standardize: bool | str,
+        standardize: StandardizeMode,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -36,18 +39,28 @@ class DenseHeads(nn.Module):
         return z_s, z_t
 
 
+def estimate_crd_dense(
+    size: DataSize, *, embed_dim: int, queue_size: int, objective: Objective, **_: Any
+) -> MemoryEstimate:
+    """Return the memory that `crd-dense` needs with these settings."""
+    return estimate_of_maps(
+        size, "crd-dense", embed_dim=embed_dim, queue_size=queue_size, objective=objective
+    )
+
+
+@estimated_by(estimate_crd_dense)
 def make_crd_dense(
     spec: FeatureSpec,
     *,
-    weight: float = 1.0,
-    embed_dim: int = 128,
-    temperature: float = 0.1,
-    objective: str = "nce",
-    teacher_temperature: float = 0.05,
-    queue_size: int = 512,
-    num_positions: int = 24,
+    weight: NonNegative = 1.0,
+    embed_dim: Count = 128,
+    temperature: Positive = 0.1,
+    objective: Objective = "nce",
+    teacher_temperature: Annotated[Positive, UnusedIf("objective", ("nce", "infonce"))] = 0.05,
+    queue_size: Annotated[int, Ge(0)] = 512,
+    num_positions: Count = 24,
     hypercolumn: bool = True,
-    standardize: bool | str = False,
+    standardize: StandardizeMode = False,
 ) -> Term:
     """Contrast of every position of the last maps (`crdkit.contrast.DenseContrast`).
 

@@ -1,14 +1,17 @@
 """Contrast of positions with global vectors, after Deep InfoMax: the paper's choice for NYU-Depth-v2."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from ..contrast import LocalGlobalContrast
+from ..common import Count, Ge, NonNegative, Positive, UnusedIf
+from ..contrast import LocalGlobalContrast, Objective
 from ..models import Outputs
 from .crd import GlobalHeads
 from .crd_dense import DenseHeads
+from .memory import DataSize, MemoryEstimate, estimate_of_maps, estimated_by
 from .spec import FeatureSpec
+from .standardize import StandardizeMode
 from .term import MemoryLoss, Term
 
 
@@ -27,17 +30,27 @@ class _LocalGlobalHeads(nn.Module):
         return student_map, student_global, teacher_map, teacher_global
 
 
+def estimate_crd_local(
+    size: DataSize, *, embed_dim: int, queue_size: int, objective: Objective, **_: Any
+) -> MemoryEstimate:
+    """Return the memory that `crd-local` needs with these settings."""
+    return estimate_of_maps(
+        size, "crd-local", embed_dim=embed_dim, queue_size=queue_size, objective=objective
+    )
+
+
+@estimated_by(estimate_crd_local)
 def make_crd_local(
     spec: FeatureSpec,
     *,
-    weight: float = 1.0,
-    embed_dim: int = 128,
-    temperature: float = 0.1,
-    objective: str = "nce",
-    teacher_temperature: float = 0.05,
-    queue_size: int = 0,
+    weight: NonNegative = 1.0,
+    embed_dim: Count = 128,
+    temperature: Positive = 0.1,
+    objective: Objective = "nce",
+    teacher_temperature: Annotated[Positive, UnusedIf("objective", ("nce", "infonce"))] = 0.05,
+    queue_size: Annotated[int, Ge(0)] = 0,
     hypercolumn: bool = True,
-    standardize: bool | str = False,
+    standardize: StandardizeMode = False,
 ) -> Term:
     """Contrast of local features of one side with global vectors of the other, both ways (Tian et al., 2020,
     section 4.2; `crdkit.contrast.LocalGlobalContrast`).

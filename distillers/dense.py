@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..models import Outputs
 from .spec import FeatureSpec, Shape, map_at
-from .standardize import standardizer
+from .standardize import StandardizeMode, standardizer
 
 
 class DenseTarget(nn.Module):
@@ -31,7 +31,7 @@ class DenseTarget(nn.Module):
         method: str,
         *,
         hypercolumn: bool,
-        standardize: bool | str = False,
+        standardize: StandardizeMode = False,
     ) -> None:
         super().__init__()
         student, teacher = map_at(spec, method, number)

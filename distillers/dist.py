@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..common import NonNegative, Positive
 from ..contrast import check_positive
 from .logits import select_logits
 from .ops import check_same, full_precision
@@ -57,11 +58,15 @@ def _pearson(a: Tensor, b: Tensor, *, dim: int) -> Tensor:
 
 
 def make_dist(
-    spec: FeatureSpec, *, weight: float = 1.0, beta: float = 2.0, gamma: float = 2.0, temperature: float = 4.0
+    spec: FeatureSpec,
+    *,
+    weight: NonNegative = 1.0,
+    beta: float = 2.0,
+    gamma: float = 2.0,
+    temperature: Positive = 4.0,
 ) -> Term:
     """DIST (`dist`) of the logits; the published settings are those for CIFAR-100 (T is 1 for ImageNet)."""
     projector = select_logits(spec, "dist")
-    check_positive(temperature=temperature)
     return Term(
         projector,
         StatelessLoss(partial(dist, beta=beta, gamma=gamma, temperature=temperature), relational=True),

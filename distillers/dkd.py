@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common import UserError
+from ..common import NonNegative, Positive, UserError
 from ..contrast import check_positive
 from .kd import standardize_logits
 from .logits import select_logits
@@ -85,12 +85,12 @@ def _others(logits: Tensor, target: Tensor) -> Tensor:
 def make_dkd(
     spec: FeatureSpec,
     *,
-    weight: float | None = None,
+    weight: NonNegative | None = None,
     alpha: float = 1.0,
     beta: float = 8.0,
-    temperature: float | None = None,
+    temperature: Positive | None = None,
     standardize: bool = False,
-    warmup_epochs: float = 20.0,
+    warmup_epochs: NonNegative = 20.0,
 ) -> Term:
     """Decoupled knowledge distillation (`dkd`) of the logits; needs labels.
 
@@ -107,7 +107,6 @@ def make_dkd(
     need_labels(spec, "dkd")
     if temperature is None:
         temperature = 2.0 if standardize else 4.0
-    check_positive(temperature=temperature)
     return Term(
         projector,
         StatelessLoss(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..common import UserError
+from ..common import NonNegative, Positive, UserError
 from ..contrast import CriticHeads, InstanceContrast
 from ..models import Outputs
 from .dropping import keep_teachers, mean_of_kept
@@ -207,8 +207,8 @@ def make_kd_together(
     specs: Sequence[FeatureSpec],
     *,
     target: str,
-    weight: float | None = None,
-    temperature: float | None = None,
+    weight: NonNegative | None = None,
+    temperature: Positive | None = None,
     standardize: bool = False,
 ) -> Term:
     """Knowledge distillation from what several teachers predict together (`ensemble_kd`); of one, `kd`.

@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..common import UserError
+from ..common import NonNegative, Positive, UserError
 from ..contrast import check_positive
 from ..models import Outputs
 from .attention import attention_map
 from .fitnet import fitnet
 from .ops import check_batch, full_precision, same_size
 from .spec import FeatureSpec, map_at
-from .term import PretrainStage, StatelessLoss, Term
+from .term import PretrainEpochs, PretrainStage, StatelessLoss, Term
 
 
 @full_precision
@@ -115,10 +115,10 @@ class _Factors(nn.Module):
 def make_ft(
     spec: FeatureSpec,
     *,
-    weight: float = 200.0,
-    fraction: float = 0.5,
-    epochs: int = 30,
-    paraphraser_lr: float = 0.01,
+    weight: NonNegative = 200.0,
+    fraction: Positive = 0.5,
+    epochs: PretrainEpochs = 30,
+    paraphraser_lr: Positive = 0.01,
 ) -> Term:
     """Factor transfer (`factor`) of the last maps, after a training of the `Paraphraser`.
 

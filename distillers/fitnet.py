@@ -3,11 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..common import UserError
+from ..common import NonNegative, UserError
 from ..models import Outputs
 from .dense import DenseTarget
 from .ops import check_same, full_precision
 from .spec import FeatureSpec, Shape, map_at
+from .standardize import StandardizeMode
 from .term import StatelessLoss, Term
 
 
@@ -97,7 +98,7 @@ class Hint(nn.Module):
         *,
         method: str = "fitnet",
         hypercolumn: bool = False,
-        standardize: bool | str = False,
+        standardize: StandardizeMode = False,
     ) -> None:
         super().__init__()
         student, _ = map_at(spec, method, hint)
@@ -113,10 +114,10 @@ class Hint(nn.Module):
 def make_fitnet(
     spec: FeatureSpec,
     *,
-    weight: float = 100.0,
+    weight: NonNegative = 100.0,
     hint: int = 2,
     hypercolumn: bool = False,
-    standardize: bool | str = False,
+    standardize: StandardizeMode = False,
 ) -> Term:
     """Hints (`fitnet`) at one map, through a `FitNetRegressor`.
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common import UserError
+from ..common import NonNegative, UserError
 from .ops import check_maps, full_precision, same_size
 from .spec import FeatureSpec, refusal
-from .term import PretrainStage, SelectOutputs, StatelessLoss, Term
+from .term import PretrainEpochs, PretrainStage, SelectOutputs, StatelessLoss, Term
 
 
 @full_precision
@@ -44,7 +44,7 @@ def _flows(maps: Sequence[Tensor]) -> list[Tensor]:
     return flows
 
 
-def make_fsp(spec: FeatureSpec, *, weight: float = 0.0, epochs: int = 30) -> Term:
+def make_fsp(spec: FeatureSpec, *, weight: NonNegative = 0.0, epochs: PretrainEpochs = 30) -> Term:
     """Flow matrices (`fsp`) of all maps as an initialization; then the cross-entropy alone.
 
     Args:

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..common import NonNegative, Positive
 from ..contrast import check_positive
 from ..models import Outputs
 from .ops import check_batch, check_same, full_precision, unit
@@ -80,8 +81,8 @@ class _BothEmbeddings(StudentProjector):
 def make_itrd(
     spec: FeatureSpec,
     *,
-    weight: float = 1.0,
-    alpha: float = 1.01,
+    weight: NonNegative = 1.0,
+    alpha: Positive = 1.01,
     correlation_weight: float = 2.0,
     mutual_weight: float = 1.0,
 ) -> Term:
@@ -95,7 +96,6 @@ def make_itrd(
         correlation_weight: λ_corr.
         mutual_weight: λ_mi; of the student's embedding as it is if both are of one width, else projected.
     """
-    check_positive(alpha=alpha)
     loss = partial(itrd, alpha=alpha, correlation_weight=correlation_weight, mutual_weight=mutual_weight)
     return Term(
         _BothEmbeddings(spec.student.embedding, spec.teacher.embedding),

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common import UserError
+from ..common import NonNegative, Positive, UserError
 from ..contrast import check_positive
 from .logits import select_logits
 from .ops import check_logits, check_same, full_precision, kl, unit
@@ -90,8 +90,8 @@ def standardize_logits(logits: Tensor) -> Tensor:
 def make_kd(
     spec: FeatureSpec,
     *,
-    weight: float | None = None,
-    temperature: float | None = None,
+    weight: NonNegative | None = None,
+    temperature: Positive | None = None,
     standardize: bool = False,
 ) -> Term:
     """Knowledge distillation (`kd`) of the logits, at each position if the teacher segments.
@@ -107,7 +107,6 @@ def make_kd(
     projector = select_logits(spec, "kd", dense=True)
     if temperature is None:
         temperature = 2.0 if standardize else 4.0
-    check_positive(temperature=temperature)
     return Term(
         projector,
         StatelessLoss(partial(kd, temperature=temperature, standardize=standardize)),

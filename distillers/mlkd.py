@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..common import NonNegative
 from ..contrast import check_positive
 from .kd import softened_kl
 from .logits import select_logits
@@ -67,7 +68,7 @@ def mlkd(
 def make_mlkd(
     spec: FeatureSpec,
     *,
-    weight: float = 0.9,
+    weight: NonNegative = 0.9,
     instance_weight: float = 0.75,
     batch_weight: float = 0.25,
     class_weight: float = 0.25,

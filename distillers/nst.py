@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..common import NonNegative
 from .ops import check_maps, full_precision, same_size, unit
 from .spec import FeatureSpec, stage_maps
 from .term import SelectOutputs, StatelessLoss, Term
@@ -46,7 +47,7 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
     return total / (batch * channels_a * channels_b)
 
 
-def make_nst(spec: FeatureSpec, *, weight: float = 50.0) -> Term:
+def make_nst(spec: FeatureSpec, *, weight: NonNegative = 50.0) -> Term:
     """Neuron selectivity transfer (`nst`) of the maps beyond the stem."""
     stop = 1 + len(stage_maps(spec, "nst"))
     return Term(SelectOutputs("maps", *range(1, stop)), StatelessLoss(nst), weight=weight)

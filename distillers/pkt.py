@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ..common import NonNegative
 from .ops import check_batch, full_precision, unit
 from .spec import FeatureSpec
 from .term import SelectOutputs, StatelessLoss, Term
@@ -37,6 +38,6 @@ def _neighbors(x: Tensor) -> Tensor:
     return near / near.sum(1, keepdim=True)
 
 
-def make_pkt(spec: FeatureSpec, *, weight: float = 30000.0) -> Term:
+def make_pkt(spec: FeatureSpec, *, weight: NonNegative = 30000.0) -> Term:
     """Probabilistic knowledge transfer (`pkt`) of the embeddings."""
     return Term(SelectOutputs("embedding"), StatelessLoss(pkt, relational=True), weight=weight)

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import Count, NonNegative
 from ..contrast import check_positive
 from ..models import Outputs
 from .ops import check_maps, check_same, full_precision
 from .spec import FeatureSpec, Shape, stage_maps
-from .standardize import standardizer
+from .standardize import StandardizeMode, standardizer
 from .term import StatelessLoss, Term
 
 
@@ -136,10 +137,10 @@ class Review(nn.Module):
 def make_reviewkd(
     spec: FeatureSpec,
     *,
-    weight: float = 5.0,
-    warmup_epochs: float = 20.0,
-    max_width: int = 512,
-    standardize: bool | str = False,
+    weight: NonNegative = 5.0,
+    warmup_epochs: NonNegative = 20.0,
+    max_width: Count = 512,
+    standardize: StandardizeMode = False,
 ) -> Term:
     """Knowledge review (`hcl` of a `Review`) of the maps beyond the stem and the embeddings.
 

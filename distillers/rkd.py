@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import NonNegative
 from .ops import check_batch, full_precision, unit
 from .spec import FeatureSpec
 from .term import SelectOutputs, StatelessLoss, Term
@@ -47,7 +48,7 @@ def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def make_rkd(
-    spec: FeatureSpec, *, weight: float = 1.0, distance_weight: float = 25.0, angle_weight: float = 50.0
+    spec: FeatureSpec, *, weight: NonNegative = 1.0, distance_weight: float = 25.0, angle_weight: float = 50.0
 ) -> Term:
     """Relational knowledge distillation (`rkd`) of the embeddings."""
     return Term(

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ..common import UserError
+from ..common import NonNegative, UserError
 from .ops import full_precision, unit
 from .spec import FeatureSpec, map_at
 from .term import SelectOutputs, StatelessLoss, Term
@@ -31,7 +31,7 @@ def similarity(student: Tensor, teacher: Tensor) -> Tensor:
     return (unit(teacher @ teacher.T) - unit(student @ student.T)).square().mean()
 
 
-def make_sp(spec: FeatureSpec, *, weight: float = 3000.0) -> Term:
+def make_sp(spec: FeatureSpec, *, weight: NonNegative = 3000.0) -> Term:
     """Similarity-preserving distillation (`similarity`) of the last maps."""
     map_at(spec, "sp", -1)
     ours, theirs = len(spec.student.maps) - 1, len(spec.teacher.maps) - 1

@@ -5,8 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ..common import UserError
-from ..contrast import check_positive
+from ..common import Count, NonNegative, UserError
 from ..models import Outputs
 from .fitnet import fitnet
 from .ops import pooled
@@ -99,7 +98,7 @@ class Reused(nn.Module):
         return Outputs(self.classifier(embedding), (*outputs.maps, projected), embedding)
 
 
-def make_simkd(spec: FeatureSpec, *, weight: float = 1.0, reduction: int = 2) -> Term:
+def make_simkd(spec: FeatureSpec, *, weight: NonNegative = 1.0, reduction: Count = 2) -> Term:
     """SimKD: the mean squared difference (`fitnet`) of the last maps through a `SimKDProjector`, alone.
 
     The cross-entropy has no part in it (task weight 0), and the student's own classifier is not used: the
@@ -114,7 +113,6 @@ def make_simkd(spec: FeatureSpec, *, weight: float = 1.0, reduction: int = 2) ->
         ValueError: for a teacher without a linear classifier, or one that reads something else.
     """
     student, teacher = map_at(spec, "simkd", -1)
-    check_positive(reduction=reduction)
     classifier = spec.teacher_classifier
     if classifier is None:
         raise refusal(spec, "simkd", "it reuses the teacher's linear classifier, and none is known")

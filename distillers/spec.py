@@ -27,6 +27,11 @@ class FeatureSpec(NamedTuple):
     groups: Tensor | None = None
     """If they are known: the recording or scene of every row, (M,) int64; rows of one are no negatives."""
 
+    @property
+    def classes(self) -> Tensor | None:
+        """Class of every row, (M,); None without labels, or with those of pixels."""
+        return self.labels if self.labels is not None and self.labels.ndim == 1 else None
+
 
 @dataclass(frozen=True)
 class BatchMeta:

@@ -1,10 +1,11 @@
 """Simple recipe distillation: a linear projector, batch norm on both sides, a soft maximum of the rest."""
 
 from functools import partial
+from typing import Annotated
 
 from torch import Tensor
 
-from ..common import UserError
+from ..common import Ge, NonNegative, UserError
 from .ops import check_same, full_precision
 from .projector import StudentProjector
 from .spec import FeatureSpec
@@ -32,7 +33,8 @@ def srd(student: Tensor, teacher: Tensor, *, exponent: float = 4.0) -> Tensor:
         ValueError: for shapes that are not the same (B, D), or an exponent below 1.
     """
     check_same(student, teacher, ndim=2, axes="(B, D)")
-    _check_exponent(exponent)
+    if not exponent >= 1:
+        raise UserError(f"exponent must be at least 1, got {exponent}")
     difference = _standardized(student) - _standardized(teacher)
     return (difference.abs().pow(exponent).sum() + _SUM).log()
 
@@ -42,12 +44,9 @@ def _standardized(x: Tensor) -> Tensor:
     return centered / (centered.square().mean(0) + _VARIANCE).sqrt()
 
 
-def _check_exponent(exponent: float) -> None:
-    if not exponent >= 1:
-        raise UserError(f"exponent must be at least 1, got {exponent}")
-
-
-def make_srd(spec: FeatureSpec, *, weight: float = 2.0, exponent: float = 4.0) -> Term:
+def make_srd(
+    spec: FeatureSpec, *, weight: NonNegative = 2.0, exponent: Annotated[float, Ge(1)] = 4.0
+) -> Term:
     """Simple recipe distillation (`srd`) of the embeddings, the student's through a `StudentProjector`.
 
     Args:
@@ -56,7 +55,6 @@ def make_srd(spec: FeatureSpec, *, weight: float = 2.0, exponent: float = 4.0) -
             `srd+kd` with `kd.temperature=1`. The weight for CIFAR-100 is not in the published code.
         exponent: α.
     """
-    _check_exponent(exponent)
     return Term(
         StudentProjector(spec.student.embedding, spec.teacher.embedding),
         StatelessLoss(partial(srd, exponent=exponent), relational=True),

@@ -1,6 +1,6 @@
 """A teacher's features with mean 0 and variance 1: targets that weigh every channel alike."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ _TINY = 1e-12
 
 #: Calls between two looks at whether the statistics are complete, for which a GPU has to wait.
 _INTERVAL = 50
+
+StandardizeMode = bool | Literal["phi-s"]
+"""Whether a teacher's features are standardized (`Standardize`); "phi-s" rotates them as well."""
 
 
 class Standardize(nn.Module):
@@ -157,7 +160,7 @@ def equal_variances(values: Tensor) -> Tensor:
     return found
 
 
-def standardizer(channels: int, num_samples: int, standardize: bool | str) -> nn.Module:
+def standardizer(channels: int, num_samples: int, standardize: StandardizeMode) -> nn.Module:
     """What a setting `standardize` asks for: nothing, `Standardize`, or with "phi-s" its rotation.
 
     Raises:

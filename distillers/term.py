@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ..common import UserError
+from ..common import Ge, UserError
 from ..contrast import gather_with_gradient, rows_of_ranks
 from ..models import Outputs, freeze
 from .spec import BatchMeta
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Marks the setting of a maker that is the number of pretraining epochs (`Term.pretrain`)."""
+
+
+PretrainEpochs = Annotated[int, Ge(0), Pretraining()]
 
 
 class StatelessLoss(nn.Module):
@@ -158,6 +166,25 @@ class Term:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{name} must be finite and not negative, got {value}")
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether a training comes before the transfer."""
+        return self.pretrain is not None
+
+    @property
+    def uses_all_layers(self) -> bool:
+        """Whether the loss depends on every layer of the student, whose logits it compares: a backward pass
+        then leaves no parameter without a gradient."""
+        names: Any = self.projector.reads
+        parts = [names] if isinstance(names, frozenset) else names
+        return any("logits" in part for part in parts)
+
+    def memory_bytes(self, batch_size: int) -> int:
+        """Return the bytes of the objective's buffers (memories, queues) and of what it draws for a batch."""
+        state = sum(buffer.nbytes for buffer in self.objective.buffers())
+        draws = [getattr(part, "draw_bytes", None) for part in self.objective.modules()]
+        return state + sum(draw(batch_size) for draw in draws if draw is not None)
 
     @property
     def keeps_samples(self) -> bool:

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..common import UserError
+from ..common import NonNegative, Positive, UserError
 from ..contrast import check_positive
 from ..models import Outputs
 from .ops import check_maps, full_precision, same_size
 from .spec import FeatureSpec, stage_maps
-from .standardize import standardizer
+from .standardize import StandardizeMode, standardizer
 from .term import StatelessLoss, Term
 
 
@@ -95,7 +95,7 @@ class VID(nn.Module):
 class _Predictors(nn.Module):
     """A `VID` for every pair of maps beyond the stem."""
 
-    def __init__(self, spec: FeatureSpec, initial_variance: float, standardize: bool | str) -> None:
+    def __init__(self, spec: FeatureSpec, initial_variance: float, standardize: StandardizeMode) -> None:
         super().__init__()
         shapes = stage_maps(spec, "vid")
         self.targets = nn.ModuleList(
@@ -116,9 +116,9 @@ class _Predictors(nn.Module):
 def make_vid(
     spec: FeatureSpec,
     *,
-    weight: float = 1.0,
-    initial_variance: float = 5.0,
-    standardize: bool | str = False,
+    weight: NonNegative = 1.0,
+    initial_variance: Positive = 5.0,
+    standardize: StandardizeMode = False,
 ) -> Term:
     """Variational information distillation (`vid`) of the maps beyond the stem.
 

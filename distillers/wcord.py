@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..common import Count, NonNegative, Positive
 from ..contrast import check_positive, normalize
 from ..models import Outputs
 from .ops import check_same, full_precision, unit
@@ -108,11 +109,11 @@ class LipschitzHeads(nn.Module):
 def make_wcord(
     spec: FeatureSpec,
     *,
-    weight: float = 1.0,
-    embed_dim: int = 128,
+    weight: NonNegative = 1.0,
+    embed_dim: Count = 128,
     global_weight: float = 0.8,
     local_weight: float = 0.05,
-    epsilon: float = 0.05,
+    epsilon: Positive = 0.05,
 ) -> Term:
     """Wasserstein contrastive distillation (`wcord`) of the embeddings, through `LipschitzHeads`.
 
@@ -124,7 +125,6 @@ def make_wcord(
         local_weight: of the primal one.
         epsilon: how much the primal one's plan is spread.
     """
-    check_positive(epsilon=epsilon)
     loss = partial(wcord, global_weight=global_weight, local_weight=local_weight, epsilon=epsilon)
     return Term(
         LipschitzHeads(spec.student.embedding, spec.teacher.embedding, embed_dim),

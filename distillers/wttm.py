@@ -5,6 +5,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import NonNegative, Positive
 from ..contrast import check_positive
 from .logits import select_logits
 from .ops import check_logits, full_precision, kl
@@ -35,7 +36,7 @@ def wttm(student_logits: Tensor, teacher_logits: Tensor, *, exponent: float = 0.
     return (weight * kl(F.log_softmax(student_logits, dim=1), F.log_softmax(log_powers, dim=1))).mean()
 
 
-def make_wttm(spec: FeatureSpec, *, weight: float = 4.0, exponent: float = 0.2) -> Term:
+def make_wttm(spec: FeatureSpec, *, weight: NonNegative = 4.0, exponent: Positive = 0.2) -> Term:
     """Weighted transformed teacher matching (`wttm`) of the logits, at each position if the teacher segments.
 
     Args:
@@ -45,5 +46,4 @@ def make_wttm(spec: FeatureSpec, *, weight: float = 4.0, exponent: float = 0.2) 
         exponent: γ.
     """
     projector = select_logits(spec, "wttm", dense=True)
-    check_positive(exponent=exponent)
     return Term(projector, StatelessLoss(partial(wttm, exponent=exponent)), weight=weight)

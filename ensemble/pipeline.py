@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..data import read_rows
-from ..distillers import METHODS, parse_method, settings_of
 from ..engine import derive_seed, seeded
 from ..pipelines import ClassificationPipeline, Outputs, RunResult, StudentRun, Transferred
 from ..transfer import TeacherTargets
@@ -87,21 +86,22 @@ class EnsemblePipeline(ClassificationPipeline):
         return torch.cat(logits, 1), torch.cat(labels)
 
     def memory(self) -> str | None:
-        """What the memories of `crd` take on the device with the most teachers, in a sentence."""
-        named = (parse_method(method) for method in self.config.method)
-        settings = self.builder.settings.get("crd", {})
-        if not self.config.teachers or not any("crd" in terms for terms in named):
+        """Return a sentence about the method that stores most, with the most teachers; None if none does."""
+        config, number = self.config, max(self.config.teachers, default=0)
+        size, share = self.data.size_for(config.transfer.train.batch_size), config.transfer.share_student
+        parts = [part for method in config.methods.values() for part in method.parts]
+        estimates = {part.name: part.estimate(size) for part in parts}
+        if not number or not any(estimate.state_what for estimate in estimates.values()):
             return None
-        if settings.get("negatives") in ("batch", "queue"):
-            return None
-        width = settings.get("embed_dim", settings_of(METHODS["crd"])["embed_dim"].default)
-        number, rows = max(self.config.teachers), len(self.images.train)
-        own, shared, one = 2 * number, number + 1, rows * width * 4 / 2**20
-        banks = shared if self.config.transfer.share_student else own
-        line = f"crd with {number} teachers keeps {banks} memories of {rows} × {width}: {banks * one:.0f} MiB"
-        if banks == shared:
+        name, estimate = max(estimates.items(), key=lambda item: item[1].state_bytes())
+
+        def mib(share_student: bool) -> str:
+            return f"{estimate.state_bytes(number, share_student=share_student) / 2**20:.0f} MiB"
+
+        line = f"{name} with {number} teachers keeps {mib(share)} of {estimate.state_what}"
+        if share or not estimate.shared_state:
             return line
-        return f"{line}; --transfer.share-student would keep {shared}: {shared * one:.0f} MiB"
+        return f"{line}; --transfer.share-student would keep {mib(True)}"
 
 
 def ensemble_students(config: EnsembleConfig, pool: int) -> tuple[StudentRun, ...]:

@@ -1,4 +1,4 @@
-"""What can be known of a configuration without torch: names, settings, paths, the run folder, trackers."""
+"""Checks of a configuration before any work: names, settings, paths, the run folder, trackers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARKS = ("config.yaml", "results.json", "statistics", "teachers", "runs", "train
 
 
 def check_config(config: Any) -> None:
-    """Check what a configuration names, in milliseconds.
+    """Check what a configuration names, before data or networks are loaded.
 
     Args:
         config: of any command; fields that it has not are passed over.
@@ -39,10 +39,11 @@ def check_config(config: Any) -> None:
         OSError, DataError: files or folders that are not there, a run folder that is taken, or that holds
             nothing to resume.
     """
-    from crdkit.distillers import check_request
+    from crdkit.distillers import parse_methods
     from crdkit.models import check_network
 
-    check_request(getattr(config, "method", ()), getattr(config, "setting", ()))
+    if hasattr(config, "method"):
+        parse_methods(config.method, config.setting)
     for name in _networks(config):
         check_network(name)
     _check_trackers(getattr(config, "trackers", ()))

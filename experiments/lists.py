@@ -42,14 +42,14 @@ def print_list(what: str, presets: Mapping[str, Any]) -> None:
 
 
 def _methods() -> Iterable[tuple[str, str, str]]:
-    """The makers tell; this list alone waits for torch."""
-    from crdkit.distillers import known_methods, settings_of
+    from crdkit.common import read_settings
+    from crdkit.distillers import known_methods
 
     yield "none", "the student alone", ""
     for name, maker in known_methods().items():
         text = inspect.getdoc(getattr(maker, "func", maker)) or ""
-        settings = settings_of(maker).items()
-        listed = ", ".join(f"{key}={'none' if p.default is None else p.default}" for key, p in settings)
+        settings = {key: setting.default for key, setting in read_settings(maker).items()}
+        listed = ", ".join(f"{key}={'none' if value is None else value}" for key, value in settings.items())
         yield name, " ".join(text.partition("\n\n")[0].split()), listed
 
 

@@ -122,12 +122,11 @@ def with_stages(config: Config, change: Callable[[TrainConfig, str], TrainConfig
 
 def epochs_of_methods(methods: Sequence[str], settings: Sequence[str], epochs: int) -> tuple[str, ...]:
     """Settings for what some of these methods train before the transfer, if they are not given already."""
-    from crdkit.distillers import SETTINGS, parse_settings
+    from crdkit.distillers import parse_methods
 
-    given = parse_settings(settings)
-    names = {part.rpartition("*")[2] for method in methods for part in method.split("+")}
+    parts = {part.name: part for method in parse_methods(methods, settings) for part in method.parts}
     return tuple(
-        f"{name}.epochs={epochs}"
-        for name in SETTINGS
-        if name in names and "epochs" in SETTINGS[name] and "epochs" not in given.get(name, {})
+        f"{name}.{part.pretrain_setting}={epochs}"
+        for name, part in parts.items()
+        if part.pretrain_setting is not None and part.pretrain_setting not in part.settings
     )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..distillers import known_methods, parse_method, parse_settings, settings_of
 from ..engine import TrainConfig
 from ..transfer import PipelineConfig
 from .runs import StudentRun, stage_folder, students
@@ -128,7 +127,7 @@ def _student_trainings(
         label = f"{run.method} {stage}" if kind in TRANSFER_KINDS else kind
         return Training(stage_folder(run, stage), kind, run.method, run.seed, size, train, build, label, run)
 
-    for name, epochs in pretrain_epochs(run.method, config.setting).items():
+    for name, epochs in config.parse(run.method).pretraining.items():
         if epochs:
             pretrain = replace(train, epochs=epochs, warmup_epochs=0.0)
             build = partial(pretrain_stage, term=name)
@@ -137,13 +136,3 @@ def _student_trainings(
         yield training("transfer", "transfer", sizes.transfer, train, transfer_stage)
     for task in downstream:
         yield training(task.kind, task.kind, task.dataset_size, task.train_config, task.build)
-
-
-def pretrain_epochs(method: str, settings: Sequence[str]) -> dict[str, int]:
-    """Return the epochs of pretraining of each part of a method that has one."""
-    given, epochs = parse_settings(settings), {}
-    for name in parse_method(method):
-        parameter = settings_of(known_methods()[name]).get("epochs")
-        if parameter is not None:
-            epochs[name] = int(given.get(name, {}).get("epochs", parameter.default))
-    return epochs

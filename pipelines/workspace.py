@@ -130,15 +130,15 @@ class Workspace:
             run: the student.
             teachers: the teachers it learns from; none for the method `none`.
         """
-        builder, stages = self.builder, self.stages
+        builder, stages, method = self.builder, self.stages, self.config.parse(run.method)
         with seeded(run.seed):
             student = builder.student()
-            terms = builder.terms(run.method, student, teachers)
+            terms = builder.terms(method, student, teachers)
         used = list(teachers) if terms else []
         state = StudentState(run, student, used, terms, Diagnostics(self.aligner, used, self.accelerator))
         self._state = state
         if not self.trial and (terms or builder.data.is_labeled):
-            settings = {name: builder.settings.get(name, {}) for name in terms}
+            settings = {part.name: dict(part.settings) for part in method.parts if part.name in terms}
             state.fingerprint = fingerprint_of_transfer(
                 run.method, settings, student, used, self.config.transfer
             )

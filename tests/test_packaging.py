@@ -192,16 +192,16 @@ def test_commands_of_the_readme_are_understood(monkeypatch: pytest.MonkeyPatch, 
 def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from crdkit.distillers import METHODS, BatchMeta, FeatureSpec, build_terms
+    from crdkit.distillers import METHODS, BatchMeta, FeatureSpec, build_terms, parse_method
     from crdkit.models import Dimensions, Outputs
 
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     names: dict = {}
     exec(compile(block, "CONTRIBUTING.md", "exec"), names)
-    monkeypatch.setitem(METHODS, "angle", names["make_angle"])
+    monkeypatch.setitem(METHODS, "alignment", names["make_alignment"])
     size = Dimensions(maps=((4, 2, 2),), embedding=4, logits=(3,))
     spec = FeatureSpec(size, size, 10)
-    term = build_terms("2*angle", [spec], {"angle": {"weight": 3.0}})["angle"]
+    term = build_terms(parse_method("2*alignment", {"alignment": {"weight": 3.0}}), [spec])["alignment"]
     assert term.weight == 6.0
     student, teacher = (
         Outputs(torch.randn(5, 3), (torch.randn(5, 4, 2, 2),), torch.randn(5, 4, requires_grad=True))
@@ -213,7 +213,7 @@ def test_distiller_of_the_guide_is_a_method(monkeypatch: pytest.MonkeyPatch) -> 
     same = term.loss(term.projector(student, (student,)), BatchMeta(torch.arange(5), None))
     torch.testing.assert_close(same, torch.zeros(()), atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="got 4 and 5"):
-        build_terms("angle", [FeatureSpec(size, size._replace(embedding=5), 10)])
+        build_terms(parse_method("alignment"), [FeatureSpec(size, size._replace(embedding=5), 10)])
 
 
 def test_own_members_of_the_guide_teach(

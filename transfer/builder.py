@@ -8,7 +8,7 @@ from torch import nn
 
 from ..common import UserError
 from ..data import Mix
-from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
+from ..distillers import Method, Term, build_terms
 from ..engine import OptimizerFactory, Schedule, seeded
 from ..models import measure
 from .cache import Cache, cached_targets
@@ -59,12 +59,9 @@ class Builder:
         student_classes: int | None = None,
         teacher_classes: int | None = None,
     ) -> None:
-        self.config, self.data = config, data
+        self.config, self.data, self.methods = config, data, config.methods
         self.overrides: Overrides = overrides or {}
         self.student_classes, self.teacher_classes = student_classes, teacher_classes
-        self.methods = {method: parse_method(method) for method in config.method}
-        self.settings = parse_settings(config.setting)
-        check_settings(self.settings)
         teachers = self.overrides.get("teachers")
         self.given_teachers = None if teachers is None else [as_teacher(t, i) for i, t in enumerate(teachers)]
         """Teachers of the caller; None if they are configured."""
@@ -128,7 +125,7 @@ class Builder:
                 given = "no logits" if logits is None else f"logits of {logits}"
                 raise UserError(f"teacher {teacher.name} gives {given}; the images have {classes} classes")
 
-    def terms(self, method: str, student: nn.Module, teachers: Sequence[Teacher]) -> dict[str, Term]:
+    def terms(self, method: Method, student: nn.Module, teachers: Sequence[Teacher]) -> dict[str, Term]:
         """Return the loss terms of a method for these networks; none without a teacher."""
         config = self.config.transfer
         if not teachers:
@@ -137,7 +134,6 @@ class Builder:
         terms = build_terms(
             method,
             specs,
-            self.settings,
             reduction=config.reduction,
             share_student=config.share_student,
             drop_teachers=config.drop_teachers,

@@ -5,10 +5,13 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..common import UserError
 from ..engine import RunConfig, TrainConfig, check_once, check_seeds
+
+if TYPE_CHECKING:
+    from ..distillers import Method
 
 SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 """Students that the published benchmark trains at a fifth of the others' learning rate."""
@@ -224,6 +227,19 @@ class PipelineConfig(RunConfig):
             raise UserError(f"student_lr must be positive, got {self.student_lr}")
         if self.task_weight is not None and not self.task_weight >= 0:
             raise UserError(f"task_weight must not be negative, got {self.task_weight}")
+
+    @cached_property
+    def methods(self) -> "dict[str, Method]":
+        """The methods by the text as typed, with their settings."""
+        from ..distillers import parse_methods
+
+        return {method.name: method for method in parse_methods(self.method, self.setting)}
+
+    def parse(self, method: str) -> "Method":
+        """Return a method by its text, also one that is not in the run, with the settings of the run."""
+        from ..distillers import parse_methods
+
+        return self.methods[method] if method in self.methods else parse_methods([method], self.setting)[0]
 
     @property
     def lr(self) -> float:

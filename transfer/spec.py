@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..common import UserError
 from ..data import Statistics
-from ..distillers import FeatureSpec, Term
+from ..distillers import DataSize, FeatureSpec, Term
 from ..models import measure
 from .networks import classifier_of
 from .targets import Teacher
@@ -40,6 +40,10 @@ class TransferData:
         """Whether samples have a class, and so the student a cross-entropy with it in the transfer; label
         maps are for the terms that read them."""
         return self.labels is not None and self.labels.ndim == 1
+
+    def size_for(self, batch_size: int) -> DataSize:
+        """Return what the memory of a method depends on, for a batch size."""
+        return DataSize(len(self.dataset), batch_size, self.is_labeled, self.groups is not None)
 
     def shape(self, modality: str) -> tuple[int, int, int]:
         """(C, H, W) of a modality."""

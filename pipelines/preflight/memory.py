@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil, prod
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...common import UserError, free_memory, require_memory, require_space
-from ...distillers import known_methods, parse_method, settings_of
-from ...engine import Accelerator, Task, TrainConfig
-from ...transfer import Builder, TransferTask
+from ...distillers import DataSize, MethodPart
+from ...engine import Task, TrainConfig
+from ...transfer import TransferTask
 from ..program import Training
 from ..workspace import Workspace
 
@@ -29,14 +28,15 @@ def check_memory(trainings: Sequence[Training], workspace: Workspace) -> None:
         UserError: one sample to train on; more memory than is free, with both figures and a remedy.
         OutputError: more disk than is free, also with a remedy.
     """
-    builder, accelerator = workspace.builder, workspace.accelerator
-    samples = len(builder.data.dataset)
+    config, data, accelerator = workspace.config, workspace.builder.data, workspace.accelerator
+    samples = len(data.dataset)
     if samples < 2:
         raise UserError(f"at least two samples are needed to train on, got {samples}")
     free = _free(accelerator.device)
+    batch = ceil(min(config.transfer.train.batch_size, samples) / accelerator.num_processes)
     for method in dict.fromkeys(training.method for training in trainings if training.run is not None):
-        for name in parse_method(method):
-            _check_method(name, builder, samples, accelerator, free)
+        for part in config.parse(method).parts:
+            _check_part(part, data.size_for(batch), free)
     _check_cache(workspace, samples, free)
 
 
@@ -58,47 +58,19 @@ def state_bytes(state: Mapping[str, Tensor]) -> int:
     return sum(value.numel() * value.element_size() for value in state.values())
 
 
-def _check_method(
-    name: str, builder: Builder, samples: int, accelerator: Accelerator, free: int | None
-) -> None:
-    config = builder.config
-    values: dict[str, Any] = {key: s.default for key, s in settings_of(known_methods()[name]).items()}
-    values |= builder.settings.get(name, {})
-    width = values.get("embed_dim", 0)
-    if queue := values.get("queue_size"):
-        _require_queues(name, "queue_size", queue, width, free)
-    if name != "crd":
-        return
-    chosen = any(values[key] is not None for key in ("num_negatives", "objective", "negatives"))
-    kind = values["negatives"] or ("uniform" if chosen or samples >= 16384 else "batch")
-    if kind == "batch":
-        return
-    number = values["num_negatives"] or 16384
-    if kind == "queue":
-        return _require_queues(name, "num_negatives", number, width, free)
-    size = 2 if values["memory_dtype"] == "bfloat16" else 4
-    if values["bank"] in ("memory", "host") or not kind.startswith("shared"):  # others may lie elsewhere
+def _check_part(part: MethodPart, size: DataSize, free: int | None) -> None:
+    estimate = part.estimate(size)
+    if estimate.state_what and estimate.state_place != "other":
         require_memory(
-            2 * samples * width * size,
-            f"crd's memories, {samples} × {width},",
-            "lower crd.embed_dim, or take crd.memory_dtype=bfloat16, crd.negatives=batch, or shared "
-            "negatives with crd.bank=mapped",
-            free=None if values["bank"] == "host" else free,
+            estimate.state_bytes(),
+            f"{part.name}'s {estimate.state_what},",
+            estimate.state_remedy,
+            free=None if estimate.state_place == "host" else free,
         )
-    batch = ceil(min(config.transfer.train.batch_size, samples) / accelerator.num_processes)
-    drawn = 2 * number * width * size if kind.startswith("shared") else batch * number * 8
-    if kind != "all":
+    if estimate.batch:
         require_memory(
-            drawn,
-            f"{number} negatives of crd for a batch of {batch}",
-            "lower crd.num_negatives or the batch size, or take crd.negatives=all",
-            free=free,
+            estimate.batch, f"{part.name}'s {estimate.batch_what}", estimate.batch_remedy, free=free
         )
-
-
-def _require_queues(name: str, setting: str, number: int, width: int, free: int | None) -> None:
-    remedy = f"lower {name}.{setting} or {name}.embed_dim"
-    require_memory(2 * number * width * 4, f"{name}'s queues, {number} × {width},", remedy, free=free)
 
 
 def _check_cache(workspace: Workspace, samples: int, free: int | None) -> None:

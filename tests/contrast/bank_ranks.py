@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from crdkit.contrast import InstanceContrast
+from crdkit.contrast import ContrastConfig, InstanceContrast
 from crdkit.contrast.negatives import draw_shared
 
 SEED, K, D = 3, 6, 4
@@ -18,13 +18,15 @@ def build(bank: str, num_samples: int, dtype: str, objective: str) -> InstanceCo
     torch.manual_seed(SEED)
     return InstanceContrast(
         num_samples,
-        D,
-        num_negatives=K,
-        temperature=0.5,
-        negatives="shared",
-        bank=bank,
-        memory_dtype=dtype,
-        objective=objective,
+        ContrastConfig(
+            D,
+            num_negatives=K,
+            temperature=0.5,
+            negatives="shared",
+            bank=bank,
+            memory_dtype=dtype,
+            objective=objective,
+        ),
     )
 
 
@@ -47,7 +49,7 @@ def two_steps(contrast: InstanceContrast, batches: list[dict[str, Tensor]], seed
 def every_row(contrast: InstanceContrast, batch: dict[str, Tensor]) -> dict[str, Any]:
     """Loss and gradient of one batch against each row of the own shard."""
     z_s = batch["s"].clone().requires_grad_()
-    with mock.patch("crdkit.contrast.instance.draw_shared", lambda _, size, **__: torch.arange(size)):
+    with mock.patch("crdkit.contrast.negatives.draw_shared", lambda _, size, **__: torch.arange(size)):
         loss = contrast(z_s, batch["t"], batch["index"])
     loss.backward()
     return {"loss": loss.detach(), "grad": z_s.grad}

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from crdkit.contrast import DenseContrast, InstanceContrast, LocalGlobalContrast
+from crdkit.contrast import ContrastConfig, DenseContrast, InstanceContrast, LocalGlobalContrast
 from crdkit.contrast.distributed import equal_rows, gather, gather_with_gradient
 
 M, D = 20, 4
@@ -21,13 +21,13 @@ def build() -> dict[str, nn.Module]:
     losses: dict[str, nn.Module] = {}
     for objective in ("nce", "infonce", "relational"):
         for name, groups in (("", None), ("-groups", torch.arange(M) % 5)):
-            rule = {"temperature": 0.5, "objective": objective, "groups": groups}
+            rule = {"temperature": 0.5, "objective": objective}
             for negatives in ("all", "batch", "queue"):
                 losses[f"{negatives}{name}-{objective}"] = InstanceContrast(
-                    M, D, num_negatives=8, negatives=negatives, **rule
+                    M, ContrastConfig(D, num_negatives=8, negatives=negatives, **rule), groups=groups
                 )
-            losses[f"local{name}-{objective}"] = LocalGlobalContrast(D, queue_size=10, **rule)
-            losses[f"dense{name}-{objective}"] = DenseContrast(D, queue_size=40, **rule)
+            losses[f"local{name}-{objective}"] = LocalGlobalContrast(D, queue_size=10, groups=groups, **rule)
+            losses[f"dense{name}-{objective}"] = DenseContrast(D, queue_size=40, groups=groups, **rule)
     return {name: loss.double() for name, loss in losses.items()}
 
 

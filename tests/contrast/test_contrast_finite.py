@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crdkit.contrast import (
+    ContrastConfig,
     CRDLoss,
     DenseContrast,
     FeatureQueue,
@@ -72,7 +73,7 @@ def test_half_precision_is_as_before(dtype: torch.dtype) -> None:
 
 @wrong
 def test_an_update_refuses_before_it_writes_either_bank(value: float, unit: Callable[..., Tensor]) -> None:
-    contrast = InstanceContrast(20, D, num_negatives=64).double()
+    contrast = InstanceContrast(20, ContrastConfig(D, num_negatives=64)).double()
     before, z_t = state(contrast), unit(3, D).detach()
     z_t[1, 3] = value
     with pytest.raises(ValueError, match=r"teacher.*row 1 .*index 1\b"):
@@ -114,12 +115,12 @@ def test_what_a_gpu_does_without_asking(value: float) -> None:
 
     queue = FeatureQueue(5, D)
     queue.push(INDEX, z)
-    assert queue.owner.tolist() == [7, -1, 5, -1, -1] and torch.equal(queue.rows[[0, 2]], z[[0, 2]])
+    assert queue.ids.tolist() == [7, -1, 5, -1, -1] and torch.equal(queue.rows[[0, 2]], z[[0, 2]])
     assert queue.rows.isfinite().all()
 
     critic, good = Critic(20, temperature=0.1, objective="nce"), F.normalize(torch.randn(3, D), dim=1)
     assert critic.partition is not None
-    assert not critic(z, good, bank.rows, num_negatives=8, owner=INDEX).isfinite()
+    assert not critic(z, good, bank.rows, num_negatives=8, anchor_ids=INDEX).isfinite()
     assert not critic.partition.fixed and critic.partition.log_z == 0
-    assert critic(good, good, bank.rows, num_negatives=8, owner=INDEX).isfinite()
+    assert critic(good, good, bank.rows, num_negatives=8, anchor_ids=INDEX).isfinite()
     assert critic.partition.fixed and critic.partition.log_z.isfinite()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crdkit.contrast import gpu
-from crdkit.contrast.objectives import Noise, Rule
+from crdkit.contrast.objectives import NegativeSums, Rule
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed"
@@ -16,7 +16,7 @@ needs_triton = pytest.mark.skipif(
 CHECK = """
 import torch
 from crdkit.contrast import gpu
-from crdkit.contrast.objectives import Noise, Rule
+from crdkit.contrast.objectives import NegativeSums, Rule
 
 torch.manual_seed(0)
 assert gpu.has_gather(torch.device("cpu"))
@@ -25,7 +25,7 @@ for rule in (Rule("nce", 0.07, 9.7), Rule("nce", 0.5, torch.tensor(0.0)), Rule("
         z, noise = torch.randn(3, dim), torch.randn(50, dim)
         z, noise = z / z.norm(dim=1, keepdim=True), (noise / noise.norm(dim=1, keepdim=True)).to(dtype)
         columns = torch.randint(50, (3, draws))
-        found, expected = gpu.gathered(rule, z, noise, columns), Noise(rule, z.double())
+        found, expected = gpu.gathered(rule, z, noise, columns), NegativeSums(rule, z.double())
         rows = noise.double()[columns]
         weights = expected.weigh(torch.einsum("bd,bkd->bk", z.double(), rows))
         pull = torch.einsum("bk,bkd->bd", weights, rows)
@@ -69,11 +69,11 @@ def test_it_compiles_for_a_gpu_that_is_not_here() -> None:
 
 @pytest.mark.parametrize("broken", ["switch", "triton", "numbers", "compiler"])
 def test_without_it_pytorch_computes(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> Noise:
+    def fails(*_: object) -> NegativeSums:
         raise RuntimeError("no device")
 
-    def wrong(rule: Rule, z: torch.Tensor, *_: object) -> Noise:
-        return Noise(rule, z)
+    def wrong(rule: Rule, z: torch.Tensor, *_: object) -> NegativeSums:
+        return NegativeSums(rule, z)
 
     gpu.has_gather.cache_clear()
     if broken == "switch":

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.contrast import CRDLoss, DenseContrast, InstanceContrast, LocalGlobalContrast
-from crdkit.contrast.negatives import OtherClass, Owners, draw_shared
+from crdkit.contrast import ContrastConfig, CRDLoss, DenseContrast, InstanceContrast, LocalGlobalContrast
+from crdkit.contrast.negatives import OtherClass, SampleIds, draw_shared
 
 M, D, K, TAU = 12, 4, 6, 0.5
 INDEX = torch.tensor([3, 0, 8, 9])
@@ -21,11 +21,9 @@ objectives = pytest.mark.parametrize("objective", ["nce", "infonce"])
 def make(negatives: str, objective: str, num_negatives: int = K) -> InstanceContrast:
     return InstanceContrast(
         M,
-        D,
-        num_negatives=num_negatives,
-        temperature=TAU,
-        objective=objective,
-        negatives=negatives,
+        ContrastConfig(
+            D, num_negatives=num_negatives, temperature=TAU, objective=objective, negatives=negatives
+        ),
         groups=GROUPS,
     ).double()
 
@@ -132,8 +130,12 @@ def test_groups_of_one_sample_change_nothing(
 ) -> None:
     z_s, z_t = unit(4, D), unit(4, D)
     options = {"num_negatives": K, "temperature": TAU, "objective": objective}
-    single = InstanceContrast(M, D, negatives=negatives, groups=torch.arange(M), **options).double()
-    plain = InstanceContrast(M, D, negatives=negatives.removesuffix("_other_group"), **options).double()
+    single = InstanceContrast(
+        M, ContrastConfig(D, negatives=negatives, **options), groups=torch.arange(M)
+    ).double()
+    plain = InstanceContrast(
+        M, ContrastConfig(D, negatives=negatives.removesuffix("_other_group"), **options)
+    ).double()
     plain.load_state_dict(single.state_dict())
     values = []
     for each in (single, plain):
@@ -159,18 +161,23 @@ def test_a_batch_of_one_group_has_no_negatives(unit: Callable[..., Tensor], obje
 
 
 def test_with_groups_those_are_the_default() -> None:
-    assert InstanceContrast(M, D, num_negatives=K, groups=GROUPS).negatives == "other_group"
-    assert CRDLoss(3, 3, M, objective="nce", groups=GROUPS).contrast.negatives == "other_group"
-    few = InstanceContrast(M, D, groups=GROUPS)
-    assert few.negatives == "batch" and few.owners.ids is not None
-    both = InstanceContrast(M, D, negatives="other_class", labels=torch.arange(M) % 3, groups=GROUPS)
-    assert torch.equal(both.others.labels, torch.arange(M) % 3)
+    assert (
+        InstanceContrast(M, ContrastConfig(D, num_negatives=K), groups=GROUPS).config.negatives
+        == "other_group"
+    )
+    assert CRDLoss(3, 3, M, objective="nce", groups=GROUPS).contrast.config.negatives == "other_group"
+    few = InstanceContrast(M, ContrastConfig(D), groups=GROUPS)
+    assert few.config.negatives == "batch" and few.sampler.samples.ids is not None
+    both = InstanceContrast(
+        M, ContrastConfig(D, negatives="other_class"), labels=torch.arange(M) % 3, groups=GROUPS
+    )
+    assert torch.equal(both.sampler.others.labels, torch.arange(M) % 3)
 
 
 def test_the_state_has_no_groups() -> None:
     """They are the data set's: a checkpoint must not bring another data set's along."""
     for loss in (CRDLoss(3, 3, M, num_negatives=K, groups=GROUPS), DenseContrast(D, groups=GROUPS)):
-        assert not any("owner" in name and "queue" not in name for name in loss.state_dict())
+        assert not any("ids" in name and "queue" not in name for name in loss.state_dict())
         assert not any("others" in name for name in loss.state_dict())
 
 
@@ -178,20 +185,20 @@ def test_bad_groups_are_named(unit: Callable[..., Tensor]) -> None:
     one = torch.full((M,), 40)
     for kind in ("other_group", "shared_other_group", "all", "batch"):
         with pytest.raises(ValueError, match="40"):
-            InstanceContrast(M, D, negatives=kind, groups=one)
+            InstanceContrast(M, ContrastConfig(D, negatives=kind), groups=one)
     for spatial in (LocalGlobalContrast, DenseContrast):
         with pytest.raises(ValueError, match="40"):
             spatial(D, groups=one)
         with pytest.raises(ValueError, match=r"groups.*float32"):
             spatial(D, groups=torch.rand(M))
     with pytest.raises(ValueError, match=r"groups.*12.*5"):
-        InstanceContrast(M, D, negatives="batch", groups=GROUPS[:5])
+        InstanceContrast(M, ContrastConfig(D, negatives="batch"), groups=GROUPS[:5])
     with pytest.raises(ValueError, match="groups"):
-        InstanceContrast(M, D, negatives="other_group")
+        InstanceContrast(M, ContrastConfig(D, negatives="other_group"))
     for kind in ("uniform", "shared"):
         with pytest.raises(ValueError, match="other_group"):
-            InstanceContrast(M, D, negatives=kind, groups=GROUPS)
+            InstanceContrast(M, ContrastConfig(D, negatives=kind), groups=GROUPS)
     dense = DenseContrast(D, groups=GROUPS).double()
     with pytest.raises(IndexError, match=r"index.*12"):
         dense(unit(1, D, 1, 1), unit(1, D, 1, 1), torch.tensor([12]))
-    assert Owners(GROUPS)(INDEX).tolist() == [2, 0, 3, 2]
+    assert SampleIds(GROUPS)(INDEX).tolist() == [2, 0, 3, 2]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.contrast import InstanceContrast
+from crdkit.contrast import ContrastConfig, InstanceContrast
 from crdkit.contrast.negatives import draw_shared, draw_uniform
 
 M, D, K, TAU = 12, 4, 6, 0.5
@@ -32,11 +32,12 @@ everything = pytest.mark.parametrize(
 
 def make(negatives: str = "uniform", objective: str = "nce", **options: Any) -> InstanceContrast:
     options = {"num_negatives": K, "temperature": TAU, **options}
-    if negatives.endswith("other_class"):
-        options["labels"] = LABELS
-    elif negatives.endswith("other_group"):
-        options["groups"] = LABELS
-    return InstanceContrast(M, D, objective=objective, negatives=negatives, **options).double()
+    known = {
+        "labels": LABELS if negatives.endswith("other_class") else None,
+        "groups": LABELS if negatives.endswith("other_group") else None,
+    }
+    config = ContrastConfig(D, objective=objective, negatives=negatives, **options)
+    return InstanceContrast(M, config, **known).double()
 
 
 @objectives
@@ -55,8 +56,8 @@ def test_equals_naive_loops(
     elif negatives == "shared":
         rows = draw_shared(K, M).expand(3, -1)
     elif negatives == "other_class":
-        assert contrast.others is not None
-        rows = contrast.others(INDEX, K)
+        assert contrast.sampler.others is not None
+        rows = contrast.sampler.others(INDEX, K)
     else:
         rows = explicit
     rule = {"objective": objective, "temperature": TAU, "num_samples": M, "num_negatives": K}
@@ -239,9 +240,9 @@ PUBLISHED = ("uniform", True, 16384)
 def test_few_samples_left_to_the_loss_are_contrasted_within_the_batch(
     num_samples: int, given: dict[str, Any], expected: tuple[str, bool, int]
 ) -> None:
-    contrast = InstanceContrast(num_samples, 1, **given)
+    contrast = InstanceContrast(num_samples, ContrastConfig(1, **given))
     is_nce = contrast.critic_student.partition is not None
-    assert (contrast.negatives, is_nce, contrast.num_negatives) == expected
+    assert (contrast.config.negatives, is_nce, contrast.config.num_negatives) == expected
 
 
 @everything
@@ -262,15 +263,16 @@ def test_a_row_out_of_range_is_named(unit: Callable[..., Tensor], negatives: str
 def test_bad_arguments_are_named(unit: Callable[..., Tensor]) -> None:
     for options, message in [
         ({"temperature": -0.1}, "temperature must be positive, got -0.1"),
-        ({"num_negatives": 0}, "num_negatives must be positive, got 0"),
+        ({"num_negatives": 0}, "num_negatives must be at least 1, got 0"),
         ({"momentum": 1.5}, r"momentum must be in \[0, 1\), got 1.5"),
-        ({"objective": "triplet"}, "objective must be one of nce, infonce, relational, got 'triplet'"),
+        ({"objective": "triplet"}, "objective must be one of nce, infonce, relational, none, got 'triplet'"),
         ({"negatives": "hard"}, "negatives must be one of .*, got 'hard'"),
         ({"negatives": "other_class"}, "needs labels"),
-        ({"labels": LABELS[:5]}, "labels must hold 12 classes, one per sample, got 5"),
     ]:
         with pytest.raises(ValueError, match=message):
-            InstanceContrast(M, D, **options)
+            InstanceContrast(M, ContrastConfig(D, **options))
+    with pytest.raises(ValueError, match="labels must hold 12 classes, one per sample, got 5"):
+        InstanceContrast(M, ContrastConfig(D), labels=LABELS[:5])
     with pytest.raises(ValueError, match=r"got \(3, 4\), \(2, 4\), \(3,\)"):
         make()(unit(3, D), unit(2, D), INDEX)
     with pytest.raises(ValueError, match=r"negative_index.*\(3, K\).*0.*\(2, 6\)"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from crdkit.contrast import FeatureQueue, InstanceContrast, MemoryBank
+from crdkit.contrast import ContrastConfig, FeatureQueue, InstanceContrast, MemoryBank
 from crdkit.contrast.negatives import OtherClass, draw_shared, draw_uniform
 
 
@@ -51,9 +51,9 @@ def test_queue_holds_the_latest_in_a_ring(sizes: tuple[int, ...]) -> None:
         z, owner = torch.randn(size, 2), torch.randint(100, (size,))
         queue.push(owner, z)
         latest = [*latest, *zip(owner.tolist(), z.tolist(), strict=True)][-7:]
-    oldest_first = (torch.arange(7) + queue.head) % 7
-    filled = oldest_first[queue.owner[oldest_first] >= 0]
-    assert queue.owner[filled].tolist() == [owner for owner, _ in latest]
+    oldest_first = (torch.arange(7) + queue.write_position) % 7
+    filled = oldest_first[queue.ids[oldest_first] >= 0]
+    assert queue.ids[filled].tolist() == [owner for owner, _ in latest]
     assert queue.rows[filled].tolist() == [vector for _, vector in latest]
 
 
@@ -78,7 +78,7 @@ def test_bad_arguments_are_named() -> None:
 
 def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
     def contrast(negatives: str) -> InstanceContrast:
-        return InstanceContrast(64, 4, num_negatives=10**12, negatives=negatives)
+        return InstanceContrast(64, ContrastConfig(4, num_negatives=10**12, negatives=negatives))
 
     for attempt, text in (
         (
@@ -99,7 +99,7 @@ def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
 
 @pytest.mark.parametrize("negatives", ["uniform", "shared", "all"])
 def test_more_negatives_than_samples(negatives: str) -> None:
-    loss = InstanceContrast(3, 4, num_negatives=50, negatives=negatives)
+    loss = InstanceContrast(3, ContrastConfig(4, num_negatives=50, negatives=negatives))
     z = torch.nn.functional.normalize(torch.randn(3, 4), dim=1)
     assert loss(z, z, torch.arange(3)).isfinite()
     drawn = draw_uniform(torch.arange(3), 50, 3)

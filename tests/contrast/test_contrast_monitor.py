@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crdkit.contrast import CRDLoss, DenseContrast, InstanceContrast, LocalGlobalContrast, Monitor
+from crdkit.contrast import (
+    ContrastConfig,
+    CRDLoss,
+    DenseContrast,
+    InstanceContrast,
+    LocalGlobalContrast,
+    Monitor,
+)
 from crdkit.contrast.monitor import compare, constant_loss, count_negatives
 
 D, M = 4, 24
@@ -28,16 +35,17 @@ NEGATIVES = (
 
 def test_figures_equal_naive_loops(unit: Callable[..., Tensor]) -> None:
     z, positive, noise = unit(3, D).detach(), unit(3, D).detach(), unit(5, D).detach()
-    noise[4] = positive[0]  # of another owner: a tie with the first true pair
-    owner, noise_owner = torch.tensor([3, 0, 3]), torch.tensor([3, 1, 0, 0, 2])
+    z[0] = torch.eye(D)[0]  # its scores are exact in any order of summation
+    noise[4] = positive[0]  # another sample's: a tie with the first positive
+    owner, candidate_ids = torch.tensor([3, 0, 3]), torch.tensor([3, 1, 0, 0, 2])
     true = [float(a @ b) for a, b in zip(z, positive, strict=True)]
     scores, right = [], []
     for a in range(3):
         for b in range(5):
-            if owner[a] != noise_owner[b]:
+            if owner[a] != candidate_ids[b]:
                 scores.append(float(z[a] @ noise[b]))
                 right.append(0.5 if a == 0 and b == 4 else float(scores[-1] < true[a]))
-    found = compare(z, positive, noise, owner, noise_owner)
+    found = compare(z, positive, noise, owner, candidate_ids)
     expected = torch.tensor([sum(true) / 3, sum(scores) / len(scores), sum(right) / len(right)]).double()
     torch.testing.assert_close(found, expected)
 
@@ -60,18 +68,19 @@ def test_the_constant_critic() -> None:
 
 def test_noise_pairs_are_counted() -> None:
     noise, owner = torch.zeros(6, D), torch.tensor([1, 2])
-    assert count_negatives(noise, owner=owner) == 5
+    assert count_negatives(noise, anchor_ids=owner) == 5
     assert count_negatives(noise, columns=torch.zeros(2, 9, dtype=torch.int64)) == 9
-    assert count_negatives(noise, owner=owner, noise_owner=torch.tensor([1, 1, 2, 3, -1, -1])) == 2.5
+    assert count_negatives(noise, anchor_ids=owner, candidate_ids=torch.tensor([1, 1, 2, 3, -1, -1])) == 2.5
 
 
 def contrast_of(negatives: str, objective: str = "nce", **options: Any) -> InstanceContrast:
     ids = torch.arange(M) % 4
-    if negatives.endswith("other_class"):
-        options["labels"] = ids
-    elif negatives.endswith("other_group"):
-        options["groups"] = ids
-    return InstanceContrast(M, D, objective=objective, negatives=negatives, **options)
+    return InstanceContrast(
+        M,
+        ContrastConfig(D, objective=objective, negatives=negatives, **options),
+        labels=ids if negatives.endswith("other_class") else None,
+        groups=ids if negatives.endswith("other_group") else None,
+    )
 
 
 def steps(

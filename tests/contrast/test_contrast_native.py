@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.contrast import InstanceContrast, native
+from crdkit.contrast import ContrastConfig, InstanceContrast, native
 from crdkit.contrast.objectives import Rule
 from crdkit.contrast.scores import contrast, log_sum_exp
 
@@ -67,8 +67,8 @@ def test_products_agree_with_double_precision(
     z, positive, noise, _ = drawn(rows, 1, 16, torch.float32)
     selection = {
         "none": {},
-        "rows": {"owner": torch.arange(5) % rows},
-        "named": {"owner": torch.arange(5), "noise_owner": torch.randint(-1, 7, (rows,))},
+        "rows": {"anchor_ids": torch.arange(5) % rows},
+        "named": {"anchor_ids": torch.arange(5), "candidate_ids": torch.randint(-1, 7, (rows,))},
     }[owners]
 
     def found(*given: Tensor) -> list[Tensor]:
@@ -104,11 +104,11 @@ def test_large_scores_do_not_overflow() -> None:
 @pytest.mark.parametrize("dtype", native.TYPES, ids=str)
 def test_all_rows_at_the_edges_of_its_blocks(anchors: int, rows: int, dim: int, dtype: torch.dtype) -> None:
     z, noise = torch.randn(anchors, dim), torch.randn(rows, dim).to(dtype)
-    owner, noise_owner = torch.randint(5, (anchors,)), torch.randint(-1, 5, (rows,))
+    owner, candidate_ids = torch.randint(5, (anchors,)), torch.randint(-1, 5, (rows,))
     weights = torch.empty(rows, anchors)
-    found = native.multiplied(RULES["near-zero"], z, noise, owner, noise_owner, weights=weights)
+    found = native.multiplied(RULES["near-zero"], z, noise, owner, candidate_ids, weights=weights)
     scores = z.double() @ noise.double().T / 0.5
-    scores[(owner.unsqueeze(1) == noise_owner) | (noise_owner < 0)] = -torch.inf
+    scores[(owner.unsqueeze(1) == candidate_ids) | (candidate_ids < 0)] = -torch.inf
     torch.testing.assert_close(weights.T.double(), scores.sigmoid(), rtol=1e-4, atol=1e-6)
     expected = torch.nn.functional.softplus(scores).sum(dim=1)
     torch.testing.assert_close(found.total.double(), expected, rtol=1e-5, atol=1e-6)
@@ -224,7 +224,9 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_a_memory_in_bf16_gives_nearly_the_same_loss(negatives: str) -> None:
     def loss_of(dtype: str) -> tuple[Tensor, InstanceContrast]:
         torch.manual_seed(1)
-        one = InstanceContrast(200, 16, num_negatives=32, negatives=negatives, memory_dtype=dtype)
+        one = InstanceContrast(
+            200, ContrastConfig(16, num_negatives=32, negatives=negatives, memory_dtype=dtype)
+        )
         assert one.bank_student is not None and one.bank_teacher is not None
         z = torch.nn.functional.normalize(torch.randn(2, 8, 16), dim=2)
         rows = torch.nn.functional.normalize(torch.randn(2, 200, 16), dim=2)
@@ -243,4 +245,4 @@ def test_a_memory_in_bf16_gives_nearly_the_same_loss(negatives: str) -> None:
         second.bank_student.rows.float(), first.bank_student.rows, rtol=0.02, atol=0.01
     )
     with pytest.raises(ValueError, match="memory_dtype"):
-        InstanceContrast(200, memory_dtype="float8")
+        InstanceContrast(200, ContrastConfig(memory_dtype="float8"))

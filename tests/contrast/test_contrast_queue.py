@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.contrast import CRDLoss, DenseContrast, InstanceContrast, normalize
+from crdkit.contrast import ContrastConfig, CRDLoss, DenseContrast, InstanceContrast, normalize
 
 D, LENGTH, TAU = 6, 7, 0.3
 
@@ -22,10 +22,10 @@ def batches(sizes: tuple[int, ...] = (4, 3, 5), samples: int = 30) -> list[tuple
     return made
 
 
-def make(**options: Any) -> InstanceContrast:
-    return InstanceContrast(
-        30, D, num_negatives=LENGTH, temperature=TAU, negatives="queue", **{"objective": "infonce"} | options
-    ).double()
+def make(groups: Tensor | None = None, **options: Any) -> InstanceContrast:
+    options = {"objective": "infonce"} | options
+    config = ContrastConfig(D, num_negatives=LENGTH, temperature=TAU, negatives="queue", **options)
+    return InstanceContrast(30, config, groups=groups).double()
 
 
 def naive(z: Tensor, true: Tensor, own: Tensor, noise: list[tuple[int, Tensor]]) -> Tensor:
@@ -87,7 +87,7 @@ def test_its_state_is_the_queues() -> None:
         contrast(z_s, z_t, index)
         contrast.update(index, z_s, z_t)
     names = {name.rpartition("queue.")[2] for name in contrast.state_dict() if "queue" in name}
-    assert names == {"rows", "owner", "head"}
+    assert names == {"rows", "ids", "write_position"}
     again.load_state_dict(contrast.state_dict())
     z_s, z_t, index = batches()[0]
     assert torch.equal(again(z_s, z_t, index), contrast(z_s, z_t, index))
@@ -100,8 +100,8 @@ def test_a_group_is_no_negative_of_itself() -> None:
     index = torch.tensor([0, 1, 2, 3])  # all of one group
     assert float(contrast(z_s, z_t, index)) == 0
     contrast.update(index, z_s, z_t)
-    assert contrast.latest_teacher.queue is not None
-    assert contrast.latest_teacher.queue.owner[:4].tolist() == [0, 0, 0, 0]
+    assert contrast.recent_teacher.queue is not None
+    assert contrast.recent_teacher.queue.ids[:4].tolist() == [0, 0, 0, 0]
     assert float(contrast(z_s, z_t, index)) == 0
     assert float(contrast(z_s, z_t, index + 20)) > 0
 

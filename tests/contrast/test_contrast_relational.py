@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crdkit.contrast import (
+    ContrastConfig,
     CRDLoss,
     CriticHeads,
     DenseContrast,
@@ -39,10 +40,11 @@ def scores() -> tuple[Tensor, ...]:
 
 
 def make(negatives: str, **options: Any) -> InstanceContrast:
-    if negatives.endswith("other_class"):
-        options["labels"] = torch.arange(M) % 3
-    options = {"num_negatives": K, **TAUS, **options}
-    return InstanceContrast(M, D, objective="relational", negatives=negatives, **options).double()
+    config = ContrastConfig(
+        D, objective="relational", negatives=negatives, **{"num_negatives": K, **TAUS, **options}
+    )
+    labels = torch.arange(M) % 3 if negatives.endswith("other_class") else None
+    return InstanceContrast(M, config, labels=labels).double()
 
 
 def in_torch(z_s: Tensor, z_t: Tensor, candidates: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ def test_the_gradient_is_zero_where_student_and_teacher_are_equal(unit: Callable
 
 
 @pytest.mark.parametrize("block", [1, 7, 2**20])
-@pytest.mark.parametrize("selection", ["all", "columns", "owner", "owners"])
+@pytest.mark.parametrize("selection", ["all", "columns", "rows", "ids"])
 @pytest.mark.parametrize("weight", [1.0, 3.5])
 def test_the_fused_form_equals_the_pure_function(
     block: int, selection: str, weight: float, unit: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
@@ -108,19 +110,19 @@ def test_the_fused_form_equals_the_pure_function(
     monkeypatch.setattr("crdkit.contrast.scores._TILE", {"cpu": 2})
     monkeypatch.setattr("crdkit.contrast.scores._PRODUCT_ANCHORS", 1)
     z_s, z_t, noise = unit(3, D), unit(3, D).detach(), unit(6, D).detach()
-    owner, noise_owner = torch.tensor([2, 0, 5]), torch.tensor([0, 7, 2, 2, -1, 5])
+    owner, candidate_ids = torch.tensor([2, 0, 5]), torch.tensor([0, 7, 2, 2, -1, 5])
     chosen: dict[str, Tensor] = {
         "all": {},
         "columns": {"columns": COLUMNS},
-        "owner": {"owner": owner},
-        "owners": {"owner": owner, "noise_owner": noise_owner},
+        "rows": {"anchor_ids": owner},
+        "ids": {"anchor_ids": owner, "candidate_ids": candidate_ids},
     }[selection]
     found = contrast_relations(z_s, z_t, noise, **TAUS, weight=weight, **chosen)
     ours, theirs = z_s @ noise.T, z_t @ noise.T
     if selection == "columns":
         ours, theirs = ours.gather(1, COLUMNS), theirs.gather(1, COLUMNS)
     elif selection != "all":
-        others = torch.arange(6) if selection == "owner" else noise_owner
+        others = torch.arange(6) if selection == "rows" else candidate_ids
         hidden = (owner.unsqueeze(1) == others) | (others < 0)
         ours, theirs = ours.masked_fill(hidden, MASKED), theirs.masked_fill(hidden, MASKED)
     true = (z_s * z_t).sum(1), (z_t * z_t).sum(1)
@@ -132,7 +134,7 @@ def test_the_fused_form_equals_the_pure_function(
 def test_fused_gradcheck_and_no_gradient_to_the_teacher(unit: Callable[..., Tensor]) -> None:
     z_t, noise = unit(3, D), unit(6, D)
     for selection in ({}, {"columns": COLUMNS}):
-        value = partial(contrast_relations, z_t=z_t, noise=noise, **TAUS, **selection)
+        value = partial(contrast_relations, z_t=z_t, candidates=noise, **TAUS, **selection)
         assert torch.autograd.gradcheck(value, (unit(3, D),))
     contrast_relations(unit(3, D), z_t, noise, **TAUS).backward()
     assert z_t.grad is None and noise.grad is None
@@ -178,7 +180,7 @@ def test_instance_equals_naive_loops(naive: ModuleType, unit: Callable[..., Tens
     if negatives == "uniform":
         rows = draw_uniform(INDEX, K, M).tolist()
     elif negatives == "other_class":
-        rows = contrast.others(INDEX, K).tolist()
+        rows = contrast.sampler.others(INDEX, K).tolist()
     elif negatives == "shared":
         drawn = draw_shared(K, M).tolist()
         rows = [[j for j in drawn if j != i] for i in INDEX.tolist()]
@@ -186,7 +188,7 @@ def test_instance_equals_naive_loops(naive: ModuleType, unit: Callable[..., Tens
         drawn = draw_shared(K, M).tolist()
         rows = [[j for j in drawn if j % 3 != i % 3] for i in INDEX.tolist()]
     else:  # K/(M − 1) of every other row: with K = 2·(M − 1), each of them twice
-        contrast.num_negatives = 2 * (M - 1)
+        contrast.sampler.num_negatives = 2 * (M - 1)
         value = contrast(z_s, z_t, INDEX)
         rows = [[j for j in range(M) if j != i] * 2 for i in INDEX.tolist()]
     pairs = [
@@ -305,7 +307,7 @@ def test_a_student_learns_the_teachers_similarities() -> None:
     teacher = torch.randn(64, 16)
     student = teacher @ torch.randn(16, 12) / 4
     heads = CriticHeads(12, 16, 16, learn_teacher=False)
-    contrast = InstanceContrast(64, 16, objective="relational", negatives="all", **TAUS)
+    contrast = InstanceContrast(64, ContrastConfig(16, objective="relational", negatives="all", **TAUS))
     optimizer = torch.optim.Adam(heads.student.parameters(), lr=0.02)
     for _ in range(60):
         index = torch.randperm(64)[:32]

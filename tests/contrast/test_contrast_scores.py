@@ -56,10 +56,10 @@ def test_plans_and_blocks_agree_with_the_plain_form(
 
 
 @pytest.mark.parametrize("rule", [rule for rule, _ in RULES.values()], ids=RULES)
-@pytest.mark.parametrize("noise_owner", [None, torch.tensor([0, 7, 2, 2, -1, 5])], ids=["rows", "owners"])
+@pytest.mark.parametrize("candidate_ids", [None, torch.tensor([0, 7, 2, 2, -1, 5])], ids=["rows", "owners"])
 def test_gradcheck_of_all_sides(
     rule: Rule,
-    noise_owner: Tensor | None,
+    candidate_ids: Tensor | None,
     unit: Callable[..., Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -68,7 +68,7 @@ def test_gradcheck_of_all_sides(
     owner = torch.tensor([2, 0, 5])
 
     def value(z: Tensor, positive: Tensor, noise: Tensor) -> Tensor:
-        return contrast(rule, z, positive, noise, owner=owner, noise_owner=noise_owner)
+        return contrast(rule, z, positive, noise, anchor_ids=owner, candidate_ids=candidate_ids)
 
     assert torch.autograd.gradcheck(value, (unit(3, 4), unit(3, 4), unit(6, 4)))
 

@@ -134,7 +134,7 @@ def test_local_global_queues_hold_the_other_sides_vectors(unit: Callable[..., Te
     assert torch.equal(contrast.student.queue.rows[:3], z_t) and torch.equal(
         contrast.teacher.queue.rows[:3], z_s
     )
-    assert contrast.student.queue.owner.tolist() == [*INDEX.tolist(), -1, -1, -1]
+    assert contrast.student.queue.ids.tolist() == [*INDEX.tolist(), -1, -1, -1]
 
 
 @objectives

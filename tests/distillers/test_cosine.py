@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crdkit.distillers import METHODS, BatchMeta, build_terms
+from crdkit.distillers import METHODS, BatchMeta, build_terms, parse_method
 from crdkit.distillers.functional import cosine
 
 
@@ -52,7 +52,7 @@ def test_the_map_or_the_embedding_is_read(zoo) -> None:
 @pytest.mark.parametrize("method", ["crd-dense+cosine", "crd+0.5*cosine"])
 def test_beside_a_contrast(method: str, zoo) -> None:
     spec = zoo.spec("resnet8x4", "vgg13")
-    terms = build_terms(method, [spec])
+    terms = build_terms(parse_method(method), [spec])
     assert terms["cosine"].weight == (10 if "0.5" not in method else 5)
     student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
     meta = BatchMeta(torch.arange(4), None)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.distillers import BatchMeta, build_terms
+from crdkit.distillers import BatchMeta, build_terms, parse_method
 from crdkit.distillers.functional import aekd, fitnet, kd, min_norm_weights
 
 
@@ -123,7 +123,7 @@ def test_one_teacher_one_class_one_sample_and_equal_logits() -> None:
 
 def test_the_term_of_logits(zoo) -> None:
     specs = [zoo.spec("resnet20", "resnet56"), zoo.spec("resnet20", "resnet32")]
-    term = build_terms("aekd", specs)["aekd"]
+    term = build_terms(parse_method("aekd"), specs)["aekd"]
     assert (term.weight, term.task_weight) == (0.9, 1.0)
     student, teachers = zoo.outputs(specs[0].student), [zoo.outputs(spec.teacher) for spec in specs]
     loss = term.loss(term.projector(student, teachers), BatchMeta(torch.arange(4), None))
@@ -132,7 +132,7 @@ def test_the_term_of_logits(zoo) -> None:
 
 def test_the_term_of_maps_weighs_hints_by_the_gradients_of_the_students_map(zoo) -> None:
     specs = [zoo.spec("resnet20", "resnet56"), zoo.spec("resnet20", "resnet32x4")]
-    term = build_terms("aekd-hint", specs)["aekd-hint"]
+    term = build_terms(parse_method("aekd-hint"), specs)["aekd-hint"]
     assert (term.weight, term.task_weight) == (100.0, 1.0)
     assert term.projector.reads == (frozenset({"maps.2"}),) * 2
     student = zoo.outputs(specs[0].student, grad=True)
@@ -148,4 +148,4 @@ def test_the_term_of_maps_weighs_hints_by_the_gradients_of_the_students_map(zoo)
     with torch.no_grad():
         assert torch.isfinite(term.loss(term.projector(student, teachers), BatchMeta(torch.arange(4), None)))
     with pytest.raises(ValueError, match="aekd-hint"):
-        build_terms("aekd-hint", specs, {"aekd-hint": {"hint": 7}})
+        build_terms(parse_method("aekd-hint", {"aekd-hint": {"hint": 7}}), specs)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.distillers import BatchMeta, build_terms
+from crdkit.distillers import BatchMeta, build_terms, parse_method
 from crdkit.distillers.functional import angle, angles, angular_dispersion
 
 
@@ -73,7 +73,7 @@ def test_half_precision_is_computed_in_full(dtype: torch.dtype) -> None:
 
 def test_the_term_divides_by_the_dispersion_of_all_that_was_said(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    term = build_terms("angle", [spec])["angle"]
+    term = build_terms(parse_method("angle"), [spec])["angle"]
     said = []
     for step in range(3):
         student, teacher = zoo.outputs(spec.student), zoo.outputs(spec.teacher)
@@ -96,7 +96,7 @@ def test_the_term_divides_by_the_dispersion_of_all_that_was_said(zoo) -> None:
 
 def test_one_sample_and_a_teacher_that_always_says_the_same(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    term = build_terms("angle", [spec])["angle"]
+    term = build_terms(parse_method("angle"), [spec])["angle"]
     teacher = zoo.outputs(spec.teacher, batch=1)
     for _ in range(3):
         student = zoo.outputs(spec.student, batch=1, grad=True)

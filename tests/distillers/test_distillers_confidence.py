@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.distillers import BatchMeta, build_terms
+from crdkit.distillers import BatchMeta, build_terms, parse_method
 from crdkit.distillers.functional import ca_hints, ca_kd, confidence, kd
 
 
@@ -116,7 +116,7 @@ def test_one_teacher_is_plain_distillation() -> None:
 
 def test_the_term_is_both_parts_with_the_published_weights(zoo) -> None:
     specs = [zoo.spec("resnet20", "resnet56"), zoo.spec("resnet20", "resnet32x4")]
-    term = build_terms("ca-mkd", specs)["ca-mkd"]
+    term = build_terms(parse_method("ca-mkd"), specs)["ca-mkd"]
     assert (term.weight, term.task_weight) == (1.0, 1.0)
     assert term.projector.reads == (frozenset({"logits", "maps.3"}),) * 2
     student = zoo.outputs(specs[0].student, grad=True)
@@ -139,14 +139,16 @@ def test_the_term_is_both_parts_with_the_published_weights(zoo) -> None:
 def test_what_cannot_run_is_refused(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
     with pytest.raises(ValueError, match=r"ca-mkd.*hint_weight=0"):
-        build_terms("ca-mkd", [spec._replace(teacher_classifier=None)])
+        build_terms(parse_method("ca-mkd"), [spec._replace(teacher_classifier=None)])
     with pytest.raises(ValueError, match=r"ca-mkd.*hint_weight=0"):
-        build_terms("ca-mkd", [zoo.spec("resnet20", "MobileNetV2")])
-    build_terms("ca-mkd", [spec._replace(teacher_classifier=None)], {"ca-mkd": {"hint_weight": 0.0}})
+        build_terms(parse_method("ca-mkd"), [zoo.spec("resnet20", "MobileNetV2")])
+    build_terms(
+        parse_method("ca-mkd", {"ca-mkd": {"hint_weight": 0.0}}), [spec._replace(teacher_classifier=None)]
+    )
     with pytest.raises(ValueError, match=r"ca-mkd.*label"):
-        build_terms("ca-mkd", [spec._replace(labels=None)])
+        build_terms(parse_method("ca-mkd"), [spec._replace(labels=None)])
     other = spec._replace(teacher=spec.teacher._replace(logits=(7,)))
     with pytest.raises(ValueError, match="ca-mkd"):
-        build_terms("ca-mkd", [spec, other])
+        build_terms(parse_method("ca-mkd"), [spec, other])
     with pytest.raises(ValueError, match=r"\(3, 4, 5\).*\(3,\)"):
         confidence(torch.randn(3, 4, 5), torch.arange(3))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from crdkit.distillers import JOINT, METHODS, BatchMeta, Term, build_terms
+from crdkit.common import bind_settings
+from crdkit.distillers import JOINT, METHODS, BatchMeta, Term, build_terms, parse_method
 from crdkit.distillers.functional import keep_teachers, mean_of_kept
 from crdkit.distillers.term import StatelessLoss, loss_of_each
 
@@ -66,7 +67,8 @@ def test_bad_arguments_are_named() -> None:
 @pytest.mark.parametrize("name", SEVERAL)
 def test_the_loss_of_each_sample_is_that_of_a_batch_of_one_and_their_mean_the_loss(name: str, zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    term = METHODS[name](spec, **BRIEF.get(name, {}))
+    (part,) = parse_method(name, BRIEF).parts
+    term = part.maker(spec, **bind_settings(part.maker, part.settings))
     student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
     projected = term.projector(student, teacher)
     torch.manual_seed(0)  # crd-dense draws where its grid lies
@@ -99,7 +101,7 @@ def pairs_of(term: Term, projected) -> list[tuple[nn.Module, tuple[object, ...]]
 def test_a_term_of_three_teachers_without_those_that_are_dropped(name: str, reduction: str, zoo) -> None:
     specs = [zoo.spec("resnet20", teacher) for teacher in ("resnet56", "resnet32", "resnet110")]
     how = {"reduction": reduction, "drop_teachers": 0.5}
-    term = build_terms(name, specs, BRIEF, **how)[name]
+    term = build_terms(parse_method(name, BRIEF), specs, **how)[name]
     student, teachers = zoo.outputs(specs[0].student), [zoo.outputs(spec.teacher) for spec in specs]
     projected = term.projector(student, teachers)
     torch.manual_seed(5)
@@ -120,13 +122,13 @@ def test_kd_of_all_teachers_has_the_gradient_of_kd_mean(zoo) -> None:
     student, teachers = zoo.outputs(specs[0].student, grad=True), [zoo.outputs(s.teacher) for s in specs]
     gradients = []
     for drop in (0.0, 1e-12):
-        term = build_terms("kd-mean", specs, drop_teachers=drop)["kd-mean"]
+        term = build_terms(parse_method("kd-mean"), specs, drop_teachers=drop)["kd-mean"]
         assert (term.weight, term.task_weight) == (0.9, 0.1)
         loss = term.loss(term.projector(student, teachers), META)
         gradients.append(torch.autograd.grad(loss, student.logits)[0])
     torch.testing.assert_close(*gradients)
     encoder = [spec._replace(student=spec.student._replace(logits=None)) for spec in specs]
-    term = build_terms("kd", encoder, drop_teachers=0.5)["kd"]
+    term = build_terms(parse_method("kd"), encoder, drop_teachers=0.5)["kd"]
     assert len(list(term.projector.parameters())) == 2, "one classifier of the student for all teachers"
 
 
@@ -134,15 +136,15 @@ def test_one_teacher_is_never_dropped_and_methods_that_weigh_teachers_refuse(zoo
     spec = zoo.spec("resnet20", "resnet56")
     for name in ("kd-logits", "kd-weighted", "ca-mkd", "aekd", "aekd-hint"):
         assert name in JOINT
-        build_terms(name, [spec], drop_teachers=0.5)
+        build_terms(parse_method(name), [spec], drop_teachers=0.5)
         with pytest.raises(ValueError, match=rf"{name}.*drop_teachers.*kd-mean"):
-            build_terms(name, [spec, spec], drop_teachers=0.5)
+            build_terms(parse_method(name), [spec, spec], drop_teachers=0.5)
     student, teacher = zoo.outputs(spec.student), zoo.outputs(spec.teacher)
     losses = []
     for drop in (0.0, 0.9):
         torch.manual_seed(0)
-        term = build_terms("fitnet", [spec], drop_teachers=drop)["fitnet"]
+        term = build_terms(parse_method("fitnet"), [spec], drop_teachers=drop)["fitnet"]
         losses.append(term.loss(term.projector(student, (teacher,)), META))
     assert torch.equal(*losses)
     with pytest.raises(ValueError, match=r"drop_teachers.*-0\.1"):
-        build_terms("kd", [spec], drop_teachers=-0.1)
+        build_terms(parse_method("kd"), [spec], drop_teachers=-0.1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.distillers import METHODS, BatchMeta, build_terms
+from crdkit.distillers import METHODS, BatchMeta, build_terms, parse_method
 from crdkit.distillers.functional import ensemble_kd, kd, soft_targets
 
 
@@ -90,7 +90,7 @@ def test_a_sure_teacher_counts_more_when_weighted() -> None:
 def test_a_term_of_two_teachers_is_the_sum_or_mean_of_theirs(name: str, reduction: str, zoo) -> None:
     settings = {"crd": {"negatives": "all"}}
     specs = [zoo.spec("resnet20", "resnet56"), zoo.spec("resnet20", "resnet32")]
-    term = build_terms(name, specs, settings, reduction=reduction)[name]
+    term = build_terms(parse_method(name, settings), specs, reduction=reduction)[name]
     student, teachers = zoo.outputs(specs[0].student), [zoo.outputs(spec.teacher) for spec in specs]
     meta = BatchMeta(torch.tensor([3, 1, 7, 12]), torch.tensor([0, 2, 2, 5]))
     projected = term.projector(student, teachers)
@@ -105,4 +105,4 @@ def test_a_term_of_two_teachers_is_the_sum_or_mean_of_theirs(name: str, reductio
 @pytest.mark.parametrize("name", ["ab", "fsp", "ft", "simkd"])
 def test_what_knows_one_teacher_alone_says_so(name: str, zoo) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*2"):
-        build_terms(name, [zoo.spec("resnet20", "resnet56"), zoo.spec("resnet20", "resnet32")])
+        build_terms(parse_method(name), [zoo.spec("resnet20", "resnet56"), zoo.spec("resnet20", "resnet32")])

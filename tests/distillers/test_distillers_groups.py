@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from crdkit.contrast import ContrastConfig
 from crdkit.distillers import METHODS
 
 GROUPS = torch.arange(20) // 5
@@ -10,20 +11,22 @@ GROUPS = torch.arange(20) // 5
 
 def test_crd_takes_other_groups_where_there_are_no_labels(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56", labels=None, groups=GROUPS)
-    contrast = METHODS["crd"](spec, num_negatives=8).objective.contrast
-    assert contrast.negatives == "other_group" and torch.equal(contrast.owners.ids, GROUPS)
+    contrast = METHODS["crd"](spec, config=ContrastConfig(num_negatives=8)).objective.contrast
+    assert contrast.config.negatives == "other_group" and torch.equal(contrast.sampler.samples.ids, GROUPS)
     labels = torch.arange(20) % 10
-    with_labels = METHODS["crd"](spec._replace(labels=labels), num_negatives=8).objective.contrast
-    assert with_labels.negatives == "other_class"
-    batch = METHODS["crd"](spec, negatives="batch").objective.contrast
-    assert torch.equal(batch.owners.ids, GROUPS)
+    with_labels = METHODS["crd"](
+        spec._replace(labels=labels), config=ContrastConfig(num_negatives=8)
+    ).objective.contrast
+    assert with_labels.config.negatives == "other_class"
+    batch = METHODS["crd"](spec, config=ContrastConfig(negatives="batch")).objective.contrast
+    assert torch.equal(batch.sampler.samples.ids, GROUPS)
 
 
 @pytest.mark.parametrize("method", ["crd-dense", "crd-local"])
 def test_maps_know_the_groups(method: str, zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56", groups=GROUPS)
-    assert torch.equal(METHODS[method](spec).objective.contrast.owners.ids, GROUPS)
-    assert METHODS[method](spec._replace(groups=None)).objective.contrast.owners.ids is None
+    assert torch.equal(METHODS[method](spec).objective.contrast.samples.ids, GROUPS)
+    assert METHODS[method](spec._replace(groups=None)).objective.contrast.samples.ids is None
 
 
 @pytest.mark.parametrize("method", ["crd", "crd-dense", "crd-local"])
@@ -45,6 +48,6 @@ def test_few_samples_are_contrasted_within_the_batch_unless_a_setting_says_other
         (few._replace(num_samples=50_000, labels=torch.arange(50_000) % 10), {}, ("other_class", True)),
         (few._replace(num_samples=50_000, labels=None), {}, ("uniform", True)),
     ):
-        contrast = METHODS["crd"](spec, **settings).objective.contrast
-        assert (contrast.negatives, contrast.critic_student.partition is not None) == expected
-        assert contrast.num_negatives == 16384
+        contrast = METHODS["crd"](spec, config=ContrastConfig(**settings)).objective.contrast
+        assert (contrast.config.negatives, contrast.critic_student.partition is not None) == expected
+        assert contrast.config.num_negatives == 16384

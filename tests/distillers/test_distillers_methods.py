@@ -2,14 +2,48 @@
 
 import pytest
 
-from crdkit.distillers import METHODS, build_terms, parse_method, parse_settings, settings_of
+from crdkit.common import read_settings
+from crdkit.distillers import (
+    JOINT,
+    METHODS,
+    FeatureSpec,
+    Term,
+    build_terms,
+    known_methods,
+    parse_method,
+    parse_settings,
+)
 
 
 def test_a_method_is_a_sum() -> None:
-    assert parse_method("none") == {}
-    assert parse_method("crd+0.5*kd") == {"crd": 1.0, "kd": 0.5}
-    assert parse_method("wttm+crd") == {"wttm": 1.0, "crd": 1.0}
-    assert parse_method("crd-dense+kd-mean") == {"crd-dense": 1.0, "kd-mean": 1.0}
+    def factors(text: str) -> dict[str, float]:
+        method = parse_method(text)
+        assert method.name == text and method.needs_teachers == (text != "none")
+        return {part.name: part.factor for part in method.parts}
+
+    assert factors("none") == {}
+    assert factors("crd+0.5*kd") == {"crd": 1.0, "kd": 0.5}
+    assert factors("wttm+crd") == {"wttm": 1.0, "crd": 1.0}
+    assert factors("crd-dense+kd-mean") == {"crd-dense": 1.0, "kd-mean": 1.0}
+    parts = parse_method("aekd+crd", {"crd": {"negatives": "all"}}).parts
+    assert [part.is_joint for part in parts] == [True, False]
+    assert parts[1].settings == {"negatives": "all"} and parts[1].values["embed_dim"] == 128
+    assert [part.maker for part in parts] == [JOINT["aekd"], METHODS["crd"]]
+
+
+def test_a_pretraining_is_known_before_anything_is_built() -> None:
+    assert parse_method("ab+kd+ft", {"ft": {"epochs": 4}}).pretraining == {"ab": 30, "ft": 4}
+    assert parse_method("ab", {"ab": {"epochs": 0}}).pretraining == {"ab": 0}
+    assert not parse_method("crd+dkd").pretraining
+
+
+def test_a_pretraining_that_is_not_declared_is_an_error(zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_mine(spec: FeatureSpec, *, epochs: int = 3) -> Term:
+        return METHODS["fsp"](spec, epochs=epochs)
+
+    monkeypatch.setitem(METHODS, "mine", make_mine)
+    with pytest.raises(TypeError, match=r"'mine'.*PretrainEpochs"):
+        build_terms(parse_method("mine"), [zoo.spec("resnet20", "resnet20")])
 
 
 @pytest.mark.parametrize(
@@ -30,44 +64,43 @@ def test_bad_methods_are_named(method: str, message: str) -> None:
         parse_method(method)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", known_methods())
 def test_every_setting_has_a_type_and_a_published_value(name: str) -> None:
-    settings = settings_of(METHODS[name])
+    settings = read_settings(known_methods()[name])
     assert "weight" in settings
     for setting in settings.values():
-        plain = (float, int, bool, str, float | None, int | None, str | None, bool | str)
-        assert setting.annotation in plain, setting
-        assert setting.default is not setting.empty
-        assert setting.default is None or isinstance(setting.default, setting.annotation), setting
+        assert set(setting.types) <= {float, int, bool} and (setting.types or setting.choices), setting
+        setting.check(setting.default)
 
 
 def test_weights_alone_and_in_a_sum(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    alone = build_terms("kd", [spec])["kd"]
+    alone = build_terms(parse_method("kd"), [spec])["kd"]
     assert (alone.weight, alone.task_weight) == (0.9, 0.1)
-    assert build_terms("0.5*kd", [spec])["kd"].weight == 0.45
-    both = build_terms("crd+kd", [spec])
+    assert build_terms(parse_method("0.5*kd"), [spec])["kd"].weight == 0.45
+    both = build_terms(parse_method("crd+kd"), [spec])
     assert {name: (term.weight, term.task_weight) for name, term in both.items()} == {
         "crd": (0.8, 1.0),
         "kd": (1.0, 1.0),
     }
-    assert build_terms("crd+0.5*kd", [spec])["kd"].weight == 0.5
-    given = build_terms("crd+kd", [spec], {"kd": {"weight": 0.9, "temperature": None}})
+    assert build_terms(parse_method("crd+0.5*kd"), [spec])["kd"].weight == 0.5
+    given = build_terms(parse_method("crd+kd", {"kd": {"weight": 0.9, "temperature": None}}), [spec])
     assert given["kd"].weight == 0.9
-    published = build_terms("wttm+crd", [spec])  # the authors' 1/4/0.8
+    published = build_terms(parse_method("wttm+crd"), [spec])  # the authors' 1/4/0.8
     assert {name: (term.weight, term.task_weight) for name, term in published.items()} == {
         "wttm": (4.0, 1.0),
         "crd": (0.8, 1.0),
     }
-    published = build_terms("srd+kd", [spec], {"kd": {"temperature": 1.0}})  # the authors' 1/2/1 of ImageNet
+    # the authors' 1/2/1 of ImageNet
+    published = build_terms(parse_method("srd+kd", {"kd": {"temperature": 1.0}}), [spec])
     assert [published["srd"].weight, published["kd"].weight, published["kd"].task_weight] == [2.0, 1.0, 1.0]
-    assert build_terms("none", [spec]) == {}
+    assert build_terms(parse_method("none"), [spec]) == {}
 
 
 def test_settings_reach_the_terms(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
     settings = {"crd": {"embed_dim": 16, "num_negatives": 4, "weight": 1}, "kd": {"temperature": 2.0}}
-    terms = build_terms("crd", [spec], settings)
+    terms = build_terms(parse_method("crd", settings), [spec])
     assert set(terms) == {"crd"} and terms["crd"].weight == 1
     assert terms["crd"].objective.each[0].contrast.bank_student.rows.shape == (20, 16)
 
@@ -87,7 +120,7 @@ def test_settings_reach_the_terms(zoo) -> None:
 )
 def test_bad_settings_are_named(settings, message: str, zoo) -> None:
     with pytest.raises(ValueError, match=message):
-        build_terms("kd", [zoo.spec("resnet20", "resnet56")], settings)
+        build_terms(parse_method("kd", settings), [zoo.spec("resnet20", "resnet56")])
 
 
 def test_settings_of_a_command_line_are_read_as_what_they_look_like() -> None:
@@ -106,5 +139,3 @@ def test_settings_of_a_command_line_are_read_as_what_they_look_like() -> None:
     for text in ("kd", "kd.temperature", "kd=2", ".temperature=2", "kd.temperature="):
         with pytest.raises(ValueError, match=r"METHOD\.NAME=VALUE"):
             parse_settings([text])
-    with pytest.warns(DeprecationWarning, match=r"ft\.fraction"):
-        assert parse_settings(["ft.rate=0.25"]) == {"ft": {"fraction": 0.25}}

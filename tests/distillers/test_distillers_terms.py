@@ -3,11 +3,13 @@
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from crdkit.distillers import METHODS, BatchMeta, Term, build_terms
+from crdkit.contrast import ContrastConfig
+from crdkit.distillers import METHODS, BatchMeta, FeatureSpec, Term, build_terms, parse_method
 from crdkit.distillers.functional import attention
 from crdkit.models import Dimensions, Outputs
 
@@ -115,9 +117,9 @@ def test_one_step_of_every_method_on_every_pair(method: str, number: int, zoo) -
     }
     if method == "fsp" and number not in FSP:
         with pytest.raises(ValueError, match=r"\d+x\d+x\d+"):
-            build_terms(method, [spec])
+            build_terms(parse_method(method), [spec])
         return
-    term = build_terms(method, [spec], settings)[method]
+    term = build_terms(parse_method(method, settings), [spec])[method]
     student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
     meta = BatchMeta(index=torch.tensor([3, 1, 7, 12]), label=torch.tensor([0, 2, 2, 5]))
     projected = term.projector(student, (teacher,))
@@ -139,7 +141,7 @@ def state(term: Term) -> dict[str, torch.Tensor]:
 
 def test_crd_remembers_the_rows_of_the_batch(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    term = METHODS["crd"](spec, num_negatives=8)
+    term = METHODS["crd"](spec, config=ContrastConfig(num_negatives=8))
     meta = BatchMeta(torch.tensor([3, 1, 7, 12]), None)
     projected = term.projector(zoo.outputs(spec.student), zoo.outputs(spec.teacher))
     term.loss(projected, meta)
@@ -151,12 +153,15 @@ def test_crd_remembers_the_rows_of_the_batch(zoo) -> None:
         assert changed.tolist() == [1, 3, 7, 12]
 
 
+def negatives_of(spec: FeatureSpec, **settings: Any) -> str:
+    return METHODS["crd"](spec, config=ContrastConfig(**settings)).objective.contrast.config.negatives
+
+
 def test_crd_takes_negatives_of_other_classes_where_there_are_labels(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    assert METHODS["crd"](spec, objective="nce").objective.contrast.negatives == "other_class"
-    unlabeled = METHODS["crd"](spec._replace(labels=None), objective="nce")
-    assert unlabeled.objective.contrast.negatives == "uniform"
-    assert METHODS["crd"](spec, negatives="all").objective.contrast.negatives == "all"
+    assert negatives_of(spec, objective="nce") == "other_class"
+    assert negatives_of(spec._replace(labels=None), objective="nce") == "uniform"
+    assert negatives_of(spec, negatives="all") == "all"
 
 
 def test_the_critic_of_wcord_is_lipschitz_in_any_precision(zoo) -> None:
@@ -232,25 +237,25 @@ def test_bad_settings_are_named_at_construction(zoo) -> None:
         ("dist", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("wttm", {"exponent": 0.0}, "exponent must be positive, got 0"),
         ("itrd", {"alpha": 0.0}, "alpha must be positive, got 0"),
-        ("wcord", {"embed_dim": 0}, "embed_dim must be positive, got 0"),
+        ("wcord", {"embed_dim": 0}, "embed_dim must be at least 1, got 0"),
         ("wcord", {"epsilon": 0.0}, "epsilon must be positive, got 0"),
         ("srd", {"exponent": 0.5}, "exponent must be at least 1, got 0.5"),
-        ("kd", {"weight": float("nan")}, "weight must be finite and not negative, got nan"),
-        ("at", {"weight": -1.0}, "weight must be finite and not negative, got -1"),
-        ("dkd", {"warmup_epochs": -1.0}, "warmup_epochs must be finite and not negative, got -1"),
-        ("cc", {"embed_dim": 0}, "embed_dim must be positive, got 0"),
-        ("vid", {"initial_variance": 0.0}, "initial_variance must be above eps, 1e-05, got 0"),
+        ("kd", {"weight": float("nan")}, r"kd\.weight must be at least 0, got nan"),
+        ("at", {"weight": -1.0}, r"at\.weight must be at least 0, got -1"),
+        ("dkd", {"warmup_epochs": -1.0}, r"dkd\.warmup_epochs must be at least 0, got -1"),
+        ("cc", {"embed_dim": 0}, "embed_dim must be at least 1, got 0"),
+        ("vid", {"initial_variance": 0.0}, "initial_variance must be positive, got 0"),
         ("ab", {"margin": 0.0}, "margin must be positive, got 0"),
-        ("ab", {"epochs": -1}, "epochs must not be negative, got -1"),
+        ("ab", {"epochs": -1}, "epochs must be at least 0, got -1"),
         ("ft", {"fraction": 0.001}, "fraction must leave at least one of 64 channels, got 0.001"),
         ("ft", {"paraphraser_lr": 0.0}, "lr must be positive, got 0"),
         ("crd", {"negatives": "most"}, "negatives must be one of .*, got 'most'"),
-        ("simkd", {"reduction": 0}, "reduction must be positive, got 0"),
+        ("simkd", {"reduction": 0}, "reduction must be at least 1, got 0"),
         ("simkd", {"reduction": 65}, "reduction must be 1 to the teacher's 64 channels, got 65"),
-        ("reviewkd", {"max_width": 0}, "width must be positive, got 0"),
+        ("reviewkd", {"max_width": 0}, "max_width must be at least 1, got 0"),
     ]:
         with pytest.raises(ValueError, match=message):
-            METHODS[method](spec, **settings)
+            build_terms(parse_method(method, {method: settings}), [spec])
 
 
 def test_data_without_labels_or_networks_without_preactivations(zoo) -> None:
@@ -291,7 +296,7 @@ def test_the_pure_functions_have_one_place() -> None:
 def test_relational_contrast_trains_the_students_side_alone(method: str, zoo) -> None:
     spec = zoo.spec("resnet8x4", "vgg13")
     settings = {method: {"objective": "relational", "embed_dim": 16, "teacher_temperature": 0.1}}
-    term = build_terms(method, [spec, spec], settings, share_student=True)[method]
+    term = build_terms(parse_method(method, settings), [spec, spec], share_student=True)[method]
     student, teacher = zoo.outputs(spec.student, grad=True), zoo.outputs(spec.teacher)
     meta = BatchMeta(torch.tensor([3, 1, 7, 12]), None)
     projected = term.projector(student, (teacher, teacher))
@@ -305,6 +310,16 @@ def test_relational_contrast_trains_the_students_side_alone(method: str, zoo) ->
 
 def test_relational_contrast_takes_its_own_class_too(zoo) -> None:
     spec = zoo.spec("resnet20", "resnet56")
-    assert METHODS["crd"](spec, objective="relational").objective.contrast.negatives == "uniform"
+    assert (
+        METHODS["crd"](
+            spec, config=ContrastConfig(objective="relational")
+        ).objective.contrast.config.negatives
+        == "uniform"
+    )
     groups = spec._replace(groups=torch.arange(20) % 4)
-    assert METHODS["crd"](groups, objective="relational").objective.contrast.negatives == "other_group"
+    assert (
+        METHODS["crd"](
+            groups, config=ContrastConfig(objective="relational")
+        ).objective.contrast.config.negatives
+        == "other_group"
+    )

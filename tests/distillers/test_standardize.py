@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.distillers import METHODS, BatchMeta, Standardize, build_terms
+from crdkit.distillers import METHODS, BatchMeta, Standardize, build_terms, parse_method
 from crdkit.distillers.standardize import equal_variances
 
 C, M = 6, 30
@@ -200,7 +200,7 @@ def test_a_method_does_not_see_the_scale_of_a_standardized_teacher(
     def loss(outputs: Any, value: bool | str) -> Tensor:
         torch.manual_seed(1)
         settings = {method: {"standardize": value}}
-        term = build_terms(method, [spec], settings)[method]
+        term = build_terms(parse_method(method, settings), [spec])[method]
         return term.loss(term.projector(student, (outputs,)), meta)
 
     found = loss(teacher, standardize)

@@ -283,12 +283,13 @@ def test_settings_that_cannot_be_are_refused_at_once(images: ImageSplits, tmp_pa
 def test_memory_is_told_with_what_would_make_it_smaller(images: ImageSplits, tmp_path: Path) -> None:
     count = len(images.train)
     line = pipeline(images, tmp_path).memory()
-    assert line is not None and f"crd with 3 teachers keeps 6 memories of {count} × 128" in line
-    assert "share-student would keep 4" in line
+    bank = count * 128 * 4 / 2**20
+    assert line is not None and f"crd with 3 teachers keeps {6 * bank:.0f} MiB" in line
+    assert f"memory banks, {count} × 128" in line and f"share-student would keep {4 * bank:.0f} MiB" in line
     shared = pipeline(
         images, tmp_path, replace(TINY, transfer=replace(TINY.transfer, share_student=True))
     ).memory()
-    assert shared is not None and "keeps 4 memories" in shared and "would" not in shared
+    assert shared is not None and f"keeps {4 * bank:.0f} MiB" in shared and "would" not in shared
     assert pipeline(images, tmp_path, replace(TINY, method=("kd-mean",))).memory() is None
     batch = replace(TINY, setting=("crd.negatives=batch",))
     assert pipeline(images, tmp_path, batch).memory() is None

@@ -35,7 +35,7 @@ def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
     chosen = ("--method", "none", "kd-mean", "crd+kd", "--subset-seed", "2", "3")
     done = run(*TINY, *chosen, "--output", "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "all together" in done.stdout and "keeps 4 memories" in done.stdout
+    assert "all together" in done.stdout and "crd with 2 teachers keeps" in done.stdout
     assert done.stdout.index("all together") < done.stdout.index("kd-mean, 1 teacher,")
     found = results(tmp_path / "out")
     assert (found["task"], found["preset"]) == ("ensemble", "digits")

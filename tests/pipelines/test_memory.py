@@ -9,19 +9,19 @@ import torch
 
 from crdkit.common import OutputError, used_disk
 from crdkit.compression import CompressionConfig, CompressionPipeline
-from crdkit.data import ImagesConfig, load_splits
+from crdkit.data import ImagesConfig, Statistics, load_splits
 from crdkit.engine import make_accelerator
 from crdkit.pipelines import Sizes, Workspace, check_memory, program
 from crdkit.pipelines.preflight.memory import training_bytes
 from crdkit.pipelines.preflight.trial import trials
-from crdkit.transfer import Builder, TransferConfig
+from crdkit.transfer import Builder, TransferConfig, TransferData
 
 
 def check(samples: int, *settings: str, method: str = "crd", folder: Any = None, **transfer: Any) -> None:
     """Check the memory of a run of so many samples, on a machine of one process."""
-    data: Any = SimpleNamespace(
-        dataset=range(samples), modality="rgb", is_labeled=True, shape=lambda modality: (3, 32, 32)
-    )
+    none: Any = None
+    channels = Statistics(mean={"rgb": (0.0,) * 3}, std={"rgb": (1.0,) * 3})
+    data = TransferData(range(samples), none, "rgb", channels, (32, 32))
     config = CompressionConfig(method=(method,), setting=settings, transfer=TransferConfig(**transfer))
     stages: Any = SimpleNamespace(
         cache=folder, accelerator=SimpleNamespace(device=torch.device("cpu"), num_processes=1)
@@ -35,10 +35,10 @@ def check(samples: int, *settings: str, method: str = "crd", folder: Any = None,
     ("samples", "settings", "text"),
     [
         (1, (), "at least two samples"),
-        (10**12, (), r"crd's memories, 1000000000000 × 128, .*GiB.*free.*crd\.embed_dim"),
+        (10**12, (), r"crd's memory banks, 1000000000000 × 128, .*GiB.*free.*crd\.embed_dim"),
         (10**5, ("crd.num_negatives=1000000000",), r"1000000000 negatives .*batch of 64 .*476\.8 GiB"),
         (10**5, ("crd.negatives=shared", "crd.num_negatives=10000000000"), "10000000000 negatives"),
-        (10**5, ("crd.negatives=all", "crd.embed_dim=100000000"), "memories, 100000 × 100000000"),
+        (10**5, ("crd.negatives=all", "crd.embed_dim=100000000"), "memory banks, 100000 × 100000000"),
     ],
 )
 def test_memories_and_draws(samples: int, settings: tuple[str, ...], text: str) -> None:

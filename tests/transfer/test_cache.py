@@ -19,7 +19,7 @@ from crdkit.data import (
     PairedTensors,
     Statistics,
 )
-from crdkit.distillers import build_terms
+from crdkit.distillers import build_terms, parse_method
 from crdkit.engine import derive_seed, make_accelerator, seeded
 from crdkit.transfer import (
     Cache,
@@ -169,7 +169,7 @@ def test_first_step_has_the_loss_of_live_teachers(
     for live in (False, True):
         with seeded(1):
             specs = [make_spec(student, teacher, data) for teacher in teachers]
-            terms = build_terms(method, specs, {"crd": {"num_negatives": 8}})
+            terms = build_terms(parse_method(method, {"crd": {"num_negatives": 8}}), specs)
             reads = [
                 frozenset().union(*(term.projector.reads[n] for term in terms.values())) for n in range(2)
             ]

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from crdkit.data import AugmentConfig, PairedAugment, PairedTensors, Statistics, readings
-from crdkit.distillers import build_terms
+from crdkit.distillers import build_terms, parse_method
 from crdkit.models import DepthCNN, Outputs
 from crdkit.transfer import Inputs, Teacher, TeacherTargets, TransferData, TransferTask, make_spec
 from crdkit.transfer.targets import no_targets
@@ -37,7 +37,7 @@ def gradient(depth: torch.Tensor, method: str) -> list[torch.Tensor]:
     student = DepthCNN(1, widths=(4, 8), strides=(4, 2))
     teacher = Teacher(DepthCNN(3, widths=(4, 8), strides=(4, 2)))
     data = TransferData(pairs, nn.Identity(), "depth", STATISTICS, (32, 32))
-    terms = build_terms(method, [make_spec(student, teacher, data)], {"fitnet": {"hint": -1}})
+    terms = build_terms(parse_method(method, {"fitnet": {"hint": -1}}), [make_spec(student, teacher, data)])
     targets = TeacherTargets([teacher])
     task = TransferTask(student, terms, Inputs(targets, "depth", frozen=(targets,)))
     found, _ = task.terms(task.module.eval(), pairs.__getitems__(range(4)))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from test_pipelines import BRIEF, NEEDS_LABELS, ONE, compression, crossmodal, digits
 from torch import Tensor, nn
 
-from crdkit.contrast import DenseContrast, InstanceContrast, LocalGlobalContrast
+from crdkit.contrast import ContrastConfig, DenseContrast, InstanceContrast, LocalGlobalContrast
 from crdkit.data import ImageSplits, Mix, Mixed
 from crdkit.distillers import JOINT, METHODS, BatchMeta, MemoryLoss, StatelessLoss, Term, functional
 from crdkit.engine import Interrupted, ResumeError, label_loss
@@ -126,9 +126,9 @@ def test_a_memory_of_samples_is_refused_before_a_teacher_trains(
 
 def test_contrasts_say_whether_they_keep_samples() -> None:
     kept = {
-        InstanceContrast(20000, 4): True,
-        InstanceContrast(20, 4, negatives="all"): True,
-        InstanceContrast(20, 4): False,
+        InstanceContrast(20000, ContrastConfig(4)): True,
+        InstanceContrast(20, ContrastConfig(4, negatives="all")): True,
+        InstanceContrast(20, ContrastConfig(4)): False,
         DenseContrast(4): False,
         LocalGlobalContrast(4, queue_size=8): False,
         nn.Identity(): True,  # of one's own, which does not say
@@ -152,7 +152,7 @@ def test_a_queue_is_written_with_the_owners_of_the_larger_parts(digits: ImageSpl
     one = compression(digits, tmp_path, method=("crd-local",), setting=("crd-local.queue_size=4",))
     student = one.builder.student()
     teachers = [Teacher(create("resnet14", num_classes=3))]
-    terms = one.builder.terms("crd-local", student, teachers)
+    terms = one.builder.terms(one.config.parse("crd-local"), student, teachers)
     targets = TeacherTargets(teachers)
     inputs = Inputs(targets, augment=nn.Identity(), mix=Small("mixup"), frozen=(targets,))
     task = TransferTask(student, terms, inputs, task_weight=1.0)
@@ -163,7 +163,7 @@ def test_a_queue_is_written_with_the_owners_of_the_larger_parts(digits: ImageSpl
     }
     _, extra = task.terms(task.module, batch)
     task.update(batch, extra)
-    owners = {name: value for name, value in task.memory.state_dict().items() if name.endswith("queue.owner")}
+    owners = {name: value for name, value in task.memory.state_dict().items() if name.endswith("queue.ids")}
     assert len(owners) == 2 and all(x.tolist() == [9, 3, 5, 7] for x in owners.values())
 
 
