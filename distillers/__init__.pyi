@@ -15,7 +15,7 @@ from .methods import (
 from .projector import StudentProjector
 from .review import Fusion, Review
 from .settings import SETTINGS, check_request, parse_settings, without_effect
-from .simkd import Reused, SimKDProjector
+from .simkd import SimKDProjector
 from .spec import BatchMeta, FeatureSpec
 from .standardize import Standardize
 from .term import MemoryLoss, PretrainStage, SelectOutputs, StatelessLoss, Term
@@ -37,7 +37,6 @@ __all__ = [
     "MemoryLoss",
     "Paraphraser",
     "PretrainStage",
-    "Reused",
     "Review",
     "SelectOutputs",
     "SimKDProjector",

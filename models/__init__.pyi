@@ -5,16 +5,26 @@ from .depth_cnn import DepthCNN
 from .description import Description, read_description
 from .feature_extractor import FeatureExtractor
 from .frozen import Frozen, evaluating, freeze
+from .heads import (
+    ChannelProjection,
+    Classifier,
+    PyramidSegmenter,
+    ReusedClassifier,
+    SegmentationHead,
+    Segmenter,
+    attach_classifier,
+)
 from .measure import Dimensions, measure
 from .normalized import Normalized
 from .outputs import Outputs, from_parts, take_parts
 from .preprocessing import Preprocessing, find_preprocessing, saved_preprocessing
 from .repdistiller import load_repdistiller
-from .segmentation import PyramidSegmenter, SegmentationHead, Segmenter
 from .weights import LoadReport, load_state, load_weights, read_weights, save_weights
 
 __all__ = [
+    "ChannelProjection",
     "ChosenLayers",
+    "Classifier",
     "DepthCNN",
     "Description",
     "Dimensions",
@@ -25,8 +35,10 @@ __all__ = [
     "Outputs",
     "Preprocessing",
     "PyramidSegmenter",
+    "ReusedClassifier",
     "SegmentationHead",
     "Segmenter",
+    "attach_classifier",
     "check_network",
     "create",
     "evaluating",
