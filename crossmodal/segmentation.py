@@ -14,7 +14,7 @@ from ..data import PairedAugment, PairedTensors, Statistics, read_in_order, read
 from ..deploy import describe_encoding
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import FEWEST_PAIRS, AlignmentEvaluator, SegmentationEvaluator
-from ..models import PyramidSegmenter, Segmenter, create, has_classifier
+from ..models import PyramidSegmenter, Segmenter, create, has_classifier, open_weights
 from ..pipelines import Judging, Pipeline, RunResult, Supervision, Transferred
 from ..transfer import Own, Teacher, TransferData, normalize_by, with_normalization
 from .config import SegmentationConfig
@@ -99,7 +99,8 @@ class SegmentationPipeline(Pipeline):
                 "--teacher.no-labels"
             )
         config, modality = self.config.teacher, self.config.teacher.modality_of(number)
-        name, weights = config.architecture_of(number), config.weights_of(number)
+        name, source = config.architecture_of(number), config.weights_of(number)
+        weights = None if source is None else open_weights(name, source)
         classes = None if config.labels or not has_classifier(name) else config.classes
         network: nn.Module = create(
             name,

@@ -104,9 +104,8 @@ def _describe_head(network: nn.Module) -> dict[str, Any]:
     if isinstance(inner, Classifier):
         return {"kind": "linear"}
     if isinstance(inner, ReusedClassifier):
-        before, hidden, after = inner.projector.channels
-        size = list(inner.projector.size)
-        return {"kind": "simkd", "from": before, "inner": hidden, "to": after, "size": size}
+        channels = dict(zip(("from", "inner", "to"), inner.projector.channels, strict=True))
+        return {"kind": "simkd", **channels, "size": list(inner.projector.size)}
     return {}
 
 

@@ -1,6 +1,6 @@
 from .catalog import check_network, known_networks
 from .chosen_layers import ChosenLayers
-from .classifiers import create, has_classifier
+from .classifiers import create, has_classifier, open_weights
 from .depth_cnn import DepthCNN
 from .description import Description, read_description
 from .feature_extractor import FeatureExtractor
@@ -19,7 +19,7 @@ from .normalized import Normalized
 from .outputs import Outputs, from_parts, take_parts
 from .preprocessing import Preprocessing, find_preprocessing, saved_preprocessing
 from .repdistiller import load_repdistiller
-from .weights import LoadReport, load_state, load_weights, read_weights, save_weights
+from .weights import LoadedWeights, LoadReport, load_state, load_weights, read_weights, save_weights
 
 __all__ = [
     "ChannelProjection",
@@ -31,6 +31,7 @@ __all__ = [
     "FeatureExtractor",
     "Frozen",
     "LoadReport",
+    "LoadedWeights",
     "Normalized",
     "Outputs",
     "Preprocessing",
@@ -51,6 +52,7 @@ __all__ = [
     "load_state",
     "load_weights",
     "measure",
+    "open_weights",
     "read_description",
     "read_weights",
     "save_weights",
