@@ -14,7 +14,7 @@ from .heads import (
     Segmenter,
     attach_classifier,
 )
-from .measure import Dimensions, measure
+from .measure import Dimensions, classifier_of, measure
 from .normalized import Normalized
 from .outputs import Outputs, from_parts, take_parts
 from .preprocessing import Preprocessing, find_preprocessing, saved_preprocessing
@@ -41,6 +41,7 @@ __all__ = [
     "Segmenter",
     "attach_classifier",
     "check_network",
+    "classifier_of",
     "create",
     "evaluating",
     "find_preprocessing",

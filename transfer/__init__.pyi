@@ -1,6 +1,6 @@
 from .cache import Cache, CachedAugmentations, as_kept, cached_targets
 from .config import PipelineConfig, TeachersConfig, TransferConfig
-from .networks import Network, Own, classifier_of, make_network, normalize_by, with_normalization
+from .networks import Network, Own, make_network, normalize_by, with_normalization
 from .spec import TransferData, check_mixed, make_spec, reads_of
 from .targets import Compiled, Targets, Teacher, TeacherTargets, alike, as_teacher, no_targets
 from .task import STUDENT, Inputs, PretrainTask, TransferModule, TransferTask, without_classifier
@@ -28,7 +28,6 @@ __all__ = [
     "as_teacher",
     "cached_targets",
     "check_mixed",
-    "classifier_of",
     "make_network",
     "make_spec",
     "no_targets",

@@ -145,9 +145,3 @@ def _tell(line: str) -> None:
     """Print a line once, on the main process: a teacher is built for the dry steps, too."""
     if rank_and_ranks()[0] == 0:
         print(line, flush=True)
-
-
-def classifier_of(network: nn.Module) -> nn.Linear | None:
-    """A network's last linear layer, which makes logits of the embedding."""
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    return layers[-1] if layers else None

@@ -40,7 +40,7 @@ def pretrain(
             lr=term.pretrain.lr or config.lr,
         )
         task = PretrainTask(student, term.pretrain, inputs)
-        with without_classifier(student):
+        with without_classifier(student, pipeline.data.shape(pipeline.data.modality)):
             pipeline.stages.train(
                 stage,
                 task,
