@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..common import UserError
 from .batches import on_main
 from .features import Features
 from .probe import ProbeResult, probe_logistic, probe_sgd
@@ -46,10 +47,10 @@ def probe_features(
         ValueError: for an unknown `fit`, a fold out of range, and as the probes do.
     """
     if fit not in PROBES:
-        raise ValueError(f"fit must be {' or '.join(PROBES)}, got {fit!r}")
+        raise UserError(f"fit must be {' or '.join(PROBES)}, got {fit!r}")
     for number, rows in enumerate(folds):
         if len(rows) == 0 or int(rows.min()) < 0 or int(rows.max()) >= len(train.label):
-            raise ValueError(f"fold {number} has rows outside of 0 … {len(train.label) - 1}, or none")
+            raise UserError(f"fold {number} has rows outside of 0 … {len(train.label) - 1}, or none")
     parts = [Features(train.vectors[rows], train.label[rows]) for rows in folds] or [train]
 
     def fitted() -> tuple[ProbeResult, ...]:
