@@ -17,13 +17,12 @@ from ..evaluation import (
     Evaluator,
     Features,
     Layer,
-    attach_classifier,
     extract_layers,
     knn_accuracy,
     layers_of,
     probe_features,
 )
-from ..models import measure
+from ..models import attach_classifier, measure
 from ..pipelines import (
     DataSplits,
     Downstream,

@@ -14,7 +14,7 @@ from ..data import PairedAugment, PairedTensors, Statistics, read_in_order, read
 from ..deploy import describe_encoding
 from ..engine import Accelerator, StageRunner, SupervisedTask, TrainConfig, digest, last_and_best, seeded
 from ..evaluation import FEWEST_PAIRS, AlignmentEvaluator, SegmentationEvaluator
-from ..models import PyramidSegmenter, Segmenter, create, has_classifier
+from ..models import PyramidSegmenter, Segmenter, create, has_classifier, open_weights
 from ..pipelines import (
     DataSplits,
     Downstream,
@@ -217,12 +217,13 @@ class SegmentationBuilder(Builder):
                 "the data have no labels that a teacher could learn to segment from: give it weights and "
                 "--teacher.no-labels"
             )
+        weights = None if spec.weights is None else open_weights(spec.architecture, spec.weights)
         is_classifier = not config.labels and has_classifier(spec.architecture)
         network: nn.Module = create(
             spec.architecture,
             num_classes=config.classes if is_classifier else None,
             in_channels=len(statistics.mean[spec.modality]),
-            weights=spec.weights,
+            weights=weights,
             new_head=config.labels,
             layers=spec.layers,
             bare=True,
@@ -233,7 +234,7 @@ class SegmentationBuilder(Builder):
                 network, self.samples.num_classes, input_size=shape, width=config.width
             )
         chosen = normalize_by(
-            spec.normalization, statistics, spec.modality, network=spec.architecture, weights=spec.weights
+            spec.normalization, statistics, spec.modality, network=spec.architecture, weights=weights
         )
         return with_normalization(network, chosen, spec.modality)
 

@@ -8,9 +8,17 @@ from torch import Tensor, nn
 
 from ..common import UserError
 from ..data import Normalize, Statistics
-from ..distillers import Reused, SimKDProjector
-from ..evaluation import Classified
-from ..models import Description, Normalized, Segmenter, create, measure
+from ..models import (
+    ChannelProjection,
+    Classifier,
+    Description,
+    Normalized,
+    ReusedClassifier,
+    Segmenter,
+    attach_classifier,
+    create,
+    measure,
+)
 
 
 def describe(
@@ -93,18 +101,11 @@ def _describe_head(network: nn.Module) -> dict[str, Any]:
         hidden = inner.head.hidden
         width = None if isinstance(hidden, nn.Identity) else inner.head.classifier.in_channels
         return {"kind": "segmentation", "hidden": width, "levels": inner.levels}
-    if isinstance(inner, Classified):
+    if isinstance(inner, Classifier):
         return {"kind": "linear"}
-    if isinstance(inner, Reused):
-        first, last = inner.projector.transfer[0], inner.projector.transfer[6]
-        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d)
-        return {
-            "kind": "simkd",
-            "from": first.in_channels,
-            "inner": first.out_channels,
-            "to": last.out_channels,
-            "size": list(inner.projector.size),
-        }
+    if isinstance(inner, ReusedClassifier):
+        channels = dict(zip(("from", "inner", "to"), inner.projector.channels, strict=True))
+        return {"kind": "simkd", **channels, "size": list(inner.projector.size)}
     return {}
 
 
@@ -121,18 +122,15 @@ def _segmenter(encoder: nn.Module, description: Description) -> nn.Module:
 
 
 def _classified(encoder: nn.Module, description: Description) -> nn.Module:
-    width = measure(encoder, (description.channels, *description.size)).embedding
-    with torch.random.fork_rng(devices=[]):
-        return Classified(encoder, nn.Linear(width, len(description.class_names)))
+    shape = (description.channels, *description.size)
+    return attach_classifier(encoder, len(description.class_names), shape, seed=0)
 
 
 def _reused(encoder: nn.Module, description: Description) -> nn.Module:
     head, (height, width) = description.head, description.head["size"]
     with torch.random.fork_rng(devices=[]):
-        projector = SimKDProjector(
-            (head["from"], height, width), (head["to"], height, width), inner=head["inner"]
-        )
-        return Reused(encoder, projector, nn.Linear(head["to"], len(description.class_names)))
+        projector = ChannelProjection(head["from"], head["to"], hidden=head["inner"], size=(height, width))
+        return ReusedClassifier(encoder, projector, nn.Linear(head["to"], len(description.class_names)))
 
 
 _HEADS: Mapping[str, Callable[[nn.Module, Description], nn.Module]] = {

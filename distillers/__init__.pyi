@@ -16,7 +16,7 @@ from .method import (
 from .methods import JOINT, METHODS, known_methods
 from .projector import StudentProjector
 from .review import Fusion, Review
-from .simkd import Reused, SimKDProjector
+from .simkd import SimKDProjector
 from .spec import BatchMeta, FeatureSpec
 from .standardize import Standardize
 from .term import MemoryLoss, PretrainEpochs, PretrainStage, SelectOutputs, StatelessLoss, Term
@@ -42,7 +42,6 @@ __all__ = [
     "Paraphraser",
     "PretrainEpochs",
     "PretrainStage",
-    "Reused",
     "Review",
     "SelectOutputs",
     "SimKDProjector",

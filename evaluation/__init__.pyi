@@ -3,10 +3,9 @@ from .calibration import calibration_error, disagreement, divergence
 from .classification import ClassificationMetrics, ClassificationSums, Correlation, evaluate_classifier
 from .evaluator import Evaluator, SegmentationEvaluator
 from .features import Features, Layer, embed, extract, extract_layers, layers_of
-from .finetune import Classified, attach_classifier, finetune
 from .knn import knn_accuracy, nearest
-from .linear import FoldedProbe, linear_probe, probe_features
-from .probe import ProbeResult, hold_out, probe_logistic, probe_sgd
+from .linear import FoldedProbe, probe_features
+from .probe import ProbeResult, probe_logistic, probe_sgd
 from .segmentation import ConfusionMatrix, SegmentationMetrics, evaluate_segmenter
 from .tsne import tsne
 
@@ -15,7 +14,6 @@ __all__ = [
     "AlignmentEvaluator",
     "ClassificationMetrics",
     "ClassificationSums",
-    "Classified",
     "ConfusionMatrix",
     "Correlation",
     "Evaluator",
@@ -26,7 +24,6 @@ __all__ = [
     "SegmentationEvaluator",
     "SegmentationMetrics",
     "align",
-    "attach_classifier",
     "calibration_error",
     "disagreement",
     "divergence",
@@ -36,12 +33,9 @@ __all__ = [
     "evaluate_segmenter",
     "extract",
     "extract_layers",
-    "finetune",
-    "hold_out",
     "knn_accuracy",
     "layers_of",
     "linear_cka",
-    "linear_probe",
     "match_ranks",
     "nearest",
     "probe_features",

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from ..common import UserError
 from ..engine import Accelerator
 from .batches import on_main
 from .features import embed
@@ -53,9 +54,9 @@ def align(fit: Pairs, held_out: Pairs) -> dict[str, float]:
                 f"{tuple(student.shape)} and {tuple(teacher.shape)}"
             )
         if len(student) < FEWEST_PAIRS:
-            raise ValueError(f"{name} must have at least {FEWEST_PAIRS} pairs, got {len(student)}")
+            raise UserError(f"{name} must have at least {FEWEST_PAIRS} pairs, got {len(student)}")
         if not (torch.isfinite(student).all() and torch.isfinite(teacher).all()):
-            raise ValueError(f"the embeddings of {name} hold NaN or infinity")
+            raise UserError(f"the embeddings of {name} hold NaN or infinity")
     predicted, teacher = _regress(fit, held_out)
     centered, spread = _center(held_out[0])
     found = {"cosine": float(F.cosine_similarity(predicted, teacher).mean())}
@@ -150,7 +151,7 @@ class AlignmentEvaluator:
     ) -> None:
         for name, count in (("fit", len(fit)), ("held_out", len(held_out)), ("pairs", pairs)):
             if count < FEWEST_PAIRS:
-                raise ValueError(f"{name}: alignment needs at least {FEWEST_PAIRS} pairs, got {count}")
+                raise UserError(f"{name}: alignment needs at least {FEWEST_PAIRS} pairs, got {count}")
         self.parts = [_some(dataset, pairs, seed) for dataset in (fit, held_out)]
         self.accelerator, self.modality, self.num_workers = accelerator, modality, num_workers
         self._teachers: WeakKeyDictionary[nn.Module, dict[str, Pairs]] = WeakKeyDictionary()

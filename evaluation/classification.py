@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict, Unpack
 import torch
 from torch import Tensor
 
+from ..common import UserError
 from .batches import Reading, judging, read_batches, sum_over_ranks
 
 SUMS = ("count", "top1", "top5", "cross_entropy", "agreement", "divergence")
@@ -118,7 +119,7 @@ class ClassificationSums:
         label = label.cpu().long()
         low, high = int(label.min()), int(label.max())
         if low < 0 or high >= self.num_classes:
-            raise ValueError(f"label must be 0 … {self.num_classes - 1}, got {low} … {high}")
+            raise UserError(f"label must be 0 … {self.num_classes - 1}, got {low} … {high}")
         teacher = None if teacher_logits is None else self._checked("teacher_logits", teacher_logits)
         if teacher is not None and teacher.shape != student.shape:
             raise ValueError(
@@ -157,7 +158,7 @@ class ClassificationSums:
         """The metrics of all samples seen. Raises `ValueError` without any."""
         count = self.sums["count"]
         if count == 0:
-            raise ValueError("there is no sample to evaluate")
+            raise UserError("there is no sample to evaluate")
         metrics: ClassificationMetrics = {
             "top1": self.sums["top1"] / count,
             "cross_entropy": self.sums["cross_entropy"] / count,
@@ -178,7 +179,7 @@ class ClassificationSums:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"{name} must be (B, {self.num_classes}), got {got}")
         if not torch.isfinite(logits).all():
-            raise ValueError(f"{name} hold NaN or infinity, after {self.sums['count']:.0f} samples without")
+            raise UserError(f"{name} hold NaN or infinity, after {self.sums['count']:.0f} samples without")
         return logits.detach().cpu().double()
 
     def _add(self, name: str, values: Tensor) -> None:

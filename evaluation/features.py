@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import UserError
 from ..models import Outputs
 from .batches import Reading, in_turn, is_dataset, judging, read_batches
 
@@ -117,7 +118,7 @@ def check_pair(train: Features, test: Features) -> int:
                 f"{tuple(features.label.shape)}"
             )
         if len(features.label) == 0:
-            raise ValueError(f"{name} has no sample")
+            raise UserError(f"{name} has no sample")
     if train.vectors.shape[1] != test.vectors.shape[1]:
         raise ValueError(
             f"train has {train.vectors.shape[1]} dimensions and test {test.vectors.shape[1]}; take both from "
@@ -125,7 +126,7 @@ def check_pair(train: Features, test: Features) -> int:
         )
     unknown = sorted(set(test.label.tolist()) - set(train.label.tolist()))
     if unknown:
-        raise ValueError(f"class {unknown[0]} is in test and not in train")
+        raise UserError(f"class {unknown[0]} is in test and not in train")
     return int(train.label.max()) + 1
 
 
@@ -140,9 +141,9 @@ def _collect(
     """For each layer the vectors of all samples, and by its name what else the samples have, (N,)."""
     for _, grid in (layer for layer in layers if layer.grid is not None):
         if grid is not None and grid < 1:
-            raise ValueError(f"grid must be at least 1, got {grid}")
+            raise UserError(f"grid must be at least 1, got {grid}")
     if any(layer.grid is not None and layer.number is None for layer in layers):
-        raise ValueError("grid belongs to a map: give its layer too, or neither for the embedding")
+        raise UserError("grid belongs to a map: give its layer too, or neither for the embedding")
     modality = how["modality"] or ""
     how["sharded"] = sharded = is_dataset(batches)
     vectors: list[list[Tensor]] = [[] for _ in layers]
@@ -157,7 +158,7 @@ def _collect(
                     if batch[name].shape != rows.shape[:1]:
                         raise ValueError(f"{name} must be ({len(rows)},), got {tuple(batch[name].shape)}")
                 if not torch.isfinite(rows).all():
-                    raise ValueError(f"the features of batch {number} hold NaN or infinity")
+                    raise UserError(f"the features of batch {number} hold NaN or infinity")
                 kept.append(rows.cpu())
             for name, values in entries.items():
                 values.append(batch[name].cpu())
@@ -165,7 +166,7 @@ def _collect(
         vectors = [in_turn(rows) for rows in vectors]
         entries = {name: in_turn(values) for name, values in entries.items()}
     if not all(vectors):
-        raise ValueError("there is no batch to take features of")
+        raise UserError("there is no batch to take features of")
     return [torch.cat(rows) for rows in vectors], {name: torch.cat(v) for name, v in entries.items()}
 
 
@@ -180,6 +181,6 @@ def _feature(outputs: Any, chosen: Layer) -> Tensor:
         return outputs.embedding.float()
     if not -len(outputs.maps) <= layer < len(outputs.maps):
         shapes = ", ".join(str(tuple(feature_map.shape[1:])) for feature_map in outputs.maps)
-        raise ValueError(f"no layer {layer}: the network has {len(outputs.maps)} maps, {shapes}")
+        raise UserError(f"no layer {layer}: the network has {len(outputs.maps)} maps, {shapes}")
     feature_map = outputs.maps[layer].float()
     return (feature_map if grid is None else F.adaptive_avg_pool2d(feature_map, grid)).flatten(1)

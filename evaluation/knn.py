@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common import UserError
 from .features import Features, check_pair
 
 
@@ -58,4 +59,4 @@ def nearest(queries: Tensor, bank: Tensor, *, neighbors: int = 5) -> Tensor:
 
 def _check_neighbors(neighbors: int, rows: int) -> None:
     if not 1 <= neighbors <= rows:
-        raise ValueError(f"neighbors must be 1 … {rows}, the samples that there are, got {neighbors}")
+        raise UserError(f"neighbors must be 1 … {rows}, the samples that there are, got {neighbors}")

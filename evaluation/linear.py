@@ -1,14 +1,15 @@
-"""A linear probe of any layer of any network, in one call."""
+"""Linear probes over the folds of a training set."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..common import UserError
 from .batches import on_main
-from .features import Features, extract
+from .features import Features
 from .probe import ProbeResult, probe_logistic, probe_sgd
 
 PROBES = ("logistic", "sgd")
@@ -24,37 +25,6 @@ class FoldedProbe(NamedTuple):
     folds: tuple[ProbeResult, ...]
 
 
-def linear_probe(
-    model: nn.Module,
-    train: Iterable[Mapping[str, Tensor]] | Any,
-    test: Iterable[Mapping[str, Tensor]] | Any,
-    *,
-    modality: str,
-    layer: int | None = None,
-    grid: int | None = None,
-    fit: str = "logistic",
-    folds: Sequence[Tensor] = (),
-    device: torch.device | str | None = None,
-    batch_size: int = 128,
-    **settings: Any,
-) -> FoldedProbe:
-    """How much of the classes a layer of a frozen network shows to a linear classifier.
-
-    Args:
-        model: returns `Outputs`; it is not changed by a bit, and runs in eval mode.
-        train, test: data sets or batches with "label" (B,), as for `extract`.
-        modality: name of the entry that the model takes.
-        layer, grid: as for `extract`; the embedding where both are absent.
-        fit, folds, settings: as for `probe_features`.
-        device, batch_size: as for `extract`.
-    """
-    known, unknown = (
-        extract(model, part, modality=modality, layer=layer, grid=grid, device=device, batch_size=batch_size)
-        for part in (train, test)
-    )
-    return probe_features(known, unknown, fit=fit, folds=folds, device=device, **settings)
-
-
 def probe_features(
     train: Features,
     test: Features,
@@ -64,10 +34,10 @@ def probe_features(
     device: torch.device | str | None = None,
     **settings: Any,
 ) -> FoldedProbe:
-    """The same on features that were extracted before; fitted on the main rank, told to all.
+    """Fit linear probes to the features of a frozen network, on the main rank; every rank gets the result.
 
     Args:
-        train, test: of one layer.
+        train, test: features of one layer, see `extract`.
         fit: `logistic` (`probe_logistic`) or `sgd` (`probe_sgd`, on `device`).
         folds: rows of the training set, one probe for each, as STL-10 prescribes; none for all rows at once.
         device: of `sgd`.
@@ -77,10 +47,10 @@ def probe_features(
         ValueError: for an unknown `fit`, a fold out of range, and as the probes do.
     """
     if fit not in PROBES:
-        raise ValueError(f"fit must be {' or '.join(PROBES)}, got {fit!r}")
+        raise UserError(f"fit must be {' or '.join(PROBES)}, got {fit!r}")
     for number, rows in enumerate(folds):
         if len(rows) == 0 or int(rows.min()) < 0 or int(rows.max()) >= len(train.label):
-            raise ValueError(f"fold {number} has rows outside of 0 … {len(train.label) - 1}, or none")
+            raise UserError(f"fold {number} has rows outside of 0 … {len(train.label) - 1}, or none")
     parts = [Features(train.vectors[rows], train.label[rows]) for rows in folds] or [train]
 
     def fitted() -> tuple[ProbeResult, ...]:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import UserError
 from ..engine import derive_seed
 from .features import Features, check_pair
 
@@ -53,7 +54,7 @@ def hold_out(label: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
         count = min(max(round(share * len(rows)), 1), len(rows) - 1)
         held[rows[torch.randperm(len(rows), generator=generator)[:count]]] = True
     if not held.any():
-        raise ValueError("no training sample can be held out: every class has a single one")
+        raise UserError("no training sample can be held out: every class has a single one")
     return (~held).nonzero().flatten(), held.nonzero().flatten()
 
 
@@ -172,7 +173,7 @@ def _choose(
 ) -> ProbeResult:
     """The candidate with the best accuracy on the held-out part; its accuracy on test, fitted on all."""
     if check_pair(train, test) < 2 or len(train.label.unique()) < 2:
-        raise ValueError("a probe needs at least two classes in train, got one")
+        raise UserError("a probe needs at least two classes in train, got one")
     candidates = tuple(sorted(candidates))
     if not candidates or candidates[0] <= 0:
         raise ValueError(f"{name} must be positive, at least one, got {candidates}")

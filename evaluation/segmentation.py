@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import UserError
 from .batches import Reading, judging, read_batches, sum_over_ranks
 
 
@@ -66,7 +67,7 @@ class ConfusionMatrix:
         for side, classes in (("label", truth), ("prediction", guess)):
             low, high = int(classes.min()), int(classes.max())
             if low < 0 or high >= self.num_classes:
-                raise ValueError(
+                raise UserError(
                     f"{side} must be 0 … {self.num_classes - 1}, {self.ignore} is ignored, got {low} … {high}"
                 )
         n = self.num_classes
@@ -148,7 +149,7 @@ def evaluate_segmenter(
             logits = getattr(outputs, "logits", outputs)
             matrix.update(_classes(logits, num_classes, batch["label"]), batch["label"])
     if empty and not sharded:
-        raise ValueError("there is no batch to evaluate")
+        raise UserError("there is no batch to evaluate")
     if sharded:
         matrix.reduce()
     return matrix.compute()

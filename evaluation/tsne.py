@@ -2,6 +2,7 @@
 
 import torch
 
+from ..common import UserError
 from ..engine import derive_seed
 from .features import Features
 
@@ -24,7 +25,7 @@ def tsne(features: Features, *, limit: int = 2000, perplexity: float = 30.0, see
     from sklearn.manifold import TSNE
 
     if limit < 4 or len(features.label) < 4:
-        raise ValueError(f"t-SNE needs at least 4 samples, got {min(limit, len(features.label))}")
+        raise UserError(f"t-SNE needs at least 4 samples, got {min(limit, len(features.label))}")
     if perplexity <= 0:
         raise ValueError(f"perplexity must be positive, got {perplexity}")
     generator = torch.Generator().manual_seed(derive_seed("t-SNE", seed))

@@ -11,8 +11,7 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..common import UserError
@@ -97,8 +96,12 @@ def split_entry(weights: str | os.PathLike[str]) -> tuple[Path, str]:
     return path.with_name(name), entry
 
 
-def read_file(path: Path) -> object:
-    """Everything that lies in a file of weights: tensors, and plain values, which are left empty.
+def read_file(path: Path) -> tuple[object, Mapping[str, str]]:
+    """Read a file of weights, once.
+
+    Returns:
+        Its tensors with the plain values beside them, which are left empty; and the metadata of a
+        safetensors file, {} for others.
 
     Raises:
         ValueError: the file is damaged, claims more than it has, or holds what is neither a tensor nor plain:
@@ -106,10 +109,12 @@ def read_file(path: Path) -> object:
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            with safe_open(path, framework="pt") as opened:
+                names = opened.keys()
+                return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
         check_archive(path)
         with torch.serialization.safe_globals(_SAFE):  # type: ignore[arg-type]
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True), {}
     except pickle.UnpicklingError as error:
         # The error itself, chained, would advise to switch the check off.
         raise UserError(

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..common import UserError
 from . import timm_networks, torchvision_networks
@@ -15,11 +15,10 @@ from .catalog import unknown_network
 from .chosen_layers import ChosenLayers
 from .cifar import NETWORKS
 from .depth_cnn import DepthCNN
-from .description import read_description
 from .feature_extractor import Wrapper
 from .normalized import require_bare
 from .surgery import Ends, find_ends, load_adapted
-from .weights import is_file_name, read_weights
+from .weights import LoadedWeights, is_file_name, open_file
 
 DEPTH: Mapping[str, Callable[..., nn.Module]] = {
     "depth_cnn": DepthCNN,
@@ -38,7 +37,7 @@ def create(
     *,
     num_classes: int | Literal["published"] | None = "published",
     in_channels: int = 3,
-    weights: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | LoadedWeights | None = None,
     new_head: bool | None = None,
     layers: Sequence[int | str] | None = None,
     bare: bool = False,
@@ -67,7 +66,8 @@ def create(
         weights: None for random ones; the path of a `.safetensors` or `torch.save` file with this network's
             weights, see `read_weights`; or of torchvision's and timm's, "imagenet" for the first published
             set, or a set's own name such as "IMAGENET1K_V2" and "a1_in1k" (downloaded once, into the
-            library's cache). How their input is normalized: `find_preprocessing`.
+            library's cache); or what `open_weights` read. How their input is normalized:
+            `find_preprocessing`.
         new_head: whether weights of other classes, or of none, are taken, their last layer drawn anew, to be
             trained, or refused. If absent those of a file are refused, and a published set is taken.
         layers: which maps it gives, see `ChosenLayers`; its own if absent.
@@ -90,27 +90,34 @@ def create(
     if weights is None:
         network = _build(library, found, num_classes, in_channels)[0]
     else:
-        state, source = _find_weights(library, name, weights)
+        loaded = weights if isinstance(weights, LoadedWeights) else open_weights(name, weights)
         if not bare:
-            told = read_description(weights) if is_file_name(weights) else None
-            require_bare(state, told, os.fspath(weights))
+            require_bare(loaded.state, loaded.description, loaded.source)
         with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
             network, ends = _build(library, found, num_classes, in_channels)
         inner = network.network if isinstance(network, Wrapper) else network
-        draws = not is_file_name(weights) if new_head is None else new_head
-        load_adapted(inner, state, ends, source=source, new_head=draws)
+        draws = not loaded.is_file if new_head is None else new_head
+        load_adapted(inner, loaded.state, ends, source=loaded.source, new_head=draws)
     return network if layers is None else ChosenLayers(network, layers)
 
 
-def _find_weights(library: str, name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
-    """The named tensors that `weights` of `create` stands for, and their origin for messages."""
-    bare = name.rpartition("/")[2]
+def open_weights(name: str, weights: str | os.PathLike[str]) -> LoadedWeights:
+    """Read weights once, for `create` and `find_preprocessing`, which take the result in their place.
+
+        loaded = open_weights("resnet18", "teacher.safetensors")
+        network = create("resnet18", weights=loaded, bare=True)
+        preprocessing = find_preprocessing("resnet18", loaded)
+
+    Args:
+        name, weights: as for `create`, whose errors it raises.
+    """
+    library, found = _find(name)
     if library == "torchvision":
-        return torchvision_networks.find_weights(bare, weights)
+        return torchvision_networks.find_weights(found, weights)
     if library == "timm":
-        return timm_networks.find_weights(bare, weights)
+        return timm_networks.find_weights(found, weights)
     if is_file_name(weights):
-        return read_weights(weights), os.fspath(weights)
+        return open_file(weights)
     raise UserError(f"no weights {weights!r} for {name}: give a file's path")
 
 

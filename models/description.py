@@ -91,13 +91,22 @@ def read_description(path: str | os.PathLike[str]) -> Description | None:
         return None
     try:
         with safe_open(file, framework="numpy") as opened:
-            text = (opened.metadata() or {}).get(METADATA)
+            metadata = opened.metadata() or {}
     except (SafetensorError, OSError):
         return None  # `read_weights` says what is wrong with the file
-    if text is None:
+    return parse_description(metadata, str(file))
+
+
+def parse_description(metadata: Mapping[str, str], source: str) -> Description | None:
+    """Return the description in the metadata of a safetensors file, None if there is none.
+
+    Raises:
+        ValueError: it cannot be read; `source` names the file.
+    """
+    if METADATA not in metadata:
         return None
     try:
-        content = json.loads(text)
+        content = json.loads(metadata[METADATA])
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: its description is damaged ({error})") from error
-    return Description.from_dict(content, str(file))
+        raise UserError(f"{source}: its description is damaged ({error})") from error
+    return Description.from_dict(content, source)

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from . import timm_networks, torchvision_networks
 from .cifar import NETWORKS
-from .description import read_description
 from .normalized import is_normalization
-from .weights import is_file_name, read_weights
+from .weights import LoadedWeights, is_file_name, open_file
 
 
 class Preprocessing(NamedTuple):
@@ -27,24 +26,29 @@ class Preprocessing(NamedTuple):
     modality: str | None = None
 
 
-def saved_preprocessing(path: str | os.PathLike[str]) -> Preprocessing | None:
-    """What a file says of its normalization: in its description, or as the buffers that every `Normalized`
-    network has; None for others.
+def saved_preprocessing(weights: str | os.PathLike[str] | LoadedWeights) -> Preprocessing | None:
+    """Return the normalization that a file holds, None if it holds none.
+
+    It stands in the file's description, or in the buffers that every `Normalized` network has.
+
+    Args:
+        weights: a file's path, or what was read of it.
 
     Raises:
         FileNotFoundError, ValueError: see `read_weights`.
     """
-    state, described = read_weights(path), read_description(path)
+    loaded = weights if isinstance(weights, LoadedWeights) else open_file(weights)
+    described = loaded.description
     if described is not None and described.mean is not None and described.std is not None:
-        return Preprocessing(described.mean, described.std, os.fspath(path), described.modality)
-    figures = {name.rpartition(".")[2]: state[name] for name in state if is_normalization(name)}
+        return Preprocessing(described.mean, described.std, loaded.source, described.modality)
+    figures = {name.rpartition(".")[2]: loaded.state[name] for name in loaded.state if is_normalization(name)}
     if figures.keys() == {"mean", "std"}:
         mean, std = (tuple(figures[kind].flatten().tolist()) for kind in ("mean", "std"))
-        return Preprocessing(mean, std, os.fspath(path))
+        return Preprocessing(mean, std, loaded.source)
     return None
 
 
-def find_preprocessing(name: str, weights: str | os.PathLike[str]) -> Preprocessing | None:
+def find_preprocessing(name: str, weights: str | os.PathLike[str] | LoadedWeights) -> Preprocessing | None:
     """The normalization that belongs to weights.
 
     In this order: what the file itself holds, see `saved_preprocessing`; of torchvision's networks what
@@ -52,7 +56,7 @@ def find_preprocessing(name: str, weights: str | os.PathLike[str]) -> Preprocess
     networks their `pretrained_cfg`, for files, too.
 
     Args:
-        name, weights: as for `create`.
+        name, weights: as for `create`; what `open_weights` read is not read again.
 
     Returns:
         None if nothing says so. A warning says it, but for the CIFAR networks, which are normalized by the
@@ -61,15 +65,16 @@ def find_preprocessing(name: str, weights: str | os.PathLike[str]) -> Preprocess
     Raises:
         FileNotFoundError, ValueError: see `create`.
     """
-    source = os.fspath(weights)
-    saved = saved_preprocessing(weights) if is_file_name(weights) else None
+    source = weights.weights if isinstance(weights, LoadedWeights) else os.fspath(weights)
+    is_file = is_file_name(source)
+    saved = saved_preprocessing(weights) if is_file else None
     if saved is not None:
         return saved
     library, _, bare = name.rpartition("/")
     if library == "" and name in NETWORKS:
         return None
     if library == "timm":
-        facts = timm_networks.describe(bare, "imagenet" if is_file_name(weights) else source)
+        facts = timm_networks.describe(bare, "imagenet" if is_file else source)
         if facts is not None:
             return Preprocessing(
                 tuple(facts.mean), tuple(facts.std), f"timm's pretrained_cfg of {bare}", "rgb"

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from .cifar import NETWORKS
-from .description import read_description
 from .names import fit_names, is_counter
 from .normalized import require_bare
 from .surgery import Ends, find_ends
-from .weights import load_state, read_weights
+from .weights import load_state, open_file
 
 
 def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
@@ -34,8 +33,9 @@ def load_repdistiller(path: str | os.PathLike[str]) -> nn.Module:
         ValueError: the file cannot be read safely, holds a normalization, or holds another network: the
             nearest are named, and what differs from the first of them.
     """
-    state = read_weights(path)
-    require_bare(state, read_description(path), str(path))
+    loaded = open_file(path)
+    state = loaded.state
+    require_bare(state, loaded.description, str(path))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten by the file
         misfits = {
             name: len(_shapes(own, ends).items() ^ _shapes(fit_names(state, own).state, ends).items())

@@ -11,7 +11,7 @@ from ..common import UserError
 from .feature_extractor import Wrapper
 from .outputs import Outputs
 from .surgery import Ends
-from .weights import is_file_name, read_weights
+from .weights import LoadedWeights, is_file_name, open_file
 
 
 def import_timm() -> ModuleType:
@@ -133,10 +133,10 @@ def describe(name: str, weights: str) -> Any:
         ) from None
 
 
-def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
-    """The named tensors that `weights` of `create` stands for, and their origin for messages."""
+def find_weights(name: str, weights: str | os.PathLike[str]) -> LoadedWeights:
+    """Read what `weights` of `create` stands for."""
     if is_file_name(weights):
-        return read_weights(weights), os.fspath(weights)
+        return open_file(weights)
     facts = describe(name, os.fspath(weights))
     if facts is None or not facts.has_weights:
         raise UserError(f"timm has no published weights for timm/{name}: give a file's path")
@@ -150,4 +150,4 @@ def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, 
             f"timm could not fetch its weights {full} ({type(error).__name__}). Without a network: download "
             f"them elsewhere ({place}) and give the file's path as weights"
         ) from error
-    return network.state_dict(), f"timm's {full}"
+    return LoadedWeights(network.state_dict(), os.fspath(weights), f"timm's {full}")

@@ -18,7 +18,7 @@ from .checkpoints import split_entry
 from .feature_extractor import FeatureExtractor
 from .surgery import Ends, find_ends
 from .torchvision_import import torchvision_models
-from .weights import is_file_name, read_weights
+from .weights import LoadedWeights, is_file_name, open_file, read_weights
 
 # Their training forward returns a tuple with auxiliary logits, which is no classifier's output.
 _AUXILIARY = ("googlenet", "inception_v3")
@@ -57,21 +57,23 @@ def build(name: str, num_classes: int | None, in_channels: int) -> tuple[Feature
     return FeatureExtractor(network, stages, logits=logits, accept_overwritten=True), ends
 
 
-def find_weights(name: str, weights: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
-    """The named tensors that `weights` of `create` stands for, and their origin for messages."""
+def find_weights(name: str, weights: str | os.PathLike[str]) -> LoadedWeights:
+    """Read what `weights` of `create` stands for."""
     sets = torchvision_models().get_model_weights(name)
     wanted = "IMAGENET1K_V1" if weights == "imagenet" else os.fspath(weights)
     if wanted in sets.__members__:
-        state, source = _download(sets[wanted]), f"torchvision's {name} {wanted}"
+        loaded = LoadedWeights(_download(sets[wanted]), os.fspath(weights), f"torchvision's {name} {wanted}")
     elif not is_file_name(wanted):
         raise UserError(
             f"no weights {wanted!r} for {name}: give one of {', '.join(sets.__members__)} or a file's path"
         )
     else:
-        state, source = read_weights(wanted), wanted
+        loaded = open_file(wanted)
     if name.startswith("densenet"):  # published before module names could not hold a dot
-        state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): t for key, t in state.items()}
-    return state, source
+        pattern = re.compile(r"\.(norm|relu|conv)\.([12])\.")
+        state = {pattern.sub(r".\1\2.", key): tensor for key, tensor in loaded.state.items()}
+        loaded = loaded._replace(state=state)
+    return loaded
 
 
 def describe(name: str, weights: str) -> Any:

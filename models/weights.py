@@ -13,10 +13,36 @@ from torch import Tensor, nn
 
 from ..common import UserError, atomically
 from .checkpoints import find_state, read_file, split_entry
-from .description import METADATA, Description, read_description
+from .description import METADATA, Description, parse_description
 from .integrity import check_tensors
 from .names import fit_names, is_counter, unwrap_all, without_wrappers
 from .normalized import Normalized, bare_state, is_normalization, require_bare
+
+
+class LoadedWeights(NamedTuple):
+    """Weights in memory, read once, with what their origin says of them.
+
+    Attributes:
+        state: named tensors, under the names of the file.
+        weights: the argument that named them: a file's path, or the name of published weights.
+        source: their origin, for messages.
+        metadata: of a safetensors file; {} for others.
+    """
+
+    state: dict[str, Tensor]
+    weights: str
+    source: str
+    metadata: Mapping[str, str] = {}
+
+    @property
+    def is_file(self) -> bool:
+        """Whether they are of a file, and not published weights by their name."""
+        return is_file_name(self.weights)
+
+    @property
+    def description(self) -> Description | None:
+        """Description in the file, None if it has none. Raises `ValueError` if it cannot be read."""
+        return parse_description(self.metadata, str(split_entry(self.weights)[0]))
 
 
 class LoadReport(NamedTuple):
@@ -52,7 +78,8 @@ def load_weights(
             message lists missing and unexpected names, and both shapes where they differ. Or it tells its
             normalization, and the module has none.
     """
-    state, described = read_weights(path), read_description(path)
+    loaded = open_file(path)
+    state, described = loaded.state, loaded.description
     normalized = [part for part in module.modules() if isinstance(part, Normalized)]
     if not bare and not normalized and not any(map(is_normalization, module.state_dict())):
         require_bare(state, described, str(path))
@@ -117,7 +144,12 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Reads named tensors from a `.safetensors` file, or from one that `torch.save` wrote.
+    """Return the named tensors of a file; see `open_file`."""
+    return open_file(path).state
+
+
+def open_file(path: str | os.PathLike[str]) -> LoadedWeights:
+    """Read a `.safetensors` file, or one that `torch.save` wrote, once: named tensors and metadata.
 
     A pickle is read with `weights_only=True`: code in it is refused, never run. Plain values beside the
     weights (numbers, NumPy's too, paths, arguments) are passed over. Weights that lie inside a dictionary
@@ -133,20 +165,21 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         ValueError: the file is damaged (the checksums of its archive are compared), claims more than it has,
             holds objects that are neither tensors nor plain (they are named), or no weights.
     """
-    path, entry = split_entry(path)
+    weights, (path, entry) = os.fspath(path), split_entry(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
-    found, begin = find_state(read_file(path), path, entry)
+    content, metadata = read_file(path)
+    found, begin = find_state(content, path, entry)
     check_tensors(found, path)
     state = unwrap_all(found)
     if not begin:
-        return state
+        return LoadedWeights(state, weights, weights, metadata)
     begin = f"{without_wrappers(begin)}."
     chosen = {name.removeprefix(begin): t for name, t in state.items() if name.startswith(begin)}
     if not chosen:
         begins = dict.fromkeys(name.split(".", 1)[0] for name in state)
         raise UserError(f"{path} has no weights called {entry!r}; they begin with {', '.join([*begins][:8])}")
-    return chosen
+    return LoadedWeights(chosen, weights, weights, metadata)
 
 
 def is_file_name(weights: str | os.PathLike[str]) -> bool:

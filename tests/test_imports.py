@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "data": ("common",),
     "engine": ("common", "models", "data"),
     "evaluation": ("common", "models", "data", "engine"),
-    "deploy": ("common", "models", "distillers", "data", "evaluation"),
+    "deploy": ("common", "models", "data"),
     "transfer": ("common", "models", "distillers", "data", "engine", "evaluation", "deploy"),
     "pipelines": CORE,
     **dict.fromkeys(PIPELINES, (*CORE, "pipelines")),

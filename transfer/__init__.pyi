@@ -1,7 +1,7 @@
 from .builder import Builder, Network, Overrides
 from .cache import Cache, CachedAugmentations, as_kept, cached_targets
 from .config import PipelineConfig, TeachersConfig, TeacherSpec, TransferConfig
-from .networks import classifier_of, make_network, normalize_by, with_normalization
+from .networks import make_network, normalize_by, with_normalization
 from .spec import TransferData, check_mixed, make_spec, reads_of
 from .targets import Compiled, Targets, Teacher, TeacherTargets, alike, as_teacher, no_targets
 from .task import STUDENT, Inputs, PretrainTask, TransferModule, TransferTask, without_classifier
@@ -31,7 +31,6 @@ __all__ = [
     "as_teacher",
     "cached_targets",
     "check_mixed",
-    "classifier_of",
     "make_network",
     "make_spec",
     "no_targets",

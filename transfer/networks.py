@@ -29,7 +29,7 @@ def make_network(
     statistics: Statistics,
     *,
     num_classes: int | None,
-    weights: str | None = None,
+    weights: str | LoadedWeights | None = None,
     new_head: bool | None = None,
     normalization: str = "own",
     layers: Sequence[int | str] | None = None,
@@ -41,17 +41,17 @@ def make_network(
         statistics: of the modality on the training split.
         normalization: as in `TeachersConfig`.
     """
-    channels = len(statistics.mean[modality])
+    loaded = open_weights(name, weights) if isinstance(weights, str) else weights
     network = create(
         name,
         num_classes=num_classes,
-        in_channels=channels,
-        weights=weights,
+        in_channels=len(statistics.mean[modality]),
+        weights=loaded,
         new_head=new_head,
         layers=layers,
         bare=True,
     )
-    chosen = normalize_by(normalization, statistics, modality, network=name, weights=weights)
+    chosen = normalize_by(normalization, statistics, modality, network=name, weights=loaded)
     return with_normalization(network, chosen, modality)
 
 
@@ -61,14 +61,15 @@ def normalize_by(
     modality: str,
     *,
     network: str = "",
-    weights: str | None = None,
+    weights: str | LoadedWeights | None = None,
 ) -> Statistics:
     """The mean and the deviation that a setting names, for one modality.
 
     Args:
         normalization: as in `TeachersConfig`.
         statistics: of the modality on the training split.
-        network, weights: a name and weights of `crdkit.models.create`, for `own`.
+        network, weights: a name and weights of `crdkit.models.create`, for `own`; what `open_weights` read is
+            not read again.
 
     Raises:
         ValueError: neither a known name nor numbers, or numbers for other channels.
@@ -99,12 +100,13 @@ def normalize_by(
     return Statistics(mean={modality: mean}, std={modality: std})
 
 
-def _own(network: str, weights: str, statistics: Statistics, modality: str) -> Statistics:
+def _own(network: str, weights: str | LoadedWeights, statistics: Statistics, modality: str) -> Statistics:
     """What weights were made with if anything says so and it is of such a modality, else of the data."""
     found = find_preprocessing(network, weights)
     if found is None:
         return statistics
-    who = f"{network} with {weights}: {modality}"
+    source = weights.weights if isinstance(weights, LoadedWeights) else weights
+    who = f"{network} with {source}: {modality}"
     channels = len(statistics.mean[modality])
     if len(found.mean) != channels or found.modality not in (None, modality):
         _tell(
@@ -122,9 +124,3 @@ def _tell(line: str) -> None:
     """Print a line once, on the main process: a teacher is built for the dry steps, too."""
     if rank_and_ranks()[0] == 0:
         print(line, flush=True)
-
-
-def classifier_of(network: nn.Module) -> nn.Linear | None:
-    """A network's last linear layer, which makes logits of the embedding."""
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    return layers[-1] if layers else None

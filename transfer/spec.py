@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..common import UserError
 from ..data import Statistics
 from ..distillers import DataSize, FeatureSpec, Term
-from ..models import measure
+from ..models import classifier_of, measure
 from .networks import classifier_of
 from .targets import Teacher
 
@@ -58,7 +58,7 @@ def make_spec(student: nn.Module, teacher: Teacher, data: TransferData) -> Featu
         teacher=measure(teacher.network, data.shape(teacher.modality)),
         num_samples=len(data.dataset),
         labels=data.labels,
-        teacher_classifier=classifier_of(teacher.network),
+        teacher_classifier=classifier_of(teacher.network, data.shape(teacher.modality)),
         groups=data.groups,
     )
 

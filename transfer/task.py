@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from ..data import Batch, Mix, readings
 from ..distillers import BatchMeta, PretrainStage, Term
 from ..engine import CheckpointError, Task, WeightAverage, augment_in_fp32, digest, label_loss
-from ..models import Outputs, load_state, read_weights
-from .networks import classifier_of
+from ..models import Outputs, classifier_of, load_state, read_weights
 from .targets import Targets
 
 STUDENT = "student.safetensors"
@@ -191,10 +190,10 @@ class PretrainTask(Task):
 
 
 @contextmanager
-def without_classifier(network: nn.Module) -> Iterator[None]:
-    """Inside, the last linear layer takes no gradient: without one DDP would wait for it, with one it
+def without_classifier(network: nn.Module, input_size: tuple[int, int, int]) -> Iterator[None]:
+    """Inside, a network's classifier takes no gradient: without one DDP would wait for it, with one it
     decays."""
-    classifier = classifier_of(network)
+    classifier = classifier_of(network, input_size)
     parameters = [] if classifier is None else list(classifier.parameters())
     for parameter in parameters:
         parameter.requires_grad_(False)

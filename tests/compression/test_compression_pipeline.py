@@ -12,8 +12,7 @@ from crdkit.data import ImageSplits, load_splits
 from crdkit.deploy import load
 from crdkit.distillers import METHODS, parse_settings
 from crdkit.engine import TrainConfig, digest, make_accelerator
-from crdkit.models import create
-from crdkit.transfer import classifier_of
+from crdkit.models import classifier_of, create
 
 ONE = TrainConfig(epochs=1, batch_size=64, schedule="cosine")
 TINY = replace(
@@ -102,8 +101,8 @@ def test_pretraining_comes_before_the_transfer(method: str, images: ImageSplits,
 def test_simkd_is_tested_and_kept_with_the_teachers_classifier(images: ImageSplits, tmp_path: Path) -> None:
     one = pipeline(images, tmp_path)
     done = one.run("simkd", 0)
-    theirs = classifier_of(one.teachers[0].network)
-    ours = classifier_of(done.network)
+    networks = (one.teachers[0].network, done.network)
+    theirs, ours = (classifier_of(network, one.data.shape("rgb")) for network in networks)
     assert theirs is not None and ours is not None and torch.equal(ours.weight, theirs.weight)
     assert done.network(images.test[0]["rgb"][None]).logits.shape == (1, 5)
 

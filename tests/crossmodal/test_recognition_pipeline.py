@@ -15,7 +15,7 @@ from crdkit.crossmodal import (
 )
 from crdkit.data import ImageAugmentConfig, ImagesConfig, lab_modalities, load_splits
 from crdkit.engine import TrainConfig, digest, make_accelerator
-from crdkit.evaluation import linear_probe
+from crdkit.evaluation import extract, probe_features
 from crdkit.transfer import TeachersConfig, TransferConfig
 
 ONE = TrainConfig(epochs=1, batch_size=64, lr=0.02, schedule="cosine")
@@ -93,8 +93,8 @@ def test_probes_are_of_the_frozen_student_and_tuning_starts_from_it(tmp_path: Pa
     before = digest(student.state_dict())
     metrics = one.probe("crd", 0, student)
     assert digest(student.state_dict()) == before
-    alone = linear_probe(student, one.train, one.test, modality="ab", layer=2, grid=1)
-    assert metrics["probe_3"] == alone.top1
+    splits = (extract(student, split, modality="ab", layer=2, grid=1) for split in (one.train, one.test))
+    assert metrics["probe_3"] == probe_features(*splits).top1
     network, history = one.finetune("crd", 0, student)
     assert digest(student.state_dict()) != before and len(history) == 1
     assert network.encoder is student

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from crdkit.data import Statistics
 from crdkit.deploy import describe
-from crdkit.distillers import Reused, SimKDProjector
-from crdkit.evaluation import attach_classifier
-from crdkit.models import Description, Segmenter, create
+from crdkit.distillers import SimKDProjector
+from crdkit.models import Description, ReusedClassifier, Segmenter, attach_classifier, create
 from crdkit.transfer import with_normalization
 
 Shape = tuple[int, int, int]
@@ -59,7 +58,7 @@ def _finetuned(architecture: str, shape: Shape, modality: str) -> nn.Module:
 def _simkd(architecture: str, shape: Shape, modality: str) -> nn.Module:
     student = _normalized(_classifier(architecture, shape, modality), shape, modality)
     projector = SimKDProjector((64, 8, 8), (32, 8, 8))
-    return Reused(student, projector, nn.Linear(32, CLASSES))
+    return ReusedClassifier(student, projector, nn.Linear(32, CLASSES))
 
 
 KINDS: Mapping[str, tuple[Callable[[str, Shape, str], nn.Module], str, str, Shape]] = {

@@ -15,11 +15,10 @@ from crdkit.distillers import (
     FeatureSpec,
     Fusion,
     Paraphraser,
-    Reused,
     Translator,
 )
 from crdkit.distillers import functional as D
-from crdkit.models import Outputs, measure
+from crdkit.models import Outputs, ReusedClassifier, measure
 
 
 class Tiny(nn.Module):
@@ -124,7 +123,7 @@ def test_simkd_leaves_a_network_with_the_teachers_classifier() -> None:
     term = METHODS["simkd"](spec)
     assert term.deploy is not None and term.task_weight == 0
     network = term.deploy(student)
-    assert isinstance(network, Reused)
+    assert isinstance(network, ReusedClassifier)
     images = torch.randn(6, 3, 16, 16)
     network.eval()
     outputs = network(images)

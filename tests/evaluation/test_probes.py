@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from crdkit.evaluation import Features, ProbeResult, hold_out, knn_accuracy, probe_logistic, probe_sgd
+from crdkit.evaluation import Features, ProbeResult, knn_accuracy, probe_logistic, probe_sgd
+from crdkit.evaluation.probe import hold_out
 
 
 def blobs(count: int, *, seed: int, spread: float = 2.0) -> Features:

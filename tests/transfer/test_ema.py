@@ -12,7 +12,8 @@ from test_pipelines import ONE, compression, crossmodal, digits
 from crdkit.data import ImageSplits
 from crdkit.deploy import load
 from crdkit.engine import TrainConfig
-from crdkit.transfer import TransferConfig, classifier_of
+from crdkit.models import classifier_of
+from crdkit.transfer import TransferConfig
 
 __all__ = ["digits"]
 
@@ -68,7 +69,8 @@ def test_simkd_is_averaged_with_its_projector(digits: ImageSplits, tmp_path: Pat
     done = one.run("simkd", 0)
     folder = tmp_path / "runs/simkd/seed-0"
     last, averaged = (load(folder / f"{name}.safetensors")[0] for name in ("deployed", "deployed-ema"))
-    theirs, ours = classifier_of(one.teachers[0].network), classifier_of(averaged)
+    networks = (one.teachers[0].network, averaged)
+    theirs, ours = (classifier_of(network, one.data.shape("rgb")) for network in networks)
     assert theirs is not None and ours is not None and torch.equal(ours.weight, theirs.weight)
     pairs = {
         name: (value, averaged.state_dict()[name])

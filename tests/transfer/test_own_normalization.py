@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from crdkit.compression import CompressionConfig, CompressionPipeline
@@ -83,6 +85,45 @@ def test_segmenting_teachers(labels: bool, tmp_path: Path) -> None:
     teacher = SegmentersConfig(weights=(file,), labels=labels, classes=5, width=8, train=ONE)
     network = segmentation(tmp_path, teacher, (32, 32)).builder.teacher_network(0)
     assert figures(network) == (OWN.mean["rgb"], OWN.std["rgb"])
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_teachers_file_is_opened_once_each_time_it_is_built(
+    suffix: str, digits: ImageSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, segmenter = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    for file, classes, name in ((classifier, 3, "resnet8"), (segmenter, 5, "resnet18")):
+        own_file(file.with_suffix(".safetensors"), classes, name)
+        if suffix == "pth":
+            torch.save(load_file(file.with_suffix(".safetensors")), file)
+    opened: list[str] = []
+
+    def counting(read: Any) -> Any:
+        def call(path: Any, *args: Any, **kwargs: Any) -> Any:
+            opened.append(Path(path).name)
+            return read(path, *args, **kwargs)
+
+        return call
+
+    for module in ("checkpoints", "description"):  # every place that opens a file of weights
+        reader = f"crdkit.models.{module}.safe_open"
+        monkeypatch.setattr(reader, counting(safe_open))
+    monkeypatch.setattr(torch, "load", counting(torch.load))
+    network = make_network("resnet8", "rgb", DATA, num_classes=3, weights=str(classifier))
+    assert figures(network) == (OWN.mean["rgb"], OWN.std["rgb"]) and opened == [classifier.name]
+    config = CompressionConfig(
+        student="resnet8",
+        teacher=TeachersConfig(architecture=("resnet8",), weights=(str(classifier),)),
+        data=ImagesConfig("digits", classes=3),
+        cpu=True,
+    )
+    one = CompressionPipeline(config, digits, make_accelerator(cpu=True), tmp_path / "run")
+    teacher = SegmentersConfig(weights=(str(segmenter),), labels=False, classes=5, train=ONE)
+    other = segmentation(tmp_path, teacher, (32, 32))
+    for pipeline, file in ((one, classifier), (other, segmenter), (one, classifier)):
+        opened.clear()
+        built = pipeline.make_teacher(0).network
+        assert opened == [file.name] and figures(built) == (OWN.mean["rgb"], OWN.std["rgb"])
 
 
 def segmentation(

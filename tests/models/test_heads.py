@@ -1,9 +1,19 @@
-"""The depth network, the head and the pyramid decoder."""
+"""The depth network, and the heads that stand on networks."""
 
 import pytest
 import torch
 
-from crdkit.models import DepthCNN, Frozen, PyramidSegmenter, SegmentationHead, Segmenter, create
+from crdkit.models import (
+    ChannelProjection,
+    DepthCNN,
+    Frozen,
+    PyramidSegmenter,
+    ReusedClassifier,
+    SegmentationHead,
+    Segmenter,
+    attach_classifier,
+    create,
+)
 
 
 def test_depth_cnn_maps_and_embedding() -> None:
@@ -95,3 +105,31 @@ def test_bad_settings_are_refused() -> None:
         PyramidSegmenter(encoder, 3, input_size=(1, 16, 16), stride=8)
     with pytest.raises(ValueError, match=r"hidden.*0"):
         SegmentationHead(3, 2, hidden=0)
+
+
+def test_the_seed_alone_decides_an_attached_classifier() -> None:
+    encoder = DepthCNN(3, widths=(4, 8), strides=(2, 2))
+    state = torch.get_rng_state()
+    one, two, other = (attach_classifier(encoder, 5, (3, 16, 16), seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one.classifier.weight, two.classifier.weight)
+    assert not torch.equal(one.classifier.weight, other.classifier.weight)
+    assert one.encoder is encoder
+    outputs, alone = (network(torch.ones(2, 3, 16, 16)) for network in (one.eval(), encoder))
+    assert outputs.logits is not None and outputs.logits.shape == (2, 5)
+    torch.testing.assert_close(outputs.logits, one.classifier(alone.embedding))
+    assert all(torch.equal(a, b) for a, b in zip(outputs.maps, alone.maps, strict=True))
+
+
+def test_a_reused_classifier_reads_the_average_of_the_projected_map() -> None:
+    student, classifier = DepthCNN(3, widths=(4, 8), strides=(2, 2)), torch.nn.Linear(6, 5)
+    projector = ChannelProjection(8, 6, hidden=3, size=(2, 4))
+    assert projector.channels == (8, 3, 6)
+    network = ReusedClassifier(student, projector, classifier).eval()
+    x = torch.rand(2, 3, 16, 16)
+    outputs, alone = network(x), student(x)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(alone.maps[-1], (2, 4))
+    torch.testing.assert_close(outputs.maps[-1], projector.transfer(pooled))
+    torch.testing.assert_close(outputs.embedding, outputs.maps[-1].mean((2, 3)))
+    torch.testing.assert_close(outputs.logits, classifier(outputs.embedding))
+    assert network.classifier is not classifier and not network.classifier.weight.requires_grad

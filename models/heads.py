@@ -1,5 +1,6 @@
-"""From an encoder to a class for each pixel: the head of the student and the decoder of the teacher."""
+"""Heads: linear classifier, segmentation head, feature pyramid, and the deployed student of SimKD."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,42 @@ from ..common import UserError
 from .cifar.parts import conv_bn_relu
 from .measure import measure
 from .outputs import Outputs
+
+
+class Classifier(nn.Module):
+    """An encoder with a linear classifier on its embedding.
+
+    Args:
+        encoder: returns `Outputs`.
+        classifier: embedding (B, D) to logits (B, C).
+    """
+
+    def __init__(self, encoder: nn.Module, classifier: nn.Linear) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> Outputs:
+        """The encoder's `Outputs` with the classifier's logits."""
+        outputs: Outputs = self.encoder(x)
+        return outputs._replace(logits=self.classifier(outputs.embedding))
+
+
+def attach_classifier(
+    encoder: nn.Module, num_classes: int, input_size: tuple[int, int, int], *, seed: int
+) -> Classifier:
+    """Return an encoder with a randomly initialized linear classifier, on the CPU.
+
+    Args:
+        encoder: returns `Outputs`; it is used as it is, not copied.
+        num_classes: number of logits.
+        input_size: (C, H, W) of an input, to measure the embedding with.
+        seed: alone decides the classifier's weights; global random generators are not advanced.
+    """
+    width = measure(encoder, input_size).embedding
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return Classifier(encoder.cpu(), nn.Linear(width, num_classes))
 
 
 class SegmentationHead(nn.Module):
@@ -140,6 +177,78 @@ class PyramidSegmenter(nn.Module):
         for finer in reversed(laterals[:-1]):
             top = finer + _resize(top, finer.shape[2:])
         return top
+
+
+class ChannelProjection(nn.Module):
+    """A map in another network's channels: 1x1, 3x3 and 1x1 convolutions, each with batch norm and ReLU.
+
+    The projector of SimKD (Chen et al., Knowledge Distillation with the Reused Teacher Classifier, 2022).
+
+    Args:
+        in_channels: channels of the map.
+        out_channels: channels of the projected map.
+        hidden: channels between the convolutions.
+        size: (H, W) to which maps are average-pooled before, along each axis that is larger.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, hidden: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.transfer = nn.Sequential(
+            *_convolution(in_channels, hidden, 1),
+            *_convolution(hidden, hidden, 3),
+            *_convolution(hidden, out_channels, 1),
+        )
+
+    @property
+    def channels(self) -> tuple[int, int, int]:
+        """Channels of the input, between the convolutions, and of the output."""
+        first, last = self.transfer[0], self.transfer[6]
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d)
+        return first.in_channels, first.out_channels, last.out_channels
+
+    def project(self, feature_map: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, *size)."""
+        if tuple(feature_map.shape[2:]) != self.size:
+            feature_map = F.adaptive_avg_pool2d(feature_map, self.size)
+        projected: Tensor = self.transfer(feature_map)
+        return projected
+
+
+class ReusedClassifier(nn.Module):
+    """SimKD's deployed student: a student, the projection of its last map, and its teacher's classifier.
+
+    The projected map is appended to the student's maps. Its average over positions is the embedding, from
+    which the classifier computes the logits. The student and the projection are used as they are; the
+    classifier is a frozen copy on their device.
+
+    Args:
+        student: returns `Outputs`.
+        projector: as trained.
+        classifier: the teacher's, embedding to logits.
+    """
+
+    def __init__(self, student: nn.Module, projector: ChannelProjection, classifier: nn.Linear) -> None:
+        super().__init__()
+        self.student = student
+        self.projector = projector
+        self.classifier = copy.deepcopy(classifier).requires_grad_(False)
+        self.classifier.to(projector.transfer[0].weight.device)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Outputs:
+        """The student's maps with the projected one last, its average, and the classifier's logits."""
+        outputs: Outputs = self.student(x)
+        projected = self.projector.project(outputs.maps[-1])
+        embedding = projected.mean(dim=(2, 3))
+        return Outputs(self.classifier(embedding), (*outputs.maps, projected), embedding)
+
+
+def _convolution(in_channels: int, out_channels: int, kernel_size: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
 
 
 def _maps_of(encoder: nn.Module, input_size: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
