@@ -96,7 +96,7 @@ def dry_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Accelera
         what: names the training in messages.
 
     Raises:
-        ValueError: the step fails; if the cause is a last batch of one sample, the message says so.
+        UserError: the configuration does not allow the step, such as a last batch of one sample.
         TaskError: the task breaks the engine's contract.
     """
     check_task(task)
@@ -115,7 +115,9 @@ def dry_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Accelera
         weighted_sum(terms, task.weights_at(0)).backward()
         with torch.no_grad():
             task.update(batch, extra)
-    except (ValueError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+    except UserError as error:
+        raise type(error)(f"{what} cannot be trained: {error}") from error
+    except Exception as error:
         if last == 1 and "more than 1 value per channel" in str(error):
             whose = "" if ranks == 1 else f" for one of {ranks} processes"
             raise UserError(
@@ -123,7 +125,8 @@ def dry_step(task: Task, dataset: Any, train: TrainConfig, accelerator: Accelera
                 "which batch normalization has no statistics; choose another batch size than "
                 f"{train.batch_size}"
             ) from error
-        raise UserError(f"{what} cannot be trained: {error}") from error
+        error.add_note(f"while taking a trial step of {what}")
+        raise
 
 
 def _teachers(pipeline: Pipeline) -> list[Teacher]:
