@@ -25,6 +25,7 @@ from .invocation import (
     without,
 )
 from .options import Options, epochs_of_methods, merge_flags, read_options, with_epochs, with_stages
+from .process import prepare_process, use_tensor_cores
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -241,6 +242,8 @@ def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[st
         accelerator = make_accelerator(
             precision=precision_of(config), cpu=config.cpu, trackers=config.trackers, folder=folder
         )
+        if accelerator.device.type == "cuda" and accelerator.mixed_precision != "no":
+            use_tensor_cores()
         try:
             yield folder, accelerator, surroundings
         except (Interrupted, KeyboardInterrupt) as stop:
@@ -264,11 +267,12 @@ def run_folder(output: Path | None, name: str, *, cpu: bool) -> Iterator[Path]:
     # Before the accelerator is made, as its trackers want to know the folder.
     from accelerate import PartialState
 
-    from crdkit.engine import end_with_launcher, from_main
+    from crdkit.engine import from_main, leave_group
 
-    end_with_launcher()
+    prepare_process()
     state: Any = PartialState(cpu=cpu)
     with ExitStack() as stack:
+        stack.callback(leave_group)
         made, trouble = output, ""
         if state.is_main_process:
             try:

@@ -12,7 +12,7 @@ from torch import nn
 from ..data import Mix
 from ..deploy import describe
 from ..distillers import Term, build_terms, check_settings, parse_method, parse_settings
-from ..engine import Course, Evaluate, StageRunner, seeded
+from ..engine import Evaluate, Progress, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description
 from ..transfer import (
@@ -151,7 +151,7 @@ class Pipeline(ABC):
         """
         if not self.checked:
             check_pipeline(self)
-            self.stages.course = Course(planned_steps(self))
+            self.stages.progress = Progress(planned_steps(self))
             self.checked = True
 
     @cached_property
@@ -219,7 +219,7 @@ class Pipeline(ABC):
                 optimizer=self.own.get("optimizer"),
                 schedule=self.own.get("schedule"),
             )
-        self.stages.course.pass_by(f"{folder}/pretrain-", f"{folder}/transfer")
+        self.stages.progress.complete(f"{folder}/pretrain-", f"{folder}/transfer")
         student.to(self.accelerator.device)
         network = deploy(student).to(self.accelerator.device)
         if self.accelerator.is_main_process:

@@ -39,7 +39,7 @@ def choose_compiled(pipeline: Pipeline, teachers: Sequence[Teacher]) -> bool:
     if config.cached_augmentations:
         return False
     lower = pipeline.accelerator.mixed_precision != "no"
-    steps = sum(n for stage, n in pipeline.stages.course.ahead.items() if stage.endswith("/transfer"))
+    steps = sum(n for stage, n in pipeline.stages.progress.remaining.items() if stage.endswith("/transfer"))
 
     def measured() -> dict[str, Any]:
         try:

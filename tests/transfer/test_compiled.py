@@ -40,7 +40,7 @@ class Run:
             autocast=nullcontext,
         )
         ahead = {"runs/kd/seed-0/transfer": steps, "runs/kd/seed-0/segment": 9}
-        self.stages = SimpleNamespace(course=SimpleNamespace(ahead=ahead), keep=self.keep)
+        self.stages = SimpleNamespace(progress=SimpleNamespace(remaining=ahead), keep=self.keep)
         self.data = SimpleNamespace(shape=lambda modality: (3, 8, 8))
 
     def keep(self, name: str, _: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
