@@ -19,9 +19,9 @@ ALONE = """
 import torch
 from crdkit.crossmodal import PRESETS, RecognitionPipeline
 from crdkit.data import load_splits
-from crdkit.engine import make_accelerator
+from crdkit.experiments.process import keep_freed_memory
 from crdkit.models import create
-make_accelerator(cpu=True)
+keep_freed_memory()
 network = create("{network}", num_classes=10, in_channels=2)
 network(torch.rand(64, 2, {side}, {side})).logits.sum().backward()
 """

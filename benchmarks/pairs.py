@@ -25,9 +25,9 @@ ROOMS, SIZE, BATCH = 500, (96, 128), 16
 ALONE = """
 import torch
 from crdkit.crossmodal import PRESETS, SegmentationPipeline, load_samples
-from crdkit.engine import make_accelerator
+from crdkit.experiments.process import keep_freed_memory
 from crdkit.models import create
-make_accelerator(cpu=True)
+keep_freed_memory()
 student, teacher = create("depth_cnn_half", in_channels=1), create("depth_cnn_half", in_channels=3)
 student(torch.rand(16, 1, 96, 128)).maps[-1].sum().backward()
 with torch.no_grad():

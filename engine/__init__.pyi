@@ -2,7 +2,6 @@ from .average import WeightAverage
 from .batchnorm import shared_statistics
 from .checkpoint import Checkpoint, CheckpointStore
 from .config import LaunchConfig, RunConfig, TrainConfig, check_once, check_seeds
-from .course import Course, in_words
 from .errors import (
     CheckpointError,
     CrdkitError,
@@ -18,13 +17,13 @@ from .errors import (
 )
 from .evaluate import Evaluate
 from .files import digest
-from .launch import Accelerator, end_training, from_main, make_accelerator
+from .launch import Accelerator, end_training, from_main, leave_group, make_accelerator
 from .loop import train
 from .optimization import OptimizerFactory, Schedule, lr_factor, make_optimizer
 from .precision import Choice, fast_precision, milliseconds
+from .progress import Progress, in_words
 from .rng import derive_seed, seed_all
 from .sampler import BatchSource, ShardedBatchSampler
-from .signals import end_with_launcher
 from .stages import StageRunner, last_and_best, seeded
 from .supervised import SupervisedTask, augment_in_fp32, label_loss
 from .task import Task, check_task, weighted_sum
@@ -37,7 +36,6 @@ __all__ = [
     "CheckpointError",
     "CheckpointStore",
     "Choice",
-    "Course",
     "CrdkitError",
     "Evaluate",
     "FrozenError",
@@ -47,6 +45,7 @@ __all__ = [
     "NonFiniteError",
     "OptimizerFactory",
     "OutputError",
+    "Progress",
     "RanksError",
     "ResumeError",
     "RunConfig",
@@ -66,12 +65,12 @@ __all__ = [
     "derive_seed",
     "digest",
     "end_training",
-    "end_with_launcher",
     "fast_precision",
     "from_main",
     "in_words",
     "label_loss",
     "last_and_best",
+    "leave_group",
     "log_pictures",
     "lr_factor",
     "make_accelerator",

@@ -1,26 +1,24 @@
 """The accelerator of a run."""
 
-import atexit
-import ctypes
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
 from torch import nn
+from torch.optim import Optimizer
 
 from .errors import LaunchError
 from .peers import Peers
 from .precision import fast_precision
-from .signals import end_with_launcher
+from .task import Task
 
 UNSUPPORTED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 """Ways to split one model over processes, which the engine's checkpoints and memories do not know."""
@@ -44,6 +42,8 @@ def make_accelerator(
 ) -> Accelerator:
     """Device, processes, precision and trackers, as `accelerate launch` and the arguments say.
 
+    End it with `end_training`. The process itself stays as it is.
+
     Args:
         precision: of the networks' forward passes; None for what the launcher says, else fp32; "auto" for
             what the launcher says, else what the machine is fast in (`fast_precision`), which is printed.
@@ -55,8 +55,6 @@ def make_accelerator(
     Raises:
         LaunchError: FSDP, DeepSpeed or Megatron; fp16 on a CPU, which would compute in fp32.
     """
-    keep_freed_memory()
-    end_with_launcher()
     wish, reason = os.environ.get(WISH), ""
     if precision == "auto":
         precision, reason = _automatic(cpu) if wish in (None, "no") else (None, "")
@@ -65,10 +63,7 @@ def make_accelerator(
         cpu=cpu,
         log_with=list(trackers) or None,
         project_config=ProjectConfiguration(project_dir=None if folder is None else str(folder)),
-        # A transfer term may leave a layer of the student without a gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
-    atexit.register(leave_group)
     kind = accelerator.distributed_type
     if kind in [getattr(DistributedType, name) for name in UNSUPPORTED]:
         raise LaunchError(
@@ -120,11 +115,15 @@ def _start_trackers(accelerator: Accelerator, project: str) -> None:
 
 
 def end_training(accelerator: Accelerator) -> None:
-    """Finish the trackers, of which one that fails is a warning, and leave the process group."""
+    """Finish the trackers and leave the process group; a tracker that fails is a warning.
+
+    Processes of one training call it before they end.
+    """
     for tracker in accelerator.trackers:
         with _forgiving(tracker.name, "did not finish"):
             tracker.finish()
     accelerator.trackers = []
+    leave_group()
     accelerator.end_training()
 
 
@@ -141,15 +140,13 @@ def _automatic(cpu: bool) -> tuple[Literal["no", "bf16"], str]:
     state: Any = PartialState(cpu=cpu)
     own = fast_precision(state.device) if state.is_main_process else ("no", "")
     precision, reason = from_main(state, own)
-    if state.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32 for what stays in fp32
     return precision, reason
 
 
 def leave_group() -> None:
-    """End the process group, if it is there, after its threads have let go of what they sent.
+    """Destroy the process group, if there is one, after its threads have released what they sent.
 
-    A thread of gloo takes the interpreter's lock to release the tensor of a collective that is done; if the
+    A thread of gloo takes the interpreter's lock to release the tensor of a finished collective; if the
     interpreter ends first, the process aborts.
     """
     if dist.is_available() and dist.is_initialized():
@@ -157,22 +154,24 @@ def leave_group() -> None:
         dist.destroy_process_group()
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep up to 256 MiB that a step frees for the next one (`mallopt(3)`).
-
-    By default whether it does depends on the largest block ever freed: a run whose temporaries of a few
-    MiB go back to the system in every step has each page zeroed again, at a quarter of its speed.
-    """
-    chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None and not chosen:
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, at its largest
-        mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD
-
-
 def from_main(accelerator: Accelerator, value: Any) -> Any:
     """The main process's JSON value, on every process; a call that all of them make."""
     return Peers(accelerator, patient=True).broadcast(value)
+
+
+def prepare(accelerator: Accelerator, task: Task, optimizer: Optimizer) -> tuple[nn.Module, Any]:
+    """Move the task's module to the device, with mixed precision and DDP; return it and its optimizer."""
+    before = accelerator.ddp_handler
+    handler = before or DistributedDataParallelKwargs()
+    accelerator.ddp_handler = replace(
+        handler, find_unused_parameters=handler.find_unused_parameters or task.may_leave_unused
+    )
+    try:
+        # To infer device_placement, accelerate would import DTensor, in half a second.
+        module, prepared = accelerator.prepare(task.module, optimizer, device_placement=[True, True])
+    finally:
+        accelerator.ddp_handler = before
+    return module, prepared
 
 
 def release(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable
-from functools import cache
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,39 +28,14 @@ def make_optimizer(
     if factory is not None:
         return factory(trainable)
     if config.optimizer == "adamw":
-        return without_compiler(torch.optim.AdamW)(trainable, lr=config.lr, weight_decay=config.weight_decay)
-    return without_compiler(torch.optim.SGD)(
+        return torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
         trainable,
         lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
     )
-
-
-WRAPPERS = {
-    "step": ("_use_grad", "wrapper"),
-    **dict.fromkeys(("add_param_group", "zero_grad", "state_dict", "load_state_dict"), ("inner",)),
-}
-"""Methods of torch's optimizers and what torch wraps them in, so that an optimizer within a compiled function
-stays out of it: each imports torch._dynamo when it is called, 1.5 s before the first step. (`wrapper` is the
-profiler's, which every optimizer puts on again.)"""
-
-
-@cache
-def without_compiler(kind: Any) -> Any:
-    """A class of torch's optimizers with these methods unwrapped, which takes the same steps; the class
-    itself if any of them is wrapped in something else."""
-    bare: dict[str, Any] = {}
-    for name, known in WRAPPERS.items():
-        method = getattr(kind, name)
-        while (inner := getattr(method, "__wrapped__", None)) is not None:
-            if method.__code__.co_name not in known:
-                return kind
-            method = inner
-        bare[name] = method
-    bare["step"] = torch.no_grad()(bare["step"])  # the other half of what `_use_grad` does
-    return type(kind.__name__, (kind,), {**bare, "__module__": kind.__module__})
 
 
 def lr_factor(step: int, *, config: TrainConfig, steps_per_epoch: int) -> float:

@@ -13,13 +13,13 @@ from torch.utils.data import Dataset
 
 from ..common import ManifestError, atomically, differences, plain, read_manifest, write_json, write_manifest
 from .config import TrainConfig
-from .course import Course
 from .errors import CheckpointError, ResumeError
 from .evaluate import Evaluate
 from .finished import HISTORY, MODEL, drop_weights, with_nan
 from .launch import from_main
 from .loop import train
 from .optimization import OptimizerFactory, Schedule
+from .progress import Progress
 from .task import Task
 
 VALUES = "values.json"
@@ -55,8 +55,8 @@ class StageRunner:
             if not other.is_dir():
                 raise FileNotFoundError(f"there is no run folder {other} to reuse")
         self.fingerprint: dict[str, Any] = plain(fingerprint or {})
-        self.course = Course()
-        """What the run has ahead; a pipeline tells it."""
+        self.progress = Progress()
+        """Progress of the whole run; a pipeline sets it."""
         self._passed_over: set[tuple[Path, str]] = set()
 
     def train(
@@ -94,10 +94,10 @@ class StageRunner:
                 fingerprint=known,
                 optimizer=optimizer,
                 schedule=schedule,
-                course=self.course,
+                progress=self.progress,
                 retrain=retrain,
             )
-            self.course.pass_by(stage)
+            self.progress.complete(stage)
             return history
 
         own = self.folder / stage
@@ -171,9 +171,15 @@ class StageRunner:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Weights drawn inside depend on `seed` alone; the global generators are left as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    """Seed torch's generators of the CPU and of the current GPU in the body; restore them afterwards."""
+    # Other GPUs, which may belong to other processes, are neither read nor seeded.
+    devices = (
+        [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    )
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
         yield
 
 

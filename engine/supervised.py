@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..common import UserError
 from ..data import IGNORE, Batch
+from ..models import PyramidSegmenter, Segmenter
 from .task import Task
 
 
@@ -30,6 +31,9 @@ class SupervisedTask(Task):
         self.modality = modality
         self.label_smoothing = label_smoothing
         self.weights = {"task": 1.0}
+        # A segmenter reads maps: layers of its encoder after the last one of them get no gradient.
+        segmenters = (Segmenter, PyramidSegmenter)
+        self.may_leave_unused = any(isinstance(part, segmenters) for part in network.modules())
 
     def terms(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
         batch = augment_in_fp32(batch, self.augment)

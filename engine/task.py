@@ -26,6 +26,8 @@ class Task(ABC):
         frozen: teachers. Moved to the device, in eval mode, without gradients, not saved; the engine
             verifies that their bits are the same after training.
         weights: the weight of each term in the loss.
+        may_leave_unused: whether a step may leave trainable parameters without a gradient; with several
+            processes, DDP then searches for them in every step.
         average: the moving average of the module's weights, or None. Updated after every step, evaluated
             beside the last weights, saved in checkpoints and with the results.
     """
@@ -34,6 +36,7 @@ class Task(ABC):
     memory: nn.Module | None = None
     frozen: tuple[nn.Module, ...] = ()
     weights: dict[str, float]
+    may_leave_unused: bool = False
     average: WeightAverage | None = None
 
     @abstractmethod
@@ -96,6 +99,19 @@ def check_task(task: Task) -> None:
         for name, parameter in task.memory.named_parameters():
             if parameter.requires_grad:
                 raise TaskError(f"memory.{name} requires a gradient; what is trained belongs into the module")
+
+
+def require_gradients(task: Task) -> None:
+    """Raise `TaskError` if a parameter has no gradient after the first step's backward pass.
+
+    DDP would wait for it in the second step.
+    """
+    for name, parameter in () if task.may_leave_unused else task.module.named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            raise TaskError(
+                f"module.{name} received no gradient: set {type(task).__name__}.may_leave_unused = True, or "
+                "requires_grad=False of the parameter"
+            )
 
 
 def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

@@ -12,12 +12,14 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from torch import Tensor
 
 from ..common import to_json, write_text
-from .course import Course, in_words
+from .config import TrainConfig
 from .errors import OutputError
+from .progress import Progress, in_words
 
 # Without a terminal a long training prints a line this often, in seconds.
 LINE_INTERVAL = 60.0
@@ -69,7 +71,7 @@ class Reporter:
         label: the name of this training in lines and trackers.
         total: steps of the whole training.
         step, epoch: steps and epochs done before.
-        course: of the whole command.
+        progress: progress of the whole command.
     """
 
     def __init__(
@@ -81,20 +83,20 @@ class Reporter:
         total: int,
         step: int,
         epoch: int,
-        course: Course | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.active = accelerator.is_main_process
         if not self.active:
             return
-        self.label, self.total, self.course = label, total, course or Course()
+        self.label, self.total, self.progress = label, total, progress or Progress()
         self.first, self.step = step, step
         self.trackers = list(accelerator.trackers)
         self.file, self.before = _reopen(folder / "metrics.jsonl", {"step": step, "epoch": epoch})
         self.console = Console(stderr=True)
-        self.bar: Progress | None = None
+        self.bar: ProgressBar | None = None
         self.started, self.line_time, self.samples = time.monotonic(), time.monotonic(), 0
         if self.console.is_terminal:
-            self.bar = Progress(
+            self.bar = ProgressBar(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -105,6 +107,19 @@ class Reporter:
             )
             self.row = self.bar.add_task(label or "training", total=total, completed=step, text="")
             self.bar.start()
+
+    def say_start(self, config: TrainConfig, processes: int, *, retrained: bool) -> None:
+        """Print what is special about this training: lost weights, several processes, a checkpoint."""
+        if retrained:
+            self.say("its weights were not kept: it is trained again")
+        if processes > 1:
+            whose = "of the whole batch" if config.sync_batchnorm else "of each process's own share"
+            self.say(
+                f"{processes} processes share every batch of {config.batch_size} samples; batch-norm "
+                f"statistics are those {whose}"
+            )
+        if self.active and self.first:
+            self.say(f"continuing after step {self.first} of {self.total}")
 
     def advance(self, step: int, samples: int) -> None:
         """One more optimizer step is done."""
@@ -138,10 +153,11 @@ class Reporter:
         if not self.active:
             return
         seconds = time.monotonic() - self.started
-        self.course.observe(self.label, self.step - self.first, seconds)
+        self.progress.observe(self.label, self.step - self.first, seconds)
         place = ""
-        if self.label in self.course.ahead:
-            place = f" [{self.course.total - len(self.course.ahead) + 1}/{self.course.total}]"
+        if self.label in self.progress.remaining:
+            number = self.progress.total - len(self.progress.remaining) + 1
+            place = f" [{number}/{self.progress.total}]"
         rate = f"{self.step} steps in {in_words(seconds)}, {self._rate():.0f} samples/s"
         self.say(f"{rate}: {_judged(row)}{self._left()}{place}")
 
@@ -165,7 +181,7 @@ class Reporter:
         """`; about 12 min left`, for the whole command."""
         done = self.step - self.first
         speed = (time.monotonic() - self.started) / done if done else None
-        seconds = self.course.left(self.label, self.step, speed)
+        seconds = self.progress.remaining_seconds(self.label, self.step, speed)
         return "" if seconds is None else f"; about {in_words(seconds)} left"
 
     def _write(self, row: dict[str, Any]) -> None:

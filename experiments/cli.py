@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from crdkit.common import nearest
+from crdkit.experiments.invocation import tracebacks
 
 _HERE = "crdkit.experiments"
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         print(f"crdkit: unknown command {name!r}; {nearest(name, COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)
-    code = import_module(COMMANDS[name][0]).main(rest)
+    with tracebacks(rest) as words:
+        code = import_module(COMMANDS[name][0]).main(words)
     raise SystemExit(code or 0)
 
 
@@ -53,5 +55,6 @@ def overview() -> str:
     return (
         f"usage: crdkit COMMAND …\n\n{rows}\n\n"
         "`crdkit COMMAND --help` for the settings that most runs change, `--help-all` for every one.\n"
+        "`--traceback`, or CRDKIT_TRACEBACK=1, prints the traceback of every error.\n"
         "The same from a clone of the repository: `accelerate launch experiments/COMMAND.py …`."
     )

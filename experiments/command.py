@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,8 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from crdkit.common import CrdkitError, OutputError, UserError, hold, is_empty, nearest, plain, write_text
 
 from .checks import check_config
-from .invocation import command_line, is_main_rank, start_ranks, use_cores, without
-from .options import Options, epochs_of_methods, read_options, with_epochs, with_stages
+from .invocation import (
+    command_line,
+    is_main_rank,
+    shows_traceback,
+    start_ranks,
+    tracebacks,
+    use_cores,
+    without,
+)
+from .options import Options, epochs_of_methods, merge_flags, read_options, with_epochs, with_stages
+from .process import prepare_process, use_tensor_cores
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -30,10 +40,11 @@ class Refused(SystemExit):
     """The end of a command that cannot do what was asked; its message is printed.
 
     Args:
-        name: of the command.
-        error: the message.
+        name: name of the command.
+        error: the message, or the error, whose traceback is printed first if `shows_traceback()`.
         code: the exit code.
-        every_rank: whether all ranks print, as one of them may be alone with it; else the first one does.
+        every_rank: whether all ranks print, because the error may have happened on one of them only; else the
+            first one does.
     """
 
     def __init__(self, name: str, error: object, code: int, *, every_rank: bool = False) -> None:
@@ -41,6 +52,8 @@ class Refused(SystemExit):
         self.message = f"crdkit {name}: {error}"
         if every_rank or is_main_rank():
             sys.stdout.flush()
+            if isinstance(error, BaseException) and shows_traceback():
+                traceback.print_exception(error)
             print(self.message, file=sys.stderr, flush=True)
 
     def __str__(self) -> str:
@@ -60,8 +73,8 @@ def main(
 ) -> None:
     """Read the command line, check what it names, and run.
 
-    What cannot be done is one message. Its exit code is 2 for what was typed, and then torch has not been
-    imported yet, and 1 for files, folders and data.
+    An error that the user can correct is one message. Its exit code is 2 for what was typed, and then torch
+    has not been imported yet, and 1 for files, folders and data. `--traceback` prints its traceback, too.
 
     Args:
         name: of the command, such as `crossmodal`.
@@ -71,23 +84,25 @@ def main(
         plan: what `--dry-run` calls in the place of `run`.
         doctor: what `crdkit doctor` calls in the place of `run`.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    with usage(name):
-        options, rest = read_options(given)
-        if options.list is not None:
-            from .lists import print_list
+    with tracebacks(sys.argv[1:] if arguments is None else arguments) as given:
+        with usage(name):
+            options, rest = read_options(given)
+            if options.list is not None:
+                from .lists import print_list
 
-            return print_list(options.list, presets)
-        preset, config = parse(name, rest, presets, default=default, description=description, options=options)
-        action = doctor if options.doctor else plan if options.dry_run else run
-        if action is None:
-            raise UserError("--dry-run: this command has no plan to print")
-        check_config(config)
-        if options.processes is not None:
-            kept = without(given, "--processes")
-            start_ranks(name, kept, options.processes, cpu=bool(getattr(config, "cpu", False)))
-    with errors_as_messages(name):
-        action(config, preset)
+                return print_list(options.list, presets)
+            preset, config = parse(
+                name, rest, presets, default=default, description=description, options=options
+            )
+            action = doctor if options.doctor else plan if options.dry_run else run
+            if action is None:
+                raise UserError("--dry-run: this command has no plan to print")
+            check_config(config)
+            if options.processes is not None:
+                kept = without(given, "--processes")
+                start_ranks(name, kept, options.processes, cpu=bool(getattr(config, "cpu", False)))
+        with errors_as_messages(name):
+            action(config, preset)
 
 
 def parse(
@@ -109,7 +124,6 @@ def parse(
 
     from crdkit.distillers import without_effect
 
-    from .flags import current
     from .help import known_flags
 
     preset, rest = default, list(arguments)
@@ -130,7 +144,7 @@ def parse(
         base = with_stages(base, lambda train, _: replace(train, sync_batchnorm=True))
     everything = options is not None and options.help_all
     try:
-        given = ["--help"] if everything else known_flags(base, current(f"{name}.py", rest))
+        given = ["--help"] if everything else known_flags(base, merge_flags(rest))
         config: Any = tyro.cli(
             type(base),
             default=base,
@@ -146,7 +160,7 @@ def parse(
         if options is not None and options.epochs is not None and hasattr(config, "method"):
             more = epochs_of_methods(config.method, config.setting, options.epochs)
             config, shortened = replace(config, setting=(*config.setting, *more)), [*shortened, *more]
-    except ValueError as error:
+    except UserError as error:
         raise Refused(name, error, USAGE) from None
     said = [*(f"--epochs: {line}" for line in shortened), *(f"--setting {line}" for line in idle)]
     if said and is_main_rank() and options is not None and options.processes is None:
@@ -163,25 +177,42 @@ def split_description(text: str) -> tuple[str, str]:
 
 @contextmanager
 def usage(name: str) -> Iterator[None]:
-    """Inside, what was typed wrong ends the process with a message and exit code 2, files and data that are
-    not there with exit code 1."""
+    """End the process with a message if the body raises an error of the user's.
+
+    The exit code is 2 for what was typed (`UserError`), 1 for missing files and unusable data. Any other
+    exception passes with the command line that repeats it as its note.
+    """
     from crdkit.data import DataError
 
-    try:
-        yield
-    except (CrdkitError, OSError, DataError) as error:
-        raise Refused(name, error, DATA) from None
-    except ValueError as error:
-        raise Refused(name, error, USAGE) from None
+    with _noted():
+        try:
+            yield
+        except (CrdkitError, OSError, DataError) as error:
+            raise Refused(name, error, DATA) from None
+        except UserError as error:
+            raise Refused(name, error, USAGE) from None
 
 
 @contextmanager
 def errors_as_messages(name: str) -> Iterator[None]:
-    """Inside, what a person can put right ends the process with a message and exit code 1."""
+    """End the process with a message and exit code 1 if the body raises an error that the user can correct.
+
+    Any other exception passes, with the command line that repeats it as its note.
+    """
+    with _noted():
+        try:
+            yield
+        except (CrdkitError, OSError, UserError) as error:
+            raise Refused(name, error, DATA, every_rank=True) from None
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
     try:
         yield
-    except (CrdkitError, OSError, ValueError) as error:
-        raise Refused(name, error, DATA, every_rank=True) from None
+    except Exception as error:
+        error.add_note(f"repeat with: {command_line()}")
+        raise
 
 
 @contextmanager
@@ -211,6 +242,8 @@ def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[st
         accelerator = make_accelerator(
             precision=precision_of(config), cpu=config.cpu, trackers=config.trackers, folder=folder
         )
+        if accelerator.device.type == "cuda" and accelerator.mixed_precision != "no":
+            use_tensor_cores()
         try:
             yield folder, accelerator, surroundings
         except (Interrupted, KeyboardInterrupt) as stop:
@@ -234,11 +267,12 @@ def run_folder(output: Path | None, name: str, *, cpu: bool) -> Iterator[Path]:
     # Before the accelerator is made, as its trackers want to know the folder.
     from accelerate import PartialState
 
-    from crdkit.engine import end_with_launcher, from_main
+    from crdkit.engine import from_main, leave_group
 
-    end_with_launcher()
+    prepare_process()
     state: Any = PartialState(cpu=cpu)
     with ExitStack() as stack:
+        stack.callback(leave_group)
         made, trouble = output, ""
         if state.is_main_process:
             try:

@@ -40,7 +40,7 @@ GROUPS = {
         "precision",
         "cpu",
     ),
-    "output": ("output", "resume", "keep", "reuse", "trackers", "dry-run", "list", "help-all"),
+    "output": ("output", "resume", "keep", "reuse", "trackers", "dry-run", "list", "traceback", "help-all"),
 }
 """Flags by what they decide; a command has those of its configuration."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +18,10 @@ PROCESSES = "CRDKIT_PROCESSES"
 """The ranks that `--processes` asked for, so that they can tell how they were started."""
 
 
+FLAG, TRACEBACK = "--traceback", "CRDKIT_TRACEBACK"
+"""The option, and the variable that it sets to 1, also for the ranks that this process starts."""
+
+
 def is_launched() -> bool:
     """Whether a launcher started this process."""
     return any(name in os.environ for name in LAUNCHED)
@@ -25,6 +30,26 @@ def is_launched() -> bool:
 def is_main_rank() -> bool:
     """Whether this process is the one that talks, before there is an accelerator."""
     return int(os.environ.get("RANK", 0)) == 0
+
+
+def shows_traceback() -> bool:
+    """Whether errors that the user can correct are printed with their traceback."""
+    return os.environ.get(TRACEBACK, "0") not in ("", "0")
+
+
+@contextmanager
+def tracebacks(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Show the traceback of every error in the body if `--traceback` is given; yield the other arguments."""
+    before = os.environ.get(TRACEBACK)
+    if FLAG in arguments:
+        os.environ[TRACEBACK] = "1"
+    try:
+        yield [word for word in arguments if word != FLAG]
+    finally:
+        if before is None:
+            os.environ.pop(TRACEBACK, None)
+        else:
+            os.environ[TRACEBACK] = before
 
 
 def command_line(folder: Path | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,15 +15,18 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 
+SIZE_OF = "--data.size."
+"""Beginning of the flags that give one modality a size of its own."""
+
 LISTS = ("methods", "networks", "presets", "data")
 
 WORDS = {
-    "epochs": "Epochs of every stage; what a preset counts in epochs, such as its warm-up, shrinks or grows "
-    "with it. A stage's own flag comes before it.",
+    "epochs": "Epochs of every stage; warm-up and milestones scale with it. A stage's own flag overrides it.",
     "processes": "Start so many ranks on this machine through Accelerate's launcher.",
     "sync-batchnorm": "In every stage, batch-norm statistics over the samples of all ranks.",
     "dry-run": "Print the plan: stages, steps, parameters, memory, disk, minutes. Nothing is written.",
     "list": "Print what there is: methods, networks, presets or data.",
+    "traceback": "Print the traceback of every error; CRDKIT_TRACEBACK=1 does the same.",
     "help-all": "Every setting there is.",
 }
 """What the short help says of them."""
@@ -130,3 +134,32 @@ def epochs_of_methods(methods: Sequence[str], settings: Sequence[str], epochs: i
         for name, part in parts.items()
         if part.pretrain_setting is not None and part.pretrain_setting not in part.settings
     )
+
+
+def merge_flags(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with all values of `--setting` after one flag, and those of single modalities'
+    sizes (`--data.size.rgb 224 224`) after one `--data.sizes`.
+
+    tyro keeps the last of two flags of one name, and knows no flags named by a mapping's keys.
+
+    Args:
+        arguments: flags as `--flag value` or `--flag=value`, with dashes or underscores.
+    """
+    others: list[str] = []
+    merged: dict[str, list[str]] = {"--data.sizes": [], "--setting": []}
+    target = others
+    for word in arguments:
+        if re.match(r"--?[A-Za-z]", word):
+            flag, equals, value = word.partition("=")
+            if flag == "--setting":
+                target = merged[flag]
+            elif flag.startswith(SIZE_OF):
+                target = merged["--data.sizes"]
+                target.append(flag.removeprefix(SIZE_OF))
+            else:
+                target, equals, value = others, "=", word
+            if equals:
+                target.append(value)
+        else:
+            target.append(word)
+    return others + [word for flag, values in merged.items() if values for word in (flag, *values)]

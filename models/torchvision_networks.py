@@ -17,7 +17,6 @@ from ..common import UserError
 from .checkpoints import split_entry
 from .feature_extractor import FeatureExtractor
 from .surgery import Ends, find_ends
-from .torchvision_import import torchvision_models
 from .weights import LoadedWeights, is_file_name, open_file, read_weights
 
 # Their training forward returns a tuple with auxiliary logits, which is no classifier's output.
@@ -39,7 +38,8 @@ _SHAPES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
 
 def names() -> list[str]:
     """Every classifier that torchvision knows."""
-    models = torchvision_models()
+    from torchvision import models
+
     return list(models.list_models(module=models))
 
 
@@ -47,7 +47,9 @@ def build(name: str, num_classes: int | None, in_channels: int) -> tuple[Feature
     """A network with random weights, tapped at the last layer of each resolution."""
     if name in _AUXILIARY:
         raise UserError(f"{name} returns auxiliary logits in training and is no classifier here")
-    network = torchvision_models().get_model(name, weights=None, num_classes=num_classes or 1)
+    from torchvision.models import get_model
+
+    network = get_model(name, weights=None, num_classes=num_classes or 1)
     ends = find_ends(network)
     _set_in_channels(network, ends.stems[0], in_channels)
     stages = _stages(name, network, in_channels)
@@ -59,7 +61,9 @@ def build(name: str, num_classes: int | None, in_channels: int) -> tuple[Feature
 
 def find_weights(name: str, weights: str | os.PathLike[str]) -> LoadedWeights:
     """Read what `weights` of `create` stands for."""
-    sets = torchvision_models().get_model_weights(name)
+    from torchvision.models import get_model_weights
+
+    sets: Any = get_model_weights(name)
     wanted = "IMAGENET1K_V1" if weights == "imagenet" else os.fspath(weights)
     if wanted in sets.__members__:
         loaded = LoadedWeights(_download(sets[wanted]), os.fspath(weights), f"torchvision's {name} {wanted}")
@@ -78,7 +82,9 @@ def find_weights(name: str, weights: str | os.PathLike[str]) -> LoadedWeights:
 
 def describe(name: str, weights: str) -> Any:
     """torchvision's entry of published weights, by their name or their file's; None for other files."""
-    sets = torchvision_models().get_model_weights(name)
+    from torchvision.models import get_model_weights
+
+    sets: Any = get_model_weights(name)
     wanted = "IMAGENET1K_V1" if weights == "imagenet" else weights
     if wanted in sets.__members__:
         return sets[wanted]

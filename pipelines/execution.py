@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ..engine import Course
+from ..engine import Progress
 from ..models import Description
 from ..transfer import Teacher
 from .program import TRANSFER_KINDS, Training
@@ -39,7 +39,7 @@ class Execution:
 
     def announce(self) -> None:
         """Tell the progress which trainings are ahead."""
-        self.stages.course = Course({training.name: training.steps for training in self.trainings})
+        self.stages.progress = Progress({training.name: training.steps for training in self.trainings})
 
     @property
     def teachers(self) -> list[Teacher]:
@@ -87,7 +87,7 @@ class Execution:
     def _execute(self, trainings: Iterable[Training]) -> None:
         for training in trainings:
             self._execute_one(training)
-            self.stages.course.pass_by(training.name)
+            self.stages.progress.complete(training.name)
 
     def _execute_one(self, training: Training) -> None:
         stage = training.build(self.workspace)

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..common import UserError
 from ..data import Normalize, Statistics, rank_and_ranks
-from ..models import Normalized, create, find_preprocessing
+from ..models import LoadedWeights, Normalized, create, find_preprocessing, open_weights
 
 NORMALIZATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

@@ -10,7 +10,6 @@ from ..common import UserError
 from ..data import Statistics
 from ..distillers import DataSize, FeatureSpec, Term
 from ..models import classifier_of, measure
-from .networks import classifier_of
 from .targets import Teacher
 
 

@@ -102,6 +102,9 @@ class TransferTask(Task):
         ema: the decay of an average of the weights (`WeightAverage`); None for no average.
     """
 
+    may_leave_unused = True
+    """Terms read some layers of the student only."""
+
     def __init__(
         self,
         student: nn.Module,
@@ -172,6 +175,8 @@ class TransferTask(Task):
 
 class PretrainTask(Task):
     """What comes before the transfer, if a method has it: its loss alone. Arguments as of `TransferTask`."""
+
+    may_leave_unused = True
 
     def __init__(self, student: nn.Module, stage: PretrainStage, inputs: Inputs) -> None:
         self.stage, self.inputs, self.frozen = stage, inputs, inputs.frozen

@@ -113,7 +113,7 @@ def trial_step(stage: Stage, train: TrainConfig, accelerator: Accelerator, *, wh
         with stage.context(), accelerator.autocast(), shared_statistics(train.sync_batchnorm):
             take_step(task, batch)
     except UserError as error:
-        raise UserError(f"{what} cannot be trained: {error}") from error
+        raise type(error)(f"{what} cannot be trained: {error}") from error
     except ValueError as error:
         if last != 1 or "more than 1 value per channel" not in str(error):
             error.add_note(f"in the trial step of {what}")

@@ -17,7 +17,7 @@ def pretrain_stage(workspace: Workspace, *, term: str) -> Stage:
         workspace: has the student.
         term: name of the term.
     """
-    state, config = workspace.student, workspace.config
+    state, config, data = workspace.student, workspace.config, workspace.builder.data
     pretrain = state.terms[term].pretrain
     assert pretrain is not None, f"{term} has no pretraining"
     dataset, inputs = workspace.inputs(state.teachers, state.reads)
@@ -34,6 +34,6 @@ def pretrain_stage(workspace: Workspace, *, term: str) -> Stage:
         fingerprint=state.fingerprint,
         train_config=train_config,
         optimizer=workspace.builder.overrides.get("optimizer"),
-        context=partial(without_classifier, state.student),
+        context=partial(without_classifier, state.student, data.shape(data.modality)),
         finish=lambda _: pretrain.finish(),
     )

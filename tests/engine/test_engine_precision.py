@@ -1,4 +1,4 @@
-"""The precision that a machine is fast in: chosen once, said, and kept by a run that goes on."""
+"""The precision that a machine is fast in: measured once, stored, printed, and kept by a resumed run."""
 
 import json
 import os
@@ -24,30 +24,67 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("fp32", "bf16", "chosen"), [(9.0, 3.0, "bf16"), (9.0, 9.0, "no"), (9.0, 8.0, "no")])
-def test_the_faster_one_is_taken_and_stays(
+def test_the_faster_one_is_chosen_and_stored(
     fp32: float, bf16: float, chosen: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "milliseconds", lambda device: (fp32, bf16))
-    found = fast_precision(CPU)
-    assert found.precision == chosen and f"{bf16:.2f} ms in bf16" in found.reason
-    monkeypatch.setattr(precision, "milliseconds", lambda device: pytest.fail("timed again"))
-    assert fast_precision(CPU) == found
-    monkeypatch.setattr(precision, "milliseconds", lambda device: (1.0, 9.0))
-    monkeypatch.setattr(precision, "processor", lambda: "another")
+    choice = fast_precision(CPU)
+    (file,) = cache.iterdir()
+    assert choice.precision == chosen and str(file) in choice.reason
+    assert f"{fp32:.2f} ms in fp32 and {bf16:.2f} ms in bf16" in choice.reason
+    stored = json.loads(file.read_text())
+    assert stored["precision"] == chosen and stored["reason"] in choice.reason
+    monkeypatch.setattr(precision, "milliseconds", lambda device: pytest.fail("measured again"))
+    before = file.stat()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert fast_precision(CPU) == choice
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("what", ["processor", "torch"])
+def test_another_machine_or_torch_is_measured_for_itself(
+    what: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "milliseconds", lambda device: (9.0, 3.0))
+    assert fast_precision(CPU).precision == "bf16"
+    monkeypatch.setattr(precision, "milliseconds", lambda device: (3.0, 9.0))
+    if what == "processor":
+        monkeypatch.setattr(precision, "processor", lambda: "another")
+    else:
+        monkeypatch.setattr(torch, "__version__", "99.0")
     assert fast_precision(CPU).precision == "no"
-    assert len(json.loads((cache / precision.KEPT).read_text())) == 2
+    assert len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["[]", "{", '{"a": 1}'])
-def test_a_damaged_or_missing_cache_is_no_matter(
+def test_of_two_first_runs_at_once_both_take_the_first_one_s_choice(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(device: torch.device) -> tuple[float, float]:
+        monkeypatch.setattr(precision, "milliseconds", lambda device: (9.0, 3.0))
+        assert fast_precision(CPU).precision == "bf16"  # another process, meanwhile
+        return 3.0, 9.0
+
+    monkeypatch.setattr(precision, "milliseconds", measure)
+    assert fast_precision(CPU).precision == "bf16"
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["[]", "{", '{"a": 1}', '{"precision": "fp8", "reason": ""}'])
+def test_a_damaged_choice_is_measured_again(
     damage: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "milliseconds", lambda device: (9.0, 3.0))
-    cache.mkdir(mode=0o700)
-    (cache / precision.KEPT).write_text(damage)
+    precision.choice_file().write_text(damage)
     assert fast_precision(CPU).precision == "bf16"
+    assert json.loads(precision.choice_file().read_text())["precision"] == "bf16"
+
+
+def test_without_a_place_to_store_it_the_choice_is_fp32(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "milliseconds", lambda device: pytest.fail("measured"))
+    cache.mkdir()
     cache.chmod(0o777)  # others could write there
-    assert fast_precision(CPU).precision == "bf16"
+    choice = fast_precision(CPU)
+    assert choice.precision == "no" and str(cache) in choice.reason
 
 
 @pytest.mark.parametrize("said", ["no", "bf16"])

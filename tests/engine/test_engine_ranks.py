@@ -67,6 +67,17 @@ def test_both_ranks_return_the_same(outcome: dict[str, Any]) -> None:
         torch.testing.assert_close(first[part], second[part], rtol=0, atol=0)
 
 
+def test_ddp_searches_for_unused_parameters_only_where_the_task_declares_them(
+    outcome: dict[str, Any],
+) -> None:
+    for rank in outcome["ranks"]:
+        assert rank["used"] == {"searches": {False}, "error": "", "moved": True}
+        assert rank["declared"] == {"searches": {True}, "error": "", "moved": True}
+        assert rank["undeclared"]["searches"] == {False} and not rank["undeclared"]["moved"]
+        assert "module.idle.weight" in rank["undeclared"]["error"]
+        assert "Partial.may_leave_unused" in rank["undeclared"]["error"]
+
+
 def test_a_signal_to_one_rank_stops_both_and_both_continue(outcome: dict[str, Any]) -> None:
     for rank in outcome["ranks"]:
         assert rank["stopped"] == 143

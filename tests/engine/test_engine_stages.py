@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_training import CONFIG, Stopping, TinyData, TinyTask, kill
 
-from crdkit.engine import CheckpointError, Interrupted, StageRunner, last_and_best, make_accelerator
+from crdkit.engine import CheckpointError, Interrupted, StageRunner, last_and_best, make_accelerator, seeded
 
 
 def runner(folder: Path, *reuse: str, **fingerprint: Any) -> StageRunner:
@@ -90,3 +91,28 @@ def test_last_and_best_are_of_the_epochs_that_were_judged() -> None:
     assert last_and_best(history, "top1") == {"top1": 0.5, "best_top1": 0.6}
     with pytest.raises(IndexError):
         last_and_best(history, "top5")
+
+
+def test_weights_are_seeded_on_the_cpu_and_the_current_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    with seeded(3):
+        first = torch.rand(4)
+    assert torch.equal(first, torch.rand(4, generator=torch.Generator().manual_seed(3)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+    asked: list[tuple[str, Any]] = []
+    for name, value in (
+        ("is_available", True),
+        ("is_initialized", True),
+        ("current_device", 1),
+        ("device_count", 8),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: asked.append(("read", device)))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: asked.append(("written", device)))
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: asked.append(("seeded", seed)))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("all GPUs are seeded"))
+    with seeded(3):
+        pass
+    assert asked == [("read", 1), ("seeded", 3), ("written", 1)]

@@ -1,4 +1,4 @@
-"""What the accelerator's making changes of the process."""
+"""What the commands change of their process, and that the library changes nothing."""
 
 import os
 import socket
@@ -15,9 +15,9 @@ from crdkit.engine.launch import SIZES, WISH, lacking_processes
 STEPS = """
 import resource
 import torch
-from crdkit.engine import make_accelerator
+from crdkit.experiments.process import keep_freed_memory
 
-make_accelerator(cpu=True)
+keep_freed_memory()
 for _ in range(20):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     temporaries = [torch.ones(2**21) for _ in range(6)]
@@ -30,11 +30,12 @@ back."""
 
 WAITING = """
 import os
-from crdkit.engine import make_accelerator
+from pathlib import Path
+from crdkit.experiments.command import run_folder
 
 print(os.getpid(), flush=True)
-make_accelerator(cpu=True)
-print("met", flush=True)
+with run_folder(Path("never"), "never", cpu=True):
+    print("met", flush=True)
 """
 """A rank that looks for another one, in vain."""
 LATE = WAITING.replace("import os\n", "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(3)\n", 1)
@@ -73,6 +74,113 @@ def test_a_launcher_that_dies_while_its_ranks_look_for_one_another_leaves_none(p
         while alive(rank) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not alive(rank)
+
+
+NEUTRAL = """
+import atexit, ctypes, os, signal, sys, threading
+import accelerate, torch, torch._dynamo, torchvision
+from tiny_training import run
+
+def state():
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    threads = set(threading.enumerate()), torch.get_num_threads()
+    return handlers, threads, torch.get_float32_matmul_precision(), dict(os.environ)
+
+registered, libraries = [], []
+register, getter = atexit.register, ctypes.CDLL.__getattr__
+
+def noting(function, *given, **named):
+    registered.append(getattr(function, "__module__", ""))
+    return register(function, *given, **named)
+
+def looking(library, name):
+    libraries.append(name)
+    return getter(library, name)
+
+atexit.register, ctypes.CDLL.__getattr__ = noting, looking
+modules, before = dict(sys.modules), state()
+
+from pathlib import Path
+from crdkit.engine import SupervisedTask, make_accelerator
+from crdkit.models import create
+
+inside = []
+def evaluate(module):
+    inside.append(signal.getsignal(signal.SIGTERM))
+    return {"figure": 1.0}
+
+create("resnet8", num_classes=2), create("resnet18", num_classes=2)
+accelerator = make_accelerator(cpu=True, precision="auto")
+environment = {name for name in os.environ if name not in before[-1]}
+run(Path(sys.argv[1]), accelerator=accelerator, evaluate=evaluate)
+after = state()
+assert inside[0] not in (signal.SIG_DFL, before[0][0]), "the training handles signals while it runs"
+assert before[:3] == after[:3], (before[:3], after[:3])
+assert not [name for name in environment if name.startswith("CRDKIT")]
+assert not [name for name in registered if name and name.startswith("crdkit")], registered
+assert "mallopt" not in libraries
+replaced = [name for name, module in modules.items() if sys.modules.get(name) is not module]
+assert not replaced, replaced
+assert not [n for n, module in sys.modules.items() if type(module).__module__.startswith("crdkit")]
+print("neutral")
+"""
+"""A training by the engine under a launcher, and what it leaves of the process."""
+
+
+def test_the_library_changes_nothing_of_the_process(tmp_path: Path) -> None:
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", NEUTRAL, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths, "ACCELERATE_MIXED_PRECISION": "no"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0 and done.stdout.endswith("neutral\n"), done.stderr
+
+
+WINDOWS = """
+import os, pkgutil, signal, sys
+import accelerate, h5py, jinja2, matplotlib, psutil, rich, sklearn, timm, torch, torchvision, tyro
+from tiny_training import run
+from pathlib import Path
+
+for module, names in (
+    (signal, ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGKILL", "SIGHUP")),
+    (os, ("getuid", "sched_getaffinity", "fork", "statvfs", "killpg", "setsid", "uname")),
+):
+    for name in names:
+        delattr(module, name)
+for name in ("fcntl", "resource", "pwd", "grp"):
+    sys.modules[name] = None
+for name in [name for name in sys.modules if name.partition(".")[0] == "crdkit"]:
+    del sys.modules[name]
+
+import crdkit
+skipped = ("crdkit.tests", "crdkit.docs", "crdkit.benchmarks", "crdkit.examples", "crdkit.__main__")
+for found in pkgutil.walk_packages(crdkit.__path__, "crdkit."):
+    if not found.name.startswith(skipped):
+        __import__(found.name)
+from crdkit.engine.signals import HANDLED, StopSignals, ignore_interrupts
+with StopSignals() as signals:
+    signal.raise_signal(signal.SIGINT)
+    assert signals.received == signal.SIGINT and len(HANDLED) == 2
+ignore_interrupts(0)
+print("imported")
+"""
+"""A process without what only POSIX has."""
+
+
+def test_every_module_is_imported_without_what_windows_lacks() -> None:
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", WINDOWS],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0 and done.stdout.endswith("imported\n"), done.stderr
 
 
 def faults(**environment: str) -> int:

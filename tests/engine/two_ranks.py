@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from tiny_training import CONFIG, TinyData, TinyTask, run, same
 from torch import Tensor, nn
 
 from crdkit.contrast.distributed import gather
-from crdkit.engine import Interrupted, RanksError, WeightAverage
+from crdkit.engine import Interrupted, RanksError, TaskError, WeightAverage, digest, make_accelerator
 
 # Batch norm needs two samples on each rank also in the last batch.
 DISTURBED = replace(CONFIG, batch_size=8)
@@ -94,6 +93,32 @@ class Parting(ComparedTask):
         moved[self.part].add_(RANK)
 
 
+class Partial(ComparedTask):
+    """Leaves the layer "idle", if there is one, without a gradient."""
+
+    def __init__(self, *, idle: bool, declared: bool) -> None:
+        super().__init__()
+        self.module = WithIdle(self.module, idle=idle)
+        self.average = None
+        self.may_leave_unused = declared
+        self.searches: set[bool] = set()
+
+    def terms(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Any]:
+        self.searches.add(module.find_unused_parameters)
+        return super().terms(module, batch)
+
+
+class WithIdle(nn.Module):
+    """A network beside a layer that its forward does not use."""
+
+    def __init__(self, network: nn.Module, *, idle: bool) -> None:
+        super().__init__()
+        self.network, self.idle = network, nn.Linear(2, 2) if idle else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
 class Raising(GatheringTask):
     """One rank fails."""
 
@@ -113,7 +138,7 @@ class RaisingData(TinyData):
 
 
 def main(folder: Path) -> None:
-    accelerator = Accelerator(cpu=True)
+    accelerator = make_accelerator(cpu=True)
     results: dict[str, Any] = {"world_size": accelerator.num_processes}
     results["compared"] = run(
         folder / "compared",
@@ -157,6 +182,20 @@ def main(folder: Path) -> None:
             )
         except RanksError as error:
             results[part] = str(error), (folder / part / "history.json").exists()
+    partial = {
+        "used": Partial(idle=False, declared=False),
+        "undeclared": Partial(idle=True, declared=False),
+        "declared": Partial(idle=True, declared=True),
+    }
+    for name, task in partial.items():
+        before = digest(dict(task.module.named_parameters()))
+        try:
+            run(folder / name, task=task, config=COMPARED, dataset=TinyData(LENGTH), accelerator=accelerator)
+            error = ""
+        except TaskError as raised:
+            error = str(raised)
+        moved = digest(dict(task.module.named_parameters())) != before
+        results[name] = {"searches": task.searches, "error": error, "moved": moved}
     torch.save(results, folder / f"rank{RANK}.pt")
     run(folder / "raising", task=Raising(), config=DISTURBED, accelerator=accelerator)
 

@@ -19,6 +19,8 @@ from crdkit.common import LOCK, OutputError
 from crdkit.experiments import scenario
 from crdkit.experiments.checks import check_folder
 from crdkit.experiments.command import parse, run_folder, write_config
+from crdkit.experiments.invocation import shows_traceback, tracebacks
+from crdkit.experiments.options import merge_flags
 from crdkit.experiments.reports import ensemble
 from crdkit.experiments.reports.judged import learning_curves
 from crdkit.experiments.reports.page import Page
@@ -63,6 +65,94 @@ def test_unknown_presets_are_answered_with_the_nearest() -> None:
         parsed("cifar10")
     with pytest.raises(SystemExit, match=r"'zzz'.*digits, cifar100"):
         parsed("zzz")
+
+
+def test_sizes_of_single_modalities_are_one_mapping() -> None:
+    given = [
+        "--data.size",
+        "96",
+        "128",
+        "--data.size.rgb",
+        "224",
+        "224",
+        "--cpu",
+        "--data.size.my_depth=48",
+        "64",
+    ]
+    wanted = [
+        "--data.size",
+        "96",
+        "128",
+        "--cpu",
+        "--data.sizes",
+        "rgb",
+        "224",
+        "224",
+        "my_depth",
+        "48",
+        "64",
+    ]
+    assert merge_flags(given) == wanted
+    unchanged = ["stray", "--method", "crd+0.5*kd", "none", "--transfer.train.lr", "-1", "-h", "--root=a=b"]
+    assert merge_flags(unchanged) == unchanged
+
+
+FAULTY = """
+import sys
+from crdkit.common import UserError
+from crdkit.experiments import scenario
+from crdkit.experiments.cli import main
+
+def run(*given, **named):
+    if kind == "user":
+        raise UserError("depth is 3")
+    int("not a number")
+
+scenario.run = run
+kind, *given = sys.argv[1:]
+sys.argv = ["/venv/bin/crdkit", "compress", *given]
+main(["compress", *given])
+"""
+"""A command whose run raises an error of the user's, or one of the program's."""
+
+
+def failing(kind: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", FAULTY, kind, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+
+
+def test_an_error_of_the_program_keeps_its_traceback_and_names_the_command_that_repeats_it() -> None:
+    done = failing("program", "--cpu", "--seed", "3")
+    assert done.returncode == 1 and done.stderr.startswith("Traceback")
+    *_, error, note = done.stderr.splitlines()
+    assert error.startswith("ValueError: ") and "'not a number'" in error
+    assert note == "repeat with: crdkit compress --cpu --seed 3"
+
+
+def test_an_error_of_the_user_is_one_line_and_a_traceback_where_it_is_asked_for() -> None:
+    done = failing("user", "--cpu", CRDKIT_TRACEBACK="0")
+    assert (done.returncode, done.stderr) == (1, "crdkit compress: depth is 3\n")
+    for done in (failing("user", "--traceback", "--cpu"), failing("user", "--cpu", CRDKIT_TRACEBACK="1")):
+        assert done.returncode == 1 and done.stderr.startswith("Traceback")
+        assert done.stderr.count("UserError: depth is 3") == 1
+        assert done.stderr.splitlines()[-1] == "crdkit compress: depth is 3"
+    typed = failing("user", "--setting", "crd.temperature=-1", "--traceback")
+    assert typed.returncode == 2 and "check_request" in typed.stderr
+
+
+def test_the_wish_for_tracebacks_ends_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for before in ("0", "1"):
+        monkeypatch.setenv("CRDKIT_TRACEBACK", before)
+        with tracebacks(["--cpu", "--traceback"]) as rest:
+            assert rest == ["--cpu"] and shows_traceback()
+        assert os.environ["CRDKIT_TRACEBACK"] == before
+        with tracebacks(["--cpu"]):
+            assert shows_traceback() == (before == "1")
 
 
 def test_every_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,9 +144,9 @@ def test_a_stage_that_is_added_to_the_program_is_found_everywhere(
 
     ahead: list[int] = []
     one.execution.announce()
-    ahead.append(sum(one.stages.course.ahead.values()))
+    ahead.append(sum(one.stages.progress.remaining.values()))
     plain.execution.announce()
-    ahead.append(sum(plain.stages.course.ahead.values()))
+    ahead.append(sum(plain.stages.progress.remaining.values()))
     assert ahead[0] - ahead[1] == 4 * 10
 
     before = {r.method: digest(r.network.state_dict()) for r in plain.runs() if r.seed == 0}
@@ -155,4 +155,4 @@ def test_a_stage_that_is_added_to_the_program_is_found_everywhere(
         assert digest(result.network.state_dict()) != before[result.method]  # 5 epochs more
         history = tmp_path / "more" / stage_folder(StudentRun(result.method, 0), "finetune") / "history.json"
         assert history.exists()
-    assert not one.stages.course.ahead
+    assert not one.stages.progress.remaining

@@ -11,7 +11,7 @@ from two_ranks import IMAGES, Plain, teachers
 from crdkit.compression import CompressionConfig, CompressionPipeline
 from crdkit.data import load_splits
 from crdkit.distillers import JOINT, METHODS
-from crdkit.engine import TrainConfig, make_accelerator
+from crdkit.engine import TrainConfig, end_training, make_accelerator
 from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
 from crdkit.transfer import TransferConfig
 
@@ -59,6 +59,7 @@ def main(folder: Path) -> None:
     for pipeline in (single, joint):
         for done in pipeline.runs():
             assert done.history[-1]["step"] == STEPS
+    end_training(accelerator)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from two_ranks import IMAGES, TRAIN, Plain, teachers
 
 from crdkit.compression import CompressionConfig, CompressionPipeline
 from crdkit.data import Mix, Mixed, load_splits
-from crdkit.engine import digest, make_accelerator
+from crdkit.engine import digest, end_training, make_accelerator
 from crdkit.transfer import TransferConfig
 
 METHODS = ("kd", "crd", "crd-dense+dkd")
@@ -48,6 +48,7 @@ def main(folder: Path) -> None:
     held = {done.method: digest(done.network.state_dict()) for done in pipeline.runs()}
     found = {"shares": shares, "held": held}
     (folder / f"rank-{accelerator.process_index}.json").write_text(json.dumps(found))
+    end_training(accelerator)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from crdkit.crossmodal import (
     SegmentersConfig,
 )
 from crdkit.data import IGNORE, AugmentConfig, ImageAugmentConfig, ImagesConfig, PairedTensors, load_splits
-from crdkit.engine import Accelerator, TrainConfig, digest, make_accelerator
+from crdkit.engine import Accelerator, TrainConfig, digest, end_training, make_accelerator
 from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
 from crdkit.models import DepthCNN, Outputs
 from crdkit.pipelines import Pipeline
@@ -164,6 +164,7 @@ def main(folder: Path) -> None:
             found[f"{name}/{done.method}"] = {"same": len(set(states)) == 1, "metrics": metrics}
     if accelerator.is_main_process:
         (folder / "found.json").write_text(json.dumps(found))
+    end_training(accelerator)
 
 
 def note_group(folder: Path) -> None:
