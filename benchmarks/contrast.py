@@ -102,12 +102,13 @@ def build(setting: dict[str, int], negatives: str, device: str) -> InstanceContr
 
     from crdkit.contrast import InstanceContrast
 
+    kind: Any = negatives.removesuffix(" bf16")
     return InstanceContrast(
         setting["num_samples"],
         ContrastConfig(
             DIM,
             num_negatives=setting["num_negatives"],
-            negatives=negatives.removesuffix(" bf16"),
+            negatives=kind,
             memory_dtype="bfloat16" if negatives.endswith(" bf16") else "float32",
         ),
         labels=torch.arange(setting["num_samples"]) % NUM_CLASSES if negatives == "other_class" else None,
