@@ -40,7 +40,11 @@ SPARE = 20
 
 
 def decode_once(
-    made_of: Mapping[str, Any], decode: Callable[[], PairedTensors], *, file: Path | None = None
+    made_of: Mapping[str, Any],
+    decode: Callable[[], PairedTensors],
+    *,
+    file: Path | None = None,
+    code: Path | None = None,
 ) -> PairedTensors:
     """What `decode` gives, bit for bit, from the cache folder if it is there, else to be kept there.
 
@@ -50,11 +54,12 @@ def decode_once(
     Args:
         made_of: JSON values that the samples depend on, beside the file.
         file: that is decoded; one that is larger than `LARGEST`, or absent, is left alone.
+        code: a folder of sources that decode, beside this room.
     """
     try:
         if os.environ.get(SWITCH) == "0" or (file is not None and file.stat().st_size > LARGEST):
             return decode()
-        known = plain({**made_of, "file": None if file is None else sha256(file), "decoder": _decoder()})
+        known = plain({**made_of, "file": None if file is None else sha256(file), "decoder": _decoder(code)})
         name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
         place = cache_folder() / f"decoded-{name}"
         if place.exists():
@@ -98,12 +103,12 @@ def _write(found: PairedTensors, place: Path, known: Mapping[str, Any]) -> None:
 
 
 @cache
-def _decoder() -> str:
-    """A digest of all that decodes: this room's sources, the libraries' versions, the processor."""
+def _decoder(code: Path | None) -> str:
+    """A digest of what decodes: this room's sources and `code`, the libraries' versions, the processor."""
     total = hashlib.sha256(processor().encode())
     for library in (cv2, h5py, np, PIL):
         total.update(f"{library.__name__} {library.__version__} ".encode())
-    room = Path(__file__).parent
-    for source in sorted(room.rglob("*.py")):
-        total.update(f"{source.relative_to(room)} ".encode() + source.read_bytes())
+    for room in (Path(__file__).parent, *([] if code is None else [code])):
+        for source in sorted(room.rglob("*.py")):
+            total.update(f"{source.relative_to(room)} ".encode() + source.read_bytes())
     return total.hexdigest()

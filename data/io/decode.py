@@ -48,7 +48,7 @@ def check_size(size: Size | None) -> Size | None:
     return height, width
 
 
-def decode(buffer: Array, where: str, *, keep_alpha: bool = False) -> Array:
+def decode_image(buffer: Array, where: str, *, keep_alpha: bool = False) -> Array:
     """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth.
 
     Pixels stay where they are stored: the orientation that a camera notes beside them is not applied, as no
@@ -124,7 +124,7 @@ def _check_channels(image: Array, layout: TiffLayout, keep_alpha: bool, where: s
 
 def decode_color(buffer: Array, where: str) -> Array:
     """Encoded bytes to (H, W, 3) uint8 in RGB order; gray is repeated, 16 bits keep their upper 8."""
-    return as_color(decode(buffer, where), where)
+    return as_color(decode_image(buffer, where), where)
 
 
 def as_color(image: Array, where: str) -> Array:
@@ -180,6 +180,19 @@ def resize_color(image: Array, size: Size) -> Array:
     return np.asarray(
         cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     )
+
+
+def resize_readings(array: Array, size: Size) -> Array:
+    """Floats (H, W[, C]) with NaN for holes: as `resize_color`, over the readings only.
+
+    NaN where fewer than half of the area has a reading.
+    """
+    holes = np.isnan(array)
+    if array.shape[:2] == size or not holes.any():
+        return resize_color(array, size)
+    total = resize_color(np.where(holes, array.dtype.type(0), array), size)
+    share = resize_color((~holes).astype(array.dtype), size)
+    return np.where(share >= 0.5, total / np.maximum(share, 0.5), array.dtype.type(np.nan))
 
 
 def resize_depth(depth: Array, size: Size) -> Array:

@@ -23,16 +23,17 @@ from safetensors.torch import save_file
 from scipy.io import savemat
 
 from crdkit.common import ManifestError, read_manifest, write_manifest
-from crdkit.data import DataError, PackedImages, PackedPairs, Statistics
-from crdkit.data.datasets.nyu import read_split
+from crdkit.data import DataError, PackedImages, Statistics
 from crdkit.data.io.archives import open_zip, read_member
 from crdkit.data.io.files import load_array, read_file
 from crdkit.data.io.stored import decode_label
 from crdkit.data.io.video import read_frames
-from crdkit.data.pairs.alignment import load_homography
-from crdkit.data.pairs.find import _lines
 from crdkit.models import read_weights
 from crdkit.models.description import read_description
+from crdkit.recordings import PackedPairs
+from crdkit.recordings.alignment import load_homography
+from crdkit.recordings.find import _lines
+from crdkit.recordings.nyu import read_split
 
 ROUNDS = 300
 """Damaged files of each kind."""

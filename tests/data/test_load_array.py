@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from crdkit.data import DataError
-from crdkit.data.io.decode import decode
+from crdkit.data.io.decode import decode_image
 from crdkit.data.io.files import SUFFIXES, load_array, read_file
 from crdkit.data.io.stored import decode_label
 
@@ -212,7 +212,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png"):
         load_array(tmp_path / "gone.png")
     with pytest.raises(DataError, match=r"a\.png.*4"):
-        decode(np.zeros(4, "u1"), "a.png")
+        decode_image(np.zeros(4, "u1"), "a.png")
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".gif", "part"])
