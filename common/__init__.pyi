@@ -1,3 +1,4 @@
+from .artifact import MANIFEST, Artifact, differences, plain
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError, UserError
 from .files import (
     atomically,
@@ -21,15 +22,14 @@ from .machine import (
     require_memory,
     require_workers,
 )
-from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 from .ranks import are_rows_equal, equal_rows
 
 __all__ = [
     "LOCK",
     "MANIFEST",
+    "Artifact",
     "CrdkitError",
-    "Manifest",
     "ManifestError",
     "OutputError",
     "ResumeError",
@@ -50,7 +50,6 @@ __all__ = [
     "nearest",
     "plain",
     "processor",
-    "read_manifest",
     "require_free",
     "require_memory",
     "require_space",
@@ -59,6 +58,5 @@ __all__ = [
     "to_json",
     "used_disk",
     "write_json",
-    "write_manifest",
     "write_text",
 ]

@@ -16,17 +16,7 @@ import numpy as np
 import PIL
 import torch
 
-from ..common import (
-    ManifestError,
-    UserError,
-    atomically,
-    cache_folder,
-    plain,
-    processor,
-    read_manifest,
-    sha256,
-    write_manifest,
-)
+from ..common import Artifact, ManifestError, UserError, cache_folder, plain, processor, sha256
 from .in_memory import PairedTensors
 
 SWITCH = "CRDKIT_DECODED"
@@ -65,7 +55,7 @@ def decode_once(
         if place.exists():
             with contextlib.suppress(ManifestError, KeyError, ValueError):
                 return _read(place, known)
-            shutil.rmtree(place, ignore_errors=True)
+            Artifact.delete(place)
     except OSError:
         return decode()
     found = decode()
@@ -75,7 +65,7 @@ def decode_once(
 
 
 def _read(place: Path, known: Mapping[str, Any]) -> PairedTensors:
-    content = read_manifest(place).fingerprint
+    content = Artifact.open(place).fingerprint
     if content["known"] != known:
         raise UserError(f"{place} was made of something else")
     tensors = {name: torch.from_numpy(np.load(place / f"{name}.npy")) for name in content["names"]}
@@ -89,17 +79,15 @@ def _write(found: PairedTensors, place: Path, known: Mapping[str, Any]) -> None:
     size = sum(tensor.nbytes for tensor in found.tensors.values())
     if size > LARGEST or shutil.disk_usage(place.parent).free < SPARE * size:
         return
-    with atomically(place) as made:
-        made.mkdir()
+    kept = {"num_classes": found.num_classes, "class_names": found.class_names}
+    with Artifact.write(place, {"known": known, "names": list(found.tensors), **kept}) as made:
         for name, tensor in found.tensors.items():
             np.save(made / f"{name}.npy", tensor.numpy())
-        kept = {"num_classes": found.num_classes, "class_names": found.class_names}
-        write_manifest(made, {"known": known, "names": list(found.tensors), **kept})
     left = TOTAL
     for other in sorted(place.parent.glob("decoded-*"), key=lambda path: -path.stat().st_mtime):
         left -= sum(part.stat().st_size for part in other.iterdir())
         if left < 0:
-            shutil.rmtree(other, ignore_errors=True)
+            Artifact.delete(other)
 
 
 @cache

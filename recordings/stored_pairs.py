@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..common import MANIFEST, atomically, read_manifest, require_space, write_manifest
+from ..common import MANIFEST, Artifact, require_space
 from ..data import Batch, BatchDataset, DataError, read_in_order, to_serve, to_store
 from ..data.io import ArrayWriter, MappedArray
 
@@ -35,14 +35,14 @@ class StoredPairs(BatchDataset):
 
     def __init__(self, folder: str | os.PathLike[str], *, verify: bool = True) -> None:
         self.folder = Path(folder)
-        manifest = read_manifest(self.folder, verify=verify)
+        artifact = Artifact.open(self.folder, verify=verify)
         self.arrays = {
-            name.removesuffix(".npy"): MappedArray(self.folder / name) for name in sorted(manifest.files)
+            name.removesuffix(".npy"): MappedArray(self.folder / name) for name in sorted(artifact.files)
         }
-        made_from = manifest.fingerprint
+        made_from = artifact.fingerprint
         self.num_classes: int | None = made_from.get("num_classes")
         self.class_names = tuple(made_from.get("class_names") or ())
-        self.digest = {name.removesuffix(".npy"): entry["sha256"] for name, entry in manifest.files.items()}
+        self.digest = {name.removesuffix(".npy"): entry["sha256"] for name, entry in artifact.files.items()}
 
     @staticmethod
     def size_of(dataset: Any) -> int:
@@ -73,8 +73,8 @@ class StoredPairs(BatchDataset):
         """
         folder = Path(folder)
         require_space(folder.parent, cls.size_of(dataset), "name another --data.cache, or a smaller size")
-        with atomically(folder) as made, ExitStack() as stack:
-            made.mkdir()
+        kept = {name: getattr(dataset, name, None) for name in ("num_classes", "class_names")}
+        with Artifact.write(folder, {**(fingerprint or {}), **kept}) as made, ExitStack() as stack:
             writers: dict[str, ArrayWriter] = {}
             for batch in read_in_order(dataset, BLOCK, num_workers=num_workers):
                 for name, rows in _stored(batch, batched=True).items():
@@ -89,9 +89,6 @@ class StoredPairs(BatchDataset):
                             f"{writers[name].shape[1:]}; pass size=(height, width) to the data set"
                         )
                     writers[name].append(array)
-            stack.close()
-            kept = {name: getattr(dataset, name, None) for name in ("num_classes", "class_names")}
-            write_manifest(made, {**(fingerprint or {}), **kept})
         return cls(folder, verify=False)
 
     @staticmethod
@@ -99,7 +96,7 @@ class StoredPairs(BatchDataset):
         """The fingerprint that a folder was written with; None if there is none."""
         if not (Path(folder) / MANIFEST).exists():
             return None
-        return read_manifest(Path(folder), verify=False).fingerprint
+        return Artifact.open(Path(folder), verify=False).fingerprint
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
