@@ -1,6 +1,5 @@
 """Arrays as files hold them (height, width[, channels]) to tensors as batches hold them."""
 
-import os
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -22,11 +21,9 @@ from .containers import (
     tiff_layout,
 )
 from .headers import check_claim, is_cut_jpeg
+from .quiet import quiet
 
 Size: TypeAlias = tuple[int, int]
-
-if "OPENCV_LOG_LEVEL" not in os.environ:  # the message of an error says it, and where
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 MAX_INDOOR_METRES = 80.0
 """A median depth beyond this is taken for a wrong unit: no depth camera that we know reads so far."""
@@ -84,7 +81,8 @@ def _decode(buffer: Array, layout: TiffLayout | None) -> Array | None:
         except Exception:  # Pillow raises many kinds for a damaged file
             return None
     try:
-        image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
+        with quiet():
+            image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     if image is None or is_cut_jpeg(buffer):
