@@ -21,7 +21,7 @@ from .encodings import (
 from .errors import DataError
 from .holes import readings
 from .identity import digest
-from .in_memory import PairedTensors, to_serve, to_store
+from .in_memory import PairedTensors, stored_blocks, to_serve, to_store
 from .indexed import WithIndex, with_index
 from .inputs import Input, read_inputs
 from .io.arrays import Array
@@ -108,6 +108,7 @@ __all__ = [
     "readings",
     "received",
     "select",
+    "stored_blocks",
     "subset",
     "to_serve",
     "to_store",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ..common import UserError, nearest, plain
+from .config import ImageSource
 from .datasets.cifar import CIFAR10, CIFAR100
 from .datasets.colored_shapes import ColoredShapes
 from .datasets.digits import Digits
@@ -20,7 +21,7 @@ from .labels import Classes
 if TYPE_CHECKING:
     from .datasets.stl10 import STL10
 
-SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "shapes", "stl10", "tiny-imagenet")
+SOURCES: tuple[str, ...] = tuple(sorted(get_args(ImageSource)))
 
 
 def load_images(

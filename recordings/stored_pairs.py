@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..common import MANIFEST, Artifact, require_space
-from ..data import Batch, BatchDataset, DataError, read_in_order, to_serve, to_store
+from ..data import Batch, BatchDataset, DataError, stored_blocks, to_serve, to_store
 from ..data.io import ArrayWriter, MappedArray
-
-BLOCK = 32
-"""Samples that are decoded and written at a time."""
 
 
 class StoredPairs(BatchDataset):
@@ -48,8 +44,8 @@ class StoredPairs(BatchDataset):
     def size_of(dataset: Any) -> int:
         """The bytes that a data set takes, decoded: here, and as a `PairedTensors`. Reads its first
         sample."""
-        kept = _stored(dataset[0], batched=False)
-        return len(dataset) * sum(value.numel() * value.element_size() for value in kept.values())
+        sample = {name: value[None] for name, value in dataset[0].items() if name != "index"}
+        return len(dataset) * sum(to_store(name, value).nbytes for name, value in sample.items())
 
     @classmethod
     def write(
@@ -76,18 +72,13 @@ class StoredPairs(BatchDataset):
         kept = {name: getattr(dataset, name, None) for name in ("num_classes", "class_names")}
         with Artifact.write(folder, {**(fingerprint or {}), **kept}) as made, ExitStack() as stack:
             writers: dict[str, ArrayWriter] = {}
-            for batch in read_in_order(dataset, BLOCK, num_workers=num_workers):
-                for name, rows in _stored(batch, batched=True).items():
+            for block in stored_blocks(dataset, num_workers=num_workers):
+                for name, rows in block.items():
                     array = rows.numpy()
                     if name not in writers:
                         shape = (len(dataset), *array.shape[1:])
                         writer = ArrayWriter(made / f"{name}.npy", shape, array.dtype)
                         writers[name] = stack.enter_context(writer)
-                    if array.shape[1:] != writers[name].shape[1:]:
-                        raise DataError(
-                            f"{name} of sample {int(batch['index'][0])} is {array.shape[1:]}, of sample 0 "
-                            f"{writers[name].shape[1:]}; pass size=(height, width) to the data set"
-                        )
                     writers[name].append(array)
         return cls(folder, verify=False)
 
@@ -116,7 +107,3 @@ class StoredPairs(BatchDataset):
         chosen = object.__new__(type(self))
         chosen.__dict__ |= self.__dict__ | {"arrays": {name: self.arrays[name] for name in names}}
         return chosen
-
-
-def _stored(sample: Mapping[str, Tensor], *, batched: bool) -> dict[str, Tensor]:
-    return {name: to_store(name, value, batched=batched) for name, value in sample.items() if name != "index"}

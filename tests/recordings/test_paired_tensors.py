@@ -131,9 +131,3 @@ def test_label_maps_never_wrap(wrong: int) -> None:
 def test_more_classes_than_a_label_map_holds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="300"):
         FolderPairs(tmp_path, {"rgb": "rgb"}, num_classes=300)
-
-
-def test_the_former_name_goes_on_working() -> None:
-    data = PairedTensors(rgb=torch.zeros(1, 3, 2, 2, dtype=torch.uint8))
-    with pytest.warns(DeprecationWarning, match="tensors"):
-        assert data.views is data.tensors
