@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 from ..data import IGNORE, WITHOUT_HOLES, DataError, Fit
-from ..data.io import Array, Size, decode_array, read_file
+from ..data.io.arrays import Array, decode_array
+from ..data.io.decode import Size
+from ..data.io.files import read_file
 
 SLACK = 0.02
 """Aspects that differ by no more than this share are one scene at two resolutions."""

@@ -9,7 +9,8 @@ from torch.utils.data import Dataset
 
 from ..common import UserError, nearest
 from ..data import IGNORE, DataError, Encoding, Sample, check_modality, modality_tensor
-from ..data.io import Array, Size, check_size
+from ..data.io.arrays import Array
+from ..data.io.decode import Size, check_size
 from .alignment import fit_aspect, load_homography, same_aspect, warp_homography
 
 Sizes: TypeAlias = Size | Mapping[str, Size] | None

@@ -23,7 +23,8 @@ from ..data import DataError
 if TYPE_CHECKING:
     import h5py
 
-    from ..data.io import Array, Size
+    from ..data.io.arrays import Array
+    from ..data.io.decode import Size
     from .nyu import NYUDepth
 
 METERS_PER_UNIT = 0.00025
@@ -47,7 +48,7 @@ def convert_nyu(
     """
     import h5py
 
-    from ..data.io import check_size
+    from ..data.io.decode import check_size
     from .nyu import NYUDepth
 
     root, out, size = Path(root), Path(out), check_size(size)
@@ -67,7 +68,7 @@ def convert_nyu(
 
 def _resized(source: NYUDepth, index: int, size: Size | None) -> dict[str, Array]:
     """One sample as the reader would serve it, still as arrays."""
-    from ..data.io import resize_color, resize_depth, resize_label
+    from ..data.io.decode import resize_color, resize_depth, resize_label
 
     arrays = source._read(index)
     source._check(index, arrays)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..data.io import Array
+from ..data.io.arrays import Array
 
 DISTANCE = 2
 """Bits of 64 in which two hashes may differ."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data import METERS, DataError, Encoding, Unit
-from ..data.io import MAX_INDOOR_METRES, Array, among, invalid_numbers
+from ..data import METERS, DataError, Encoding, Unit, evenly_spaced
+from ..data.io.arrays import Array
+from ..data.io.decode import MAX_INDOOR_METRES
+from ..data.io.values import among, invalid_numbers
 from .folder_pairs import FolderPairs
 
 LOOKED_AT = 32
@@ -53,18 +55,17 @@ def survey(parts: Mapping[str, FolderPairs], *, samples: int = LOOKED_AT) -> tup
     """
     result: list[Figures] = []
     for part, dataset in parts.items():
-        rows = np.unique(np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).round().astype(int))
         for modality in dataset.modalities:
             if modality == "label":
                 continue
             seen: dict[tuple[str, int], list[tuple[Array, str]]] = {}
-            for row in rows:
-                numbers = dataset.stored(int(row), modality)
+            for row in evenly_spaced(len(dataset), samples):
+                numbers = dataset.stored(row, modality)
                 kind = (numbers.dtype.name, 1 if numbers.ndim == 2 else numbers.shape[2])
                 encoding = dataset.encodings.get(modality, Encoding())
                 invalid = invalid_numbers(modality, encoding, encoding.unit, numbers.dtype)
                 sample = _sampled(numbers, invalid)
-                seen.setdefault(kind, []).append((sample, dataset._where(int(row), modality)))
+                seen.setdefault(kind, []).append((sample, dataset._where(row, modality)))
             result += _figures(part, modality, seen)
     return tuple(result)
 

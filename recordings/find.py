@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from ..common import nearest
 from ..data import DataError
-from ..data.io import SUFFIXES, list_files, some
+from ..data.io.files import SUFFIXES
+from ..data.io.listing import list_files, some
 
 Files = dict[str, Path]
 """Name of a sample to its file."""
@@ -49,7 +50,9 @@ def find_pairs(root: Path, modalities: Mapping[str, str], *, tolerance: float | 
     problems: list[str] = []
     for name, place in modalities.items():
         try:
-            files[name] = _by_pattern(root, place) if _is_pattern(root, place) else _in_folder(root / place)
+            files[name] = (
+                _by_pattern(root, place) if _is_pattern(root, place) else list_files(root / place, SUFFIXES)
+            )
         except DataError as error:
             problems.append(str(error))
     first = next(iter(modalities))
@@ -165,16 +168,6 @@ def table_parts(path: Path) -> dict[str, frozenset[str]]:
     for line in _lines(path):
         parts.setdefault(line.get("split", ""), set()).update(key for key, entry in line.items() if entry)
     return {part: frozenset(columns) for part, columns in parts.items()}
-
-
-def _in_folder(folder: Path) -> Files:
-    if not folder.is_dir():
-        beside = sorted(path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else []
-        raise DataError(f"{folder}: no such folder; {folder.parent} has {some(beside) or 'nothing'}")
-    files = list_files(folder, SUFFIXES)
-    if not files:
-        raise DataError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))})")
-    return files
 
 
 def _is_pattern(root: Path, place: str) -> bool:

@@ -13,16 +13,12 @@ import numpy as np
 
 from ..common import UserError, plain
 from ..data import DataError, Encoding, check_encodings, with_depth_scale
-from ..data.io import (
-    Array,
-    decode_label,
-    load_array,
-    one_thread_in_workers,
-    read_file,
-    some,
-    stored_numbers,
-    values_of,
-)
+from ..data.io.arrays import Array
+from ..data.io.decode import one_thread_in_workers
+from ..data.io.files import load_array, read_file
+from ..data.io.listing import some
+from ..data.io.stored import decode_label
+from ..data.io.values import stored_numbers, values_of
 from .base import PairedDataset, Sizes
 from .find import Found, find_pairs, read_table
 from .groups import Rows, groups_of, numbered

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..common import UserError
 from ..data import DataError
-from ..data.io import some
+from ..data.io.listing import some
 from .find import Found
 
 Rows = NDArray[np.int64]

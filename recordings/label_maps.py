@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ..data import IGNORE, DataError
-from ..data.io import Array, some
+from ..data.io.arrays import Array
+from ..data.io.listing import some
 
 
 def count_labels(dataset: Any) -> Array:

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..common import UserError, plain
 from ..data import IGNORE, DataError
-from ..data.io import Array, LazyHDF5, check_readable, open_hdf5, read_dataset, require_dataset
+from ..data.io.arrays import Array
+from ..data.io.hdf5 import LazyHDF5, check_readable, open_hdf5, require_dataset
+from ..data.io.hdf5_values import read_dataset
 from .base import PairedDataset, Sizes
 from .matlab import read_variable
 

@@ -12,23 +12,19 @@ import numpy as np
 
 from ..common import UserError, plain
 from ..data import IGNORE, DataError, Encoding
-from ..data.io import (
-    Array,
+from ..data.io.arrays import Array
+from ..data.io.decode import check_label, decode_image
+from ..data.io.hdf5 import (
     LazyHDF5,
     channels_first,
-    check_label,
-    decode_image,
-    decode_label,
     find_item,
     is_encoded,
     list_contents,
     open_hdf5,
-    read_dataset,
-    read_names,
-    read_number,
     require_dataset,
-    texts,
 )
+from ..data.io.hdf5_values import read_dataset, read_names, read_number, texts
+from ..data.io.stored import decode_label
 from .base import PairedDataset, Sizes
 
 METERS_PER_UNIT = ("meters_per_unit", "metres_per_unit")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..common import UserError
-from ..data import DataError, PairedTensors, parse_encodings, subset, with_depth_scale
+from ..data import DataError, PairedTensors, evenly_spaced, parse_encodings, subset, with_depth_scale
 from .caching import Report
 from .config import DataConfig
 from .duplicates import near_duplicates
@@ -130,29 +130,15 @@ def _of_folder(
     label = places.get("label", "label")
     if "label" in places or (root / label).is_dir():
         chosen["label"] = label
-    return FolderPairs(
-        root,
-        chosen,
-        size=_sizes(config, chosen),
-        num_classes=_classes(config, chosen),
-        match=config.match,
-        tolerance=config.tolerance if config.match == "time" else None,
-        group=config.group,
-    )
+    tolerance = config.tolerance if config.match == "time" else None
+    return FolderPairs(root, chosen, match=config.match, tolerance=tolerance, **_options(config, chosen))
 
 
 def _of_table(
     config: DataConfig, table: Path, modalities: Sequence[str], part: str | None, columns: Set[str]
 ) -> FolderPairs:
     chosen = [*modalities, *(["label"] if "label" in columns else [])]
-    return FolderPairs.from_table(
-        table,
-        chosen,
-        split=part,
-        size=_sizes(config, chosen),
-        num_classes=_classes(config, chosen),
-        group=config.group,
-    )
+    return FolderPairs.from_table(table, chosen, split=part, **_options(config, chosen))
 
 
 def _of_packed(
@@ -169,7 +155,7 @@ def _of_packed(
         parts[part] = PackedPairs(
             file,
             part,
-            size=_sizes(config, chosen),
+            size={name: config.size_of(name) for name in chosen},
             modalities=chosen,
             depth_scale=config.depth_scale,
             encodings={name: encodings[name] for name in chosen if name in encodings},
@@ -191,16 +177,16 @@ def _split(config: DataConfig, pairs: FolderPairs) -> dict[str, FolderPairs]:
     return {"train": pairs.subset(train), "test": pairs.subset(test)}
 
 
-def _sizes(config: DataConfig, names: Sequence[str] | Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    return {name: config.size_of(name) for name in names}
-
-
-def _classes(config: DataConfig, names: Sequence[str] | Mapping[str, str]) -> int | None:
-    return config.classes if "label" in names else None
+def _options(config: DataConfig, names: Sequence[str] | Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "size": {name: config.size_of(name) for name in names},
+        "num_classes": config.classes if "label" in names else None,
+        "group": config.group,
+    }
 
 
 def _some(part: Any) -> Any:
     """All samples that are decoded already; else evenly spaced ones."""
     if isinstance(part, PairedTensors | StoredPairs) or len(part) <= COMPARED:
         return part
-    return subset(part, np.linspace(0, len(part) - 1, COMPARED).round().astype(int).tolist())
+    return subset(part, evenly_spaced(len(part), COMPARED))

@@ -10,7 +10,7 @@ import torch
 
 from ..common import MANIFEST, Artifact, require_space
 from ..data import Batch, BatchDataset, DataError, stored_blocks, to_serve, to_store
-from ..data.io import ArrayWriter, MappedArray
+from ..data.io.mapped import ArrayWriter, MappedArray
 
 
 class StoredPairs(BatchDataset):

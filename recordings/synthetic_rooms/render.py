@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...data.io import Array, Size
+from ...data.io.arrays import Array
+from ...data.io.decode import Size
 from .scenes import GLOSSY, Scene
 
 

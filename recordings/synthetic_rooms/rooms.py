@@ -5,7 +5,8 @@ import torch
 
 from ...common import UserError
 from ...data import PairedTensors
-from ...data.io import Array, Size, check_size, require_pixels
+from ...data.io.arrays import Array
+from ...data.io.decode import Size, check_size, require_pixels
 from .furniture import CLASS_NAMES
 from .render import View, render
 from .scenes import draw_scene

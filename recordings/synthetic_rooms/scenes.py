@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...data.io import Array
+from ...data.io.arrays import Array
 from .furniture import (
     AT_WALLS,
     BED,
