@@ -25,8 +25,8 @@ def main() -> None:
     import cv2
     import torch
 
-    from crdkit.data import NYUDepth, PackedPairs
-    from crdkit.data.io.converters import METERS_PER_UNIT, convert_nyu
+    from crdkit.recordings import NYUDepth, PackedPairs
+    from crdkit.recordings.convert import METERS_PER_UNIT, convert_nyu
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -40,7 +40,7 @@ def write_pairs(folder: Path, count: int) -> None:
     import cv2
     import numpy as np
 
-    from crdkit.data import SyntheticRooms
+    from crdkit.recordings import SyntheticRooms
 
     rooms = SyntheticRooms(ROOMS, seed=0, size=SIZE)
     for part, number in (("unlabeled", count), ("test", 100)):
@@ -150,9 +150,10 @@ def steps(root: Path, given: Any) -> dict[str, float]:
     """Seconds of a step by where its pairs are, and the ratios to memory."""
     import torch
 
-    from crdkit.data import AugmentConfig, FolderPairs, PairedAugment, PairedTensors, Statistics, StoredPairs
+    from crdkit.data import AugmentConfig, PairedAugment, PairedTensors, Statistics
     from crdkit.distillers import build_terms, parse_method
     from crdkit.models import create
+    from crdkit.recordings import FolderPairs, StoredPairs
     from crdkit.transfer import (
         Inputs,
         Teacher,

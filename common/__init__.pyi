@@ -1,3 +1,4 @@
+from .artifact import MANIFEST, Artifact, differences, plain
 from .errors import CrdkitError, ManifestError, OutputError, ResumeError, UserError
 from .files import (
     atomically,
@@ -21,7 +22,6 @@ from .machine import (
     require_memory,
     require_workers,
 )
-from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 from .ranks import are_rows_equal, equal_rows
 from .settings import (
@@ -42,12 +42,12 @@ from .settings import (
 __all__ = [
     "LOCK",
     "MANIFEST",
+    "Artifact",
     "Count",
     "CrdkitError",
     "Ge",
     "Gt",
     "Lt",
-    "Manifest",
     "ManifestError",
     "NonNegative",
     "OutputError",
@@ -75,7 +75,6 @@ __all__ = [
     "nearest",
     "plain",
     "processor",
-    "read_manifest",
     "read_settings",
     "require_free",
     "require_memory",
@@ -85,6 +84,5 @@ __all__ = [
     "to_json",
     "used_disk",
     "write_json",
-    "write_manifest",
     "write_text",
 ]

@@ -1,32 +1,16 @@
-"""What a run over stored modalities reads: labeled pairs to train and to judge with, pairs without labels."""
+"""The pairs that a cross-modal run reads: labeled ones to train and evaluate with, and unlabeled ones."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data import (
-    DataError,
-    Encoding,
-    NYUDepth,
-    PackedPairs,
-    SyntheticRooms,
-    decode_once,
-    join,
-    read_rows,
-    select,
-    subset,
-)
-from ..engine import Accelerator
-from .config import DataConfig
-from .keeping import content_of, keep
-from .own_files import check_parts, find_parts, groups_of
-
-PARTS = ("train", "test", "unlabeled")
+from ..data import DataError, Encoding, join, read_rows, select, subset
+from ..engine import Accelerator, from_main
+from ..recordings import DataConfig, content_of, load_parts
 
 
 @dataclass(frozen=True)
@@ -99,52 +83,25 @@ def load_samples(
             guessed; the message says what to do.
         OutputError: no room for the cache.
     """
-    tell: Callable[[str], None] = print if accelerator is None else accelerator.print
-    if config.source == "synthetic":
-        return _rooms(config, modalities)
-    if config.source == "folder":
-        files = find_parts(config, config.find_root(), modalities, tell)
-        kept = keep(files, config, accelerator=accelerator, num_workers=num_workers, tell=tell)
-        check_parts(kept, files, config, tell)
-        encodings = next(iter(files.values())).encodings
-        return replace(_samples(kept, config, groups_of(files)), encodings=encodings)
-    parts = _nyu(config, config.find_root(), modalities)
-    return _samples(keep(parts, config, accelerator=accelerator, num_workers=num_workers, tell=tell), config)
 
+    def once(write: Callable[[], None]) -> None:
+        if accelerator is None or accelerator.is_main_process:
+            write()
+        if accelerator is not None:
+            from_main(accelerator, None)  # waits longer than a barrier would
 
-def _samples(kept: Mapping[str, Any], config: DataConfig, group: Tensor | None = None) -> Samples:
-    labeled = kept.get("train", next(iter(kept.values())))
+    report = print if accelerator is None else accelerator.print
+    loaded = load_parts(config, modalities, num_workers=num_workers, report=report, once=once)
+    parts = loaded.parts
+    labeled = parts.get("train", next(iter(parts.values())))
     classes = getattr(labeled, "num_classes", None) or config.classes
     names = getattr(labeled, "class_names", ()) or tuple(str(c) for c in range(classes))
-    return Samples(kept.get("train"), kept.get("test"), classes, names, kept.get("unlabeled"), group)
-
-
-def _rooms(config: DataConfig, modalities: Sequence[str]) -> Samples:
-    if config.sizes:
-        raise DataError("rendered rooms have one size for all modalities: --data.size HEIGHT WIDTH")
-    counts = (config.train_samples, config.test_samples, config.unlabeled_samples)
-    # The third set is of seeds that no other configuration's first two have.
-    seeds = (2 * config.seed, 2 * config.seed + 1, 2**31 + config.seed)
-    parts = {
-        part: decode_once(
-            {"rooms": count, "seed": seed, "size": config.size},
-            partial(SyntheticRooms, count, seed=seed, size=config.size),
-        )
-        for part, count, seed in zip(PARTS, counts, seeds, strict=True)
-        if count
-    }
-    for name in modalities:
-        if name not in parts["train"].tensors:
-            raise DataError(f"the data have no {name!r}, only {', '.join(parts['train'].tensors)}")
-    rooms = parts["train"]
-    assert rooms.num_classes is not None
-    unlabeled = parts["unlabeled"].select(*modalities) if "unlabeled" in parts else None
-    return Samples(rooms, parts["test"], rooms.num_classes, rooms.class_names, unlabeled)
-
-
-def _nyu(config: DataConfig, root: Path, modalities: Sequence[str]) -> Mapping[str, Any]:
-    """Both official parts, or those of a packed file."""
-    sizes = {name: config.size_of(name) for name in (*modalities, "label")}
-    if root.suffix not in (".h5", ".hdf5"):
-        return {part: NYUDepth(root, part, classes=config.classes, size=sizes) for part in ("train", "test")}
-    return {part: PackedPairs(root, part, classes=config.classes, size=sizes) for part in ("train", "test")}
+    return Samples(
+        parts.get("train"),
+        parts.get("test"),
+        classes,
+        names,
+        unlabeled=parts.get("unlabeled"),
+        group=loaded.group,
+        encodings=loaded.encodings,
+    )

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ..common import UserError
 from .errors import DataError
+
+ImageSource: TypeAlias = Literal[
+    "digits", "shapes", "cifar10", "cifar100", "stl10", "tiny-imagenet", "folder", "packed"
+]
 
 
 def check_range(name: str, value: tuple[float, float], *, below: float = float("inf")) -> None:
@@ -133,9 +137,7 @@ class ImageAugmentConfig(RandomImageConfig):
 class ImagesConfig:
     """Labeled images, in a training and a test split."""
 
-    source: Literal[
-        "digits", "shapes", "cifar10", "cifar100", "stl10", "tiny-imagenet", "folder", "packed"
-    ] = "digits"
+    source: ImageSource = "digits"
     """`digits`: scikit-learn's, embedded · `shapes`: colored ones, drawn · `cifar10`, `cifar100`: the
     official archives in ROOT · `stl10`: ROOT/stl10_binary, or the archive, which is unpacked there ·
     `tiny-imagenet`: its folder or zip · `folder`: ROOT/train and ROOT/val with a folder per class (ImageNet,

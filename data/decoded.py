@@ -16,17 +16,7 @@ import numpy as np
 import PIL
 import torch
 
-from ..common import (
-    ManifestError,
-    UserError,
-    atomically,
-    cache_folder,
-    plain,
-    processor,
-    read_manifest,
-    sha256,
-    write_manifest,
-)
+from ..common import Artifact, ManifestError, UserError, cache_folder, plain, processor, sha256
 from .in_memory import PairedTensors
 
 SWITCH = "CRDKIT_DECODED"
@@ -40,7 +30,11 @@ SPARE = 20
 
 
 def decode_once(
-    made_of: Mapping[str, Any], decode: Callable[[], PairedTensors], *, file: Path | None = None
+    made_of: Mapping[str, Any],
+    decode: Callable[[], PairedTensors],
+    *,
+    file: Path | None = None,
+    code: Path | None = None,
 ) -> PairedTensors:
     """What `decode` gives, bit for bit, from the cache folder if it is there, else to be kept there.
 
@@ -50,17 +44,18 @@ def decode_once(
     Args:
         made_of: JSON values that the samples depend on, beside the file.
         file: that is decoded; one that is larger than `LARGEST`, or absent, is left alone.
+        code: a folder of sources that decode, beside this room.
     """
     try:
         if os.environ.get(SWITCH) == "0" or (file is not None and file.stat().st_size > LARGEST):
             return decode()
-        known = plain({**made_of, "file": None if file is None else sha256(file), "decoder": _decoder()})
+        known = plain({**made_of, "file": None if file is None else sha256(file), "decoder": _decoder(code)})
         name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
         place = cache_folder() / f"decoded-{name}"
         if place.exists():
             with contextlib.suppress(ManifestError, KeyError, ValueError):
                 return _read(place, known)
-            shutil.rmtree(place, ignore_errors=True)
+            Artifact.delete(place)
     except OSError:
         return decode()
     found = decode()
@@ -70,7 +65,7 @@ def decode_once(
 
 
 def _read(place: Path, known: Mapping[str, Any]) -> PairedTensors:
-    content = read_manifest(place).fingerprint
+    content = Artifact.open(place).fingerprint
     if content["known"] != known:
         raise UserError(f"{place} was made of something else")
     tensors = {name: torch.from_numpy(np.load(place / f"{name}.npy")) for name in content["names"]}
@@ -84,26 +79,24 @@ def _write(found: PairedTensors, place: Path, known: Mapping[str, Any]) -> None:
     size = sum(tensor.nbytes for tensor in found.tensors.values())
     if size > LARGEST or shutil.disk_usage(place.parent).free < SPARE * size:
         return
-    with atomically(place) as made:
-        made.mkdir()
+    kept = {"num_classes": found.num_classes, "class_names": found.class_names}
+    with Artifact.write(place, {"known": known, "names": list(found.tensors), **kept}) as made:
         for name, tensor in found.tensors.items():
             np.save(made / f"{name}.npy", tensor.numpy())
-        kept = {"num_classes": found.num_classes, "class_names": found.class_names}
-        write_manifest(made, {"known": known, "names": list(found.tensors), **kept})
     left = TOTAL
     for other in sorted(place.parent.glob("decoded-*"), key=lambda path: -path.stat().st_mtime):
         left -= sum(part.stat().st_size for part in other.iterdir())
         if left < 0:
-            shutil.rmtree(other, ignore_errors=True)
+            Artifact.delete(other)
 
 
 @cache
-def _decoder() -> str:
-    """A digest of all that decodes: this room's sources, the libraries' versions, the processor."""
+def _decoder(code: Path | None) -> str:
+    """A digest of what decodes: this room's sources and `code`, the libraries' versions, the processor."""
     total = hashlib.sha256(processor().encode())
     for library in (cv2, h5py, np, PIL):
         total.update(f"{library.__name__} {library.__version__} ".encode())
-    room = Path(__file__).parent
-    for source in sorted(room.rglob("*.py")):
-        total.update(f"{source.relative_to(room)} ".encode() + source.read_bytes())
+    for room in (Path(__file__).parent, *([] if code is None else [code])):
+        for source in sorted(room.rglob("*.py")):
+            total.update(f"{source.relative_to(room)} ".encode() + source.read_bytes())
     return total.hexdigest()

@@ -1,16 +1,17 @@
 """Modalities and labeled images that fit in memory, on any device, served a whole batch at a time."""
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ..common import require_memory
 from .batch import IGNORE, Batch, BatchDataset, DataError
-from .reading import InWorker, received, upload
+from .reading import read_in_order, upload
+
+BLOCK = 32
+"""Samples that are decoded and stored at a time."""
 
 
 class PairedTensors(BatchDataset):
@@ -49,29 +50,18 @@ class PairedTensors(BatchDataset):
                 differ). What it draws at random would be drawn once: pass one that draws nothing.
             num_workers: processes that decode; 0 for this one.
         """
-        # A generator of its own: reading must not move the global one that augmentation draws from.
-        loader = DataLoader(
-            InWorker(dataset), batch_size=None, num_workers=num_workers, generator=torch.Generator()
-        )
         modalities: dict[str, Tensor] = {}
-        for row, sample in enumerate(map(received, loader)):
-            for name, value in sample.items():
-                if name == "index":
-                    continue
-                stored = to_store(name, value)
-                if row == 0:
-                    what = f"{name} of {len(dataset)} samples, {tuple(stored.shape)} each,"
-                    require_memory(
-                        len(dataset) * stored.nbytes, what, "lower its size, or take fewer samples"
-                    )
-                    modalities[name] = torch.empty((len(dataset), *stored.shape), dtype=stored.dtype)
-                if name not in modalities or modalities[name].shape[1:] != stored.shape:
-                    raise DataError(
-                        f"{name} of sample {row} is {tuple(stored.shape)}, of sample 0 "
-                        f"{tuple(modalities[name].shape[1:]) if name in modalities else 'absent'}; pass "
-                        "size=(height, width) to the data set"
-                    )
-                modalities[name][row] = stored
+        start = 0
+        for block in stored_blocks(dataset, num_workers=num_workers):
+            stop = start + len(next(iter(block.values())))
+            for name, rows in block.items():
+                if name not in modalities:
+                    what = f"{name} of {len(dataset)} samples, {tuple(rows.shape[1:])} each,"
+                    size = len(dataset) * rows[0].nbytes
+                    require_memory(size, what, "lower its size, or take fewer samples")
+                    modalities[name] = torch.empty((len(dataset), *rows.shape[1:]), dtype=rows.dtype)
+                modalities[name][start:stop] = rows
+            start = stop
         result = PairedTensors(**modalities)
         result.num_classes = getattr(dataset, "num_classes", None)
         result.class_names = getattr(dataset, "class_names", ())
@@ -86,12 +76,6 @@ class PairedTensors(BatchDataset):
         for name, modality in self.tensors.items():
             batch[name] = to_serve(modality[index])
         return batch
-
-    @property
-    def views(self) -> dict[str, Tensor]:
-        """The former name of `tensors`."""
-        warnings.warn("PairedTensors.views is now PairedTensors.tensors", DeprecationWarning, stacklevel=2)
-        return self.tensors
 
     @property
     def device(self) -> torch.device:
@@ -138,27 +122,44 @@ class PairedTensors(BatchDataset):
         return result
 
 
-def to_store(name: str, value: Tensor, *, batched: bool = False) -> Tensor:
-    """What is kept of a sample's modality, or of a batch's: `rgb` and label maps in 8 bits, the rest as it
-    is.
+def stored_blocks(dataset: Any, *, num_workers: int = 0) -> Iterator[dict[str, Tensor]]:
+    """Read a data set in its order, in blocks of rows as they are stored: modalities without `index`.
+
+    Raises:
+        DataError: samples that differ in their modalities or sizes; label maps with classes beyond 8 bits.
+    """
+    first: dict[str, tuple[int, ...]] = {}
+    for batch in read_in_order(dataset, BLOCK, num_workers=num_workers):
+        shapes = {name: tuple(rows.shape[1:]) for name, rows in batch.items() if name != "index"}
+        first = first or shapes
+        for name in first.keys() | shapes.keys():
+            if shapes.get(name) != first.get(name):
+                raise DataError(
+                    f"{name} of sample {int(batch['index'][0])} is {shapes.get(name, 'absent')}, of sample 0 "
+                    f"{first.get(name, 'absent')}; pass size=(height, width) to the data set"
+                )
+        yield {name: to_store(name, batch[name]) for name in shapes}
+
+
+def to_store(name: str, rows: Tensor) -> Tensor:
+    """Convert a batch of a modality to the type that is stored: 8 bits for `rgb` and label maps.
 
     Raises:
         DataError: a label map has classes beyond 8 bits.
     """
-    if name == "label" and value.ndim > batched:
-        low, high = int(value.min()), int(value.max())
+    if name == "label" and rows.ndim > 1:
+        low, high = int(rows.min()), int(rows.max())
         if low < 0 or high > IGNORE:
             raise DataError(
                 f"labels from {low} to {high}: a label map has classes from 0 to {IGNORE - 1}, and {IGNORE} "
                 "for pixels to ignore"
             )
-        return value.to(torch.uint8)
-    return (value * 255).round_().to(torch.uint8) if name == "rgb" else value
+        return rows.to(torch.uint8)
+    return (rows * 255).round_().to(torch.uint8) if name == "rgb" else rows
 
 
 def to_serve(rows: Tensor) -> Tensor:
-    """A batch as it is served, of what is kept: floats in float32, labels in int64."""
-
+    """Convert stored rows to a batch: floats in float32, labels in int64."""
     if rows.dtype == torch.uint8 and rows.ndim == 4:
         return rows.to(torch.float32).div_(255)
     return rows.to(torch.float32 if rows.is_floating_point() else torch.int64)

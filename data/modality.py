@@ -24,10 +24,10 @@ from .io.decode import (
     resize_color,
     resize_depth,
     resize_label,
+    resize_readings,
 )
 from .io.files import load_array
-from .pairs.alignment import resize_readings
-from .pairs.values import stored_numbers, values
+from .io.values import stored_numbers, values_of
 
 
 def read_modality(
@@ -67,7 +67,7 @@ def read_modality(
         tensor = in_unit_range(test_crop(size[0])(torch.from_numpy(as_color(source, where)).permute(2, 0, 1)))
     else:
         numbers = stored_numbers(source, stored, encoding, where)
-        array = values(numbers, stored, encoding, where)
+        array = values_of(numbers, stored, encoding, where)
         check_modality(stored, array, None, where)
         tensor = modality_tensor(stored, array, size)
     if made_of is not None and made_of != name:

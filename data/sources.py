@@ -1,21 +1,27 @@
 """Labeled images by the name of their source, as a person gives it at the prompt."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from ..common import UserError, nearest, plain
+from .config import ImageSource
 from .datasets.cifar import CIFAR10, CIFAR100
 from .datasets.colored_shapes import ColoredShapes
 from .datasets.digits import Digits
 from .datasets.image_folder import ImageFolder
 from .datasets.packed_images import PackedImages
-from .datasets.stl10 import STL10
 from .datasets.tiny_imagenet import TinyImageNet
 from .decoded import decode_once
 from .in_memory import PairedTensors
 from .labels import Classes
 
-SOURCES = ("cifar10", "cifar100", "digits", "folder", "packed", "shapes", "stl10", "tiny-imagenet")
+if TYPE_CHECKING:
+    from .datasets.stl10 import STL10
+
+SOURCES: tuple[str, ...] = tuple(sorted(get_args(ImageSource)))
 
 
 def load_images(
@@ -64,6 +70,8 @@ def load_images(
     if source == "folder":
         return ImageFolder(root, split, size=224 if size is None else size, augment=augment, classes=classes)
     if source == "stl10":
+        from .datasets.stl10 import STL10  # imports all of torchvision's data sets
+
         images = STL10(root, split, size=square, classes=classes, download=download)
         return images if images.split == "unlabeled" else images.in_memory()
     if source in ("cifar10", "cifar100"):

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crdkit.data import SyntheticRooms
+from crdkit.recordings import SyntheticRooms
 
 CELSIUS = np.array([19.0, 22.0, 20.0, 24.0, 23.0, 21.5, 21.0, 20.5, 33.0, 20.0, 19.5, 16.0])
 """Of the classes of `SyntheticRooms`: lamps are warm and windows cold."""

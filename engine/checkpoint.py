@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..common import MANIFEST, ManifestError, atomically, read_manifest, write_json, write_manifest
+from ..common import MANIFEST, Artifact, ManifestError, write_json
 from .errors import CheckpointError
 from .files import WRITE_ERRORS, read_tensors, write_tensors
 
@@ -65,14 +65,12 @@ class CheckpointStore:
         """
         number = max([0, *self.numbers()]) + 1
         try:
-            with atomically(self.path(number)) as made:
-                made.mkdir()
+            with Artifact.write(self.path(number), {}) as made:
                 for name, group in tensors.items():
                     write_tensors(made / f"{name}.safetensors", group)
                 for left in self.folder.glob(f"{_LEFT}*.safetensors"):
                     left.rename(made / left.name.removeprefix(_LEFT))
                 write_json(made / STATE, state)
-                write_manifest(made, {})
         except WRITE_ERRORS as error:
             kept = f"{self.path(self.whole[-1])} is kept" if self.whole else "there is no older one"
             raise CheckpointError(f"cannot write a checkpoint to {self.folder}: {error}; {kept}") from error
@@ -122,10 +120,10 @@ class CheckpointStore:
         """What is wrong with a checkpoint, naming the file; None where it is whole."""
         folder = self.path(number)
         try:
-            manifest = read_manifest(folder)
+            files = Artifact.open(folder).files
         except ManifestError as error:
             return str(error)
-        return None if STATE in manifest.files else f"{folder / MANIFEST} does not list {STATE}"
+        return None if STATE in files else f"{folder / MANIFEST} does not list {STATE}"
 
     def load(self, number: int, groups: tuple[str, ...]) -> Checkpoint:
         """Read a checkpoint that `newest_whole` found: the named groups and the state, no other file."""
@@ -146,9 +144,7 @@ class CheckpointStore:
     def _delete_others(self) -> None:
         for number in self.numbers():
             if number not in self.whole:
-                # Without its manifest first, so that a kill in between leaves nothing that looks whole.
-                (self.path(number) / MANIFEST).unlink(missing_ok=True)
-                shutil.rmtree(self.path(number), ignore_errors=True)
+                Artifact.delete(self.path(number))
 
 
 def flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Tensors in files, whole or absent, and the folder that they go to."""
 
 import contextlib
-import hashlib
 import re
 import shutil
 import uuid
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..common import atomically
+from ..data import digest as digest
 from .errors import NonFiniteError, OutputError, TaskError
 
 WRITE_ERRORS = (OSError, SafetensorError)
@@ -47,15 +47,6 @@ def split_by_rank(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dic
     """The tensors that all ranks hold alike, and those of one rank alone: `rows_of_rank_R_of_W`."""
     alone = {name: x for name, x in tensors.items() if _OF_A_RANK.search(name)}
     return {name: x for name, x in tensors.items() if name not in alone}, alone
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over named tensors, by which a stage knows the data and the networks it was made from."""
-    total = hashlib.sha256()
-    for name, tensor in tensors.items():
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
 
 
 def require_finite(tensors: dict[str, Tensor], place: str) -> None:

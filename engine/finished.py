@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common import (
-    MANIFEST,
-    ManifestError,
-    UserError,
-    differences,
-    plain,
-    read_manifest,
-    write_json,
-    write_manifest,
-)
+from ..common import MANIFEST, Artifact, ManifestError, UserError, differences, plain, write_json
 from .config import TrainConfig
 from .errors import CheckpointError, OutputError, ResumeError
 from .files import WRITE_ERRORS, read_tensors, split_by_rank, tensors_of, write_tensors
@@ -91,7 +82,7 @@ def write_finished(
             write_tensors(folder / AVERAGE, task.average.tensors)
             names = (*names, AVERAGE)
         write_json(folder / HISTORY, history)
-        write_manifest(folder, fingerprint, names)
+        Artifact.seal(folder, fingerprint, names)
     except WRITE_ERRORS as error:
         raise OutputError(f"cannot write results to {folder}: {error}; its checkpoints stay") from error
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -110,7 +101,7 @@ def read_finished(folder: Path, task: Task, fingerprint: dict[str, Any]) -> list
     if (folder / CHECKPOINTS).exists() and not (folder / MANIFEST).exists():
         return None  # killed between the history and the manifest
     try:
-        manifest = read_manifest(folder)
+        manifest = Artifact.open(folder)
         require_same(manifest.fingerprint, fingerprint, folder)
         if MODEL in manifest.files:
             task.module.load_state_dict(read_tensors(folder / MODEL))
@@ -148,12 +139,12 @@ def drop_weights(folder: Path, kept: Mapping[str, Any] | None = None) -> None:
     """
     if not (folder / MODEL).exists() or not (folder / MANIFEST).exists():
         return
-    manifest = read_manifest(folder, verify=False)
+    manifest = Artifact.open(folder, verify=False)
     names: tuple[str, ...] = (HISTORY,)
     if kept is not None:
         write_json(folder / KEPT, kept)
         names = (HISTORY, KEPT)
     # The manifest first: a kill in between leaves a file too many, and none that is missed.
-    write_manifest(folder, manifest.fingerprint, names)
+    Artifact.seal(folder, manifest.fingerprint, names)
     (folder / MODEL).unlink()
     (folder / AVERAGE).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import Dataset
 
-from ..common import ManifestError, atomically, differences, plain, read_manifest, write_json, write_manifest
+from ..common import Artifact, ManifestError, atomically, differences, plain, write_json
 from .config import TrainConfig
 from .errors import CheckpointError, ResumeError
 from .evaluate import Evaluate
@@ -193,11 +193,9 @@ def last_and_best(history: Sequence[Mapping[str, Any]], *names: str) -> dict[str
 
 
 def _keep(folder: Path, fingerprint: Mapping[str, Any], values: Any) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    with atomically(folder) as made:
-        made.mkdir()
+    Artifact.delete(folder)
+    with Artifact.write(folder, fingerprint) as made:
         write_json(made / VALUES, values)
-        write_manifest(made, fingerprint)
 
 
 def _kept(folder: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -205,8 +203,7 @@ def _kept(folder: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None
     if not folder.is_dir():
         return None
     try:
-        manifest = read_manifest(folder)
-        if differences(manifest.fingerprint, fingerprint):
+        if differences(Artifact.open(folder).fingerprint, fingerprint):
             return None
         values: dict[str, Any] = with_nan(json.loads((folder / VALUES).read_bytes()))
         return values

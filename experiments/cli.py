@@ -27,7 +27,7 @@ COMMANDS = {
     "export": (f"{_HERE}.export", "a run's network as a file for torch alone or ONNX, compared and timed"),
     "doctor": (f"{_HERE}.doctor.examine", "what would go wrong in a run, told before it starts"),
     "report": (f"{_HERE}.report", "compare runs, or make the report of one anew"),
-    "data": ("crdkit.data.io.converters", "write a data set as one compact file"),
+    "data": ("crdkit.recordings.convert", "write a data set as one compact file"),
 }
 """A command's name, its module with `main(arguments)`, and what it does. A new command is a line here."""
 

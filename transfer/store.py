@@ -1,6 +1,5 @@
 """Arrays (V, N, …) that are made block by block: in a device's memory, or in a folder of mapped files."""
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,15 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..common import (
-    ManifestError,
-    ResumeError,
-    UserError,
-    atomically,
-    differences,
-    read_manifest,
-    write_manifest,
-)
+from ..common import Artifact, ManifestError, UserError
 from ..data import ArrayWriter, MappedArray
 
 Store = Mapping[str, Any]
@@ -51,21 +42,14 @@ def write_folder(
 ) -> None:
     """The arrays as a folder of .npy files with a manifest, all of it or nothing; one that another run has
     made meanwhile stays."""
-    try:
-        with atomically(folder) as made:
-            made.mkdir()
-            with ExitStack() as stack:
-                writers: dict[str, ArrayWriter] = {}
-                for name, _, value in _placed(shapes, blocks):
-                    rows = value.cpu().numpy()
-                    if name not in writers:
-                        writer = ArrayWriter(made / f"{name}.npy", shapes[name], rows.dtype)
-                        writers[name] = stack.enter_context(writer)
-                    writers[name].append(rows)
-            write_manifest(made, fingerprint)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not folder.is_dir():
-            raise
+    with Artifact.write(folder, fingerprint, exist_ok=True) as made, ExitStack() as stack:
+        writers: dict[str, ArrayWriter] = {}
+        for name, _, value in _placed(shapes, blocks):
+            rows = value.cpu().numpy()
+            if name not in writers:
+                writer = ArrayWriter(made / f"{name}.npy", shapes[name], rows.dtype)
+                writers[name] = stack.enter_context(writer)
+            writers[name].append(rows)
 
 
 def open_folder(folder: Path, fingerprint: Mapping[str, Any]) -> Store | None:
@@ -78,12 +62,10 @@ def open_folder(folder: Path, fingerprint: Mapping[str, Any]) -> Store | None:
     if not folder.exists():
         return None
     try:
-        manifest = read_manifest(folder)
+        artifact = Artifact.open(folder, fingerprint)
     except ManifestError as error:
-        raise ManifestError(f"{error}; delete {folder} to make the cache anew") from error
-    if lines := differences(manifest.fingerprint, fingerprint):
-        raise ResumeError(f"{folder} is a cache of something else: {'; '.join(lines[:8])}")
-    return {name.removesuffix(".npy"): MappedArray(folder / name) for name in manifest.files}
+        raise ManifestError(f"{error}; delete {folder} to make the cache again") from error
+    return {name.removesuffix(".npy"): MappedArray(folder / name) for name in artifact.files}
 
 
 def _placed(shapes: Shapes, blocks: Iterable[dict[str, Tensor]]) -> Iterator[tuple[str, Any, Tensor]]:

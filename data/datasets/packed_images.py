@@ -11,8 +11,8 @@ import torch
 from ..batch import DataError
 from ..in_memory import PairedTensors
 from ..io.decode import Array, Size, as_color, check_size, decode_color, stack_color
-from ..io.hdf5 import channels_first, contents, find, is_encoded, open_hdf5, require
-from ..io.hdf5_values import names, read
+from ..io.hdf5 import channels_first, find_item, is_encoded, list_contents, open_hdf5, require_dataset
+from ..io.hdf5_values import read_dataset, read_names
 from ..labels import Classes, check_labels, select_classes
 
 
@@ -49,16 +49,16 @@ class PackedImages(PairedTensors):
     ) -> None:
         size = check_size(size)
         with open_hdf5(Path(path)) as file:
-            if not isinstance(group := find(file, split), h5py.Group):
-                raise DataError(f"{path}: no split {split!r}; found {contents(file)}")
-            class_names = names(file, "classes")
+            if not isinstance(group := find_item(file, split), h5py.Group):
+                raise DataError(f"{path}: no split {split!r}; found {list_contents(file)}")
+            class_names = read_names(file, "classes")
             where = f"{path}: {split}/images"
-            images = require(file, f"{split}/images")
+            images = require_dataset(file, f"{split}/images")
             buffers = _read_all(images, where)
             encoded, first = is_encoded(images), channels_first(images.shape)
             labels = None
             if group.get("labels", getlink=True) is not None:
-                stored = read(require(file, f"{split}/labels"))
+                stored = read_dataset(require_dataset(file, f"{split}/labels"))
                 labels = check_labels(
                     stored, len(buffers), len(class_names) or None, f"{path}: {split}/labels"
                 )
@@ -92,4 +92,4 @@ def _read_all(images: h5py.Dataset, where: str) -> Array:
         )
     if not len(images):
         raise DataError(f"{where} is empty")
-    return read(images)
+    return read_dataset(images)

@@ -1,4 +1,4 @@
-"""STL-10 from the binary files that its authors publish, read where they lie."""
+"""STL-10 from the binary files that its authors publish, memory-mapped."""
 
 import os
 from collections.abc import Sequence
@@ -7,31 +7,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.datasets import STL10 as Published
 
 from ...common import UserError
 from ..batch import Batch, BatchDataset, DataError
 from ..in_memory import PairedTensors
 from ..io.archives import check_no_page, fetch, unpack_tar
-from ..io.decode import Array, Size, check_size, one_thread_in_workers, require_pixels, stack_color
+from ..io.decode import Array, Size, check_size, one_thread_in_workers, stack_color
 from ..labels import Classes, names_in_lines, select_classes
 
-URL = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
-ARCHIVE = "stl10_binary.tar.gz"
-MD5 = "91f7769df0f17e558f3565bffb0c7dfb"
-FOLDER = "stl10_binary"
-NAMES = "class_names.txt"
-FOLDS = "fold_indices.txt"
-FILES = {
-    "train": ("train_X.bin", "train_y.bin", NAMES),
-    "test": ("test_X.bin", "test_y.bin", NAMES),
-    "unlabeled": ("unlabeled_X.bin",),
-}
-ALL = (*dict.fromkeys(name for names in FILES.values() for name in names), FOLDS)
+SPLITS = ("train", "test", "unlabeled")
+LISTED = [name for name, _ in Published.train_list + Published.test_list]
+OTHERS = [Published.class_names_file, Published.folds_list_file]
+AGAIN = f"extract {Published.filename} again, or get it from {Published.url}"
 SIDE = 96
 PIXELS = 3 * SIDE * SIDE
-BLOCK = 256
-"""Images read at a time into memory."""
-AGAIN = f"extract {ARCHIVE} again, or get it from {URL}"
 
 
 class STL10(BatchDataset):
@@ -75,11 +65,11 @@ class STL10(BatchDataset):
     ) -> None:
         self.size = check_size(size)
         self.split = "unlabeled" if split == "unlabelled" else split
-        if self.split not in FILES:
-            raise UserError(f"STL-10 has the splits train, test and unlabeled, got {split!r}")
-        folder = _find(Path(root), FILES[self.split], download=download)
-        self.path = folder / FILES[self.split][0]
-        self.class_names = _names(folder / NAMES)
+        if self.split not in SPLITS:
+            raise UserError(f"STL-10 has the splits {', '.join(SPLITS)}, got {split!r}")
+        folder = _find(Path(root), self.split, download=download)
+        self.path = folder / f"{self.split}_X.bin"
+        self.class_names = _class_names(folder)
         self._labels: Tensor | None = None
         self.folds: tuple[Tensor, ...] = ()
         if self.split == "unlabeled":
@@ -88,14 +78,14 @@ class STL10(BatchDataset):
             self._stored = _count(self.path, None)
             self._rows: Array = np.arange(self._stored)
         else:
-            labels = _labels(folder / FILES[self.split][1], len(self.class_names))
+            labels = _read_labels(folder / f"{self.split}_y.bin", len(self.class_names))
             self._stored = _count(self.path, len(labels))
             self._rows, labels, self.class_names = select_classes(
                 classes, labels, self.class_names, str(self.path)
             )
             self._labels = torch.from_numpy(labels)
         if self.split == "train":
-            self.folds = _folds(folder / FOLDS, self._stored, self._rows)
+            self.folds = _read_folds(folder / Published.folds_list_file, self._stored, self._rows)
         self.num_classes = len(self.class_names) or None
 
     def __len__(self) -> int:
@@ -120,14 +110,7 @@ class STL10(BatchDataset):
 
     def in_memory(self) -> PairedTensors:
         """All images as uint8 in memory, 27,648 bytes each at the stored size, to be moved to a device."""
-        blocks = (np.arange(row, min(row + BLOCK, len(self))) for row in range(0, len(self), BLOCK))
-        size = self.size or (SIDE, SIDE)
-        require_pixels(len(self), size)
-        rgb = torch.empty((len(self), 3, *size), dtype=torch.uint8)
-        for block in blocks:
-            rgb[block[0] : block[-1] + 1] = torch.from_numpy(self._read(block))
-        result = PairedTensors(rgb=rgb, **({} if self._labels is None else {"label": self._labels}))
-        result.class_names, result.num_classes = self.class_names, self.num_classes
+        result = PairedTensors.from_dataset(self)
         result.folds = self.folds
         return result
 
@@ -148,54 +131,56 @@ class STL10(BatchDataset):
         return stack_color(images, len(rows), self.size)
 
 
-def _find(root: Path, wanted: Sequence[str], *, download: bool) -> Path:
-    """The folder of the files, unpacked where there is an archive instead. `DataError` without `wanted`."""
-    found = [name for name in ALL if (root / name).is_file()]
-    folder = root if found else root / FOLDER
-    found = found or [name for name in ALL if (folder / name).is_file()]
-    if not found:
-        archive = root if root.is_file() else root / ARCHIVE
+def _find(root: Path, split: str, *, download: bool) -> Path:
+    """Return the folder of the files, unpacked if there is only the archive.
+
+    Raises:
+        DataError: a file of the split is missing or a web page, or the archive is not the published one.
+    """
+    names, base = [*LISTED, *OTHERS], Published.base_folder
+    wanted = [name for name in LISTED if name.startswith(split)] + OTHERS[: split != "unlabeled"]
+    folder = root if any((root / name).is_file() for name in names) else root / base
+    if not any((folder / name).is_file() for name in names):
+        archive = root if root.is_file() else root / Published.filename
         if not archive.is_file() and download:
-            fetch(URL, archive, MD5)
+            fetch(Published.url, archive, Published.tgz_md5)
         if not archive.is_file():
             raise DataError(
-                f"{root} has no STL-10: expected a folder {FOLDER} with {', '.join(wanted)}, or "
-                f"{ARCHIVE}; get it from {URL}, or let --data.download do so"
+                f"{root} has no STL-10: expected a folder {base} with {', '.join(wanted)}, or "
+                f"{Published.filename}; get it from {Published.url}, or let --data.download do so"
             )
-        return unpack_tar(archive, FOLDER, ALL, md5=MD5, url=URL)
+        folder = unpack_tar(archive, base, names, md5=Published.tgz_md5, url=Published.url)
+    found = [name for name in names if (folder / name).is_file()]
     if missing := [name for name in wanted if name not in found]:
         raise DataError(f"{folder} lacks {', '.join(missing)}; found {', '.join(found)}; {AGAIN}")
+    optional = OTHERS if split == "train" else OTHERS[:1]
+    for name in {*wanted, *optional}.intersection(found):
+        check_no_page(folder / name, AGAIN, expected="a file of STL-10")
     return folder
 
 
 def _count(path: Path, labels: int | None) -> int:
-    """The number of images in a file, by its size. `DataError` where it is not as many as labels."""
-    check_no_page(path, AGAIN, expected="images")
+    """The number of images in a file, by its size, which must be that of the labels if there are some."""
     size = path.stat().st_size
-    if labels is not None and size != labels * PIXELS:
-        raise DataError(
-            f"{path}: {size} bytes, expected {labels * PIXELS}, {PIXELS} for each of {labels} labels; one of "
-            f"the two files is cut short or another, {AGAIN}"
+    wrong = not size or size % PIXELS if labels is None else size != labels * PIXELS
+    if wrong:
+        expected = (
+            f"a multiple of {PIXELS} (officially {100_000 * PIXELS})"
+            if labels is None
+            else f"{labels * PIXELS}, {PIXELS} for each of {labels} labels"
         )
-    if not size or size % PIXELS:
-        raise DataError(
-            f"{path}: {size} bytes, expected a multiple of {PIXELS} (officially {100_000 * PIXELS}); it may "
-            f"be cut short, {AGAIN}"
-        )
+        raise DataError(f"{path}: {size} bytes, expected {expected}; it may be cut short, {AGAIN}")
     return size // PIXELS
 
 
-def _names(path: Path) -> tuple[str, ...]:
-    """The names of the classes; none where an unlabeled split comes without the file."""
-    if not path.is_file():
-        return ()
-    check_no_page(path, AGAIN, expected="a list of names")
-    return names_in_lines(path.read_bytes(), str(path))
+def _class_names(folder: Path) -> tuple[str, ...]:
+    """The names of the classes; none if an unlabeled split comes without the file."""
+    path = folder / Published.class_names_file
+    return names_in_lines(path.read_bytes(), str(path)) if path.is_file() else ()
 
 
-def _labels(path: Path, num_classes: int) -> Array:
-    """0-based, (N,) int64, from the 1-based bytes of the file."""
-    check_no_page(path, AGAIN, expected="labels")
+def _read_labels(path: Path, num_classes: int) -> Array:
+    """0-based labels (N,) int64, from the 1-based bytes of the file."""
     labels = np.fromfile(path, np.uint8).astype(np.int64)
     if not labels.size:
         raise DataError(f"{path} is empty; {AGAIN}")
@@ -203,26 +188,23 @@ def _labels(path: Path, num_classes: int) -> Array:
     if wrong.size:
         raise DataError(
             f"{path}: label {labels[wrong[0]]} of image {wrong[0]}, expected 1 to {num_classes}, the number "
-            f"of lines in {NAMES}"
+            f"of lines in {Published.class_names_file}"
         )
     return labels - 1
 
 
-def _folds(path: Path, count: int, rows: Array) -> tuple[Tensor, ...]:
-    """Ten lines of 0-based numbers of images, as the places that these have among `rows`."""
+def _read_folds(path: Path, count: int, rows: Array) -> tuple[Tensor, ...]:
+    """Ten lines of 0-based image numbers, as the places of these images among `rows`; () without the file."""
     if not path.is_file():
         return ()
-    check_no_page(path, AGAIN, expected="a list of numbers")
     place = np.full(count, -1)
     place[rows] = np.arange(len(rows))
-    folds = []
     lines = [line.split() for line in path.read_text("latin1").splitlines() if line.strip()]
     for number, line in enumerate(lines, 1):
-        wrong = [word for word in line if not (word.isdecimal() and int(word) < count)]
-        if wrong:
+        if wrong := [word for word in line if not (word.isdecimal() and int(word) < count)]:
             raise DataError(f"{path}, line {number}: {wrong[0]!r}, expected image numbers 0 to {count - 1}")
-        folds.append(place[[int(word) for word in line]])
-    lengths = [len(fold) for fold in folds]
-    if len(folds) != 10 or len(set(lengths)) != 1:
+    lengths = [len(line) for line in lines]
+    if len(lines) != 10 or len(set(lengths)) != 1:
         raise DataError(f"{path}: lines of {lengths} numbers, expected ten of one length; {AGAIN}")
+    folds = (place[[int(word) for word in line]] for line in lines)
     return tuple(torch.from_numpy(fold[fold >= 0]) for fold in folds)

@@ -1,1 +1,1 @@
-"""Files: decoding, archives, HDF5, conversion."""
+"""Files and their values: decoding, listing, archives, HDF5, mapped arrays; read by `recordings` too."""

@@ -1,6 +1,5 @@
 """Arrays as files hold them (height, width[, channels]) to tensors as batches hold them."""
 
-import os
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -22,11 +21,9 @@ from .containers import (
     tiff_layout,
 )
 from .headers import check_claim, is_cut_jpeg
+from .quiet import quiet
 
 Size: TypeAlias = tuple[int, int]
-
-if "OPENCV_LOG_LEVEL" not in os.environ:  # the message of an error says it, and where
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 MAX_INDOOR_METRES = 80.0
 """A median depth beyond this is taken for a wrong unit: no depth camera that we know reads so far."""
@@ -48,7 +45,7 @@ def check_size(size: Size | None) -> Size | None:
     return height, width
 
 
-def decode(buffer: Array, where: str, *, keep_alpha: bool = False) -> Array:
+def decode_image(buffer: Array, where: str, *, keep_alpha: bool = False) -> Array:
     """Encoded bytes (PNG, JPEG, …) to (H, W) or (H, W, 3) in RGB order, in the stored bit depth.
 
     Pixels stay where they are stored: the orientation that a camera notes beside them is not applied, as no
@@ -84,7 +81,8 @@ def _decode(buffer: Array, layout: TiffLayout | None) -> Array | None:
         except Exception:  # Pillow raises many kinds for a damaged file
             return None
     try:
-        image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
+        with quiet():
+            image = cv2.imdecode(np.ascontiguousarray(buffer), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     if image is None or is_cut_jpeg(buffer):
@@ -124,7 +122,7 @@ def _check_channels(image: Array, layout: TiffLayout, keep_alpha: bool, where: s
 
 def decode_color(buffer: Array, where: str) -> Array:
     """Encoded bytes to (H, W, 3) uint8 in RGB order; gray is repeated, 16 bits keep their upper 8."""
-    return as_color(decode(buffer, where), where)
+    return as_color(decode_image(buffer, where), where)
 
 
 def as_color(image: Array, where: str) -> Array:
@@ -180,6 +178,19 @@ def resize_color(image: Array, size: Size) -> Array:
     return np.asarray(
         cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     )
+
+
+def resize_readings(array: Array, size: Size) -> Array:
+    """Floats (H, W[, C]) with NaN for holes: as `resize_color`, over the readings only.
+
+    NaN where fewer than half of the area has a reading.
+    """
+    holes = np.isnan(array)
+    if array.shape[:2] == size or not holes.any():
+        return resize_color(array, size)
+    total = resize_color(np.where(holes, array.dtype.type(0), array), size)
+    share = resize_color((~holes).astype(array.dtype), size)
+    return np.where(share >= 0.5, total / np.maximum(share, 0.5), array.dtype.type(np.nan))
 
 
 def resize_depth(depth: Array, size: Size) -> Array:

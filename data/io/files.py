@@ -7,7 +7,7 @@ import numpy as np
 
 from ..batch import DataError
 from .arrays import Array, decode_array, is_array
-from .decode import decode
+from .decode import decode_image
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 SUFFIXES = ARRAY_SUFFIXES | {
@@ -56,7 +56,7 @@ def load_array(path: str | os.PathLike[str], *, keep_alpha: bool = False) -> Arr
     elif Path(path).suffix.lower() in ARRAY_SUFFIXES:
         raise DataError(f"{path}: {buffer.size} bytes that are no NumPy file; it is damaged or another file")
     else:
-        array = decode(buffer, str(path), keep_alpha=keep_alpha)
+        array = decode_image(buffer, str(path), keep_alpha=keep_alpha)
     if array.ndim not in (2, 3) or not array.size:
         raise DataError(f"{path}: shape {array.shape}, expected (height, width[, channels])")
     return array

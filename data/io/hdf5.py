@@ -62,7 +62,7 @@ class _LinkOut(Exception):
     """A link into the named file."""
 
 
-def find(file: h5py.File, name: str) -> Any:
+def find_item(file: h5py.File, name: str) -> Any:
     """The group or data set `name`, or None.
 
     Raises:
@@ -98,12 +98,12 @@ def _follow(file: h5py.File, name: str, links: int) -> Any:
     return item
 
 
-def require(file: h5py.File, name: str) -> h5py.Dataset:
+def require_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """The data set `name`. Raises `DataError` that lists what the file has instead, or as `find` and
     `check_readable` do."""
-    item = find(file, name)
+    item = find_item(file, name)
     if not isinstance(item, h5py.Dataset):
-        raise DataError(f"{file.filename}: no data set {name!r}; found {contents(file)}")
+        raise DataError(f"{file.filename}: no data set {name!r}; found {list_contents(file)}")
     check_readable(item)
     return item
 
@@ -133,7 +133,7 @@ def _has_filter(code: int) -> bool:
     return bool(h5py.h5z.filter_avail(code))
 
 
-def contents(file: h5py.File) -> str:
+def list_contents(file: h5py.File) -> str:
     """The data sets of a file with their shapes, for a message."""
     found: list[str] = []
 
@@ -181,7 +181,7 @@ class LazyHDF5:
             one_thread_in_workers()
         if name not in self._datasets:
             file = next((known.file for known, _ in self._datasets.values()), None) or open_hdf5(self.path)
-            dataset = require(file, name)
+            dataset = require_dataset(file, name)
             if (problem := claim(dataset, rows=1)) is not None:
                 raise DataError(f"{self.path}: a row of {name} {problem}; the file is damaged")
             self._datasets[name] = dataset, References.of(dataset)

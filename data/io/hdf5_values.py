@@ -19,7 +19,7 @@ HEADER = 16
 """Bytes before a global heap, and before each object in it."""
 
 
-def read(dataset: h5py.Dataset) -> Array:
+def read_dataset(dataset: h5py.Dataset) -> Array:
     """All of a data set. `DataError` if it is damaged, or claims more than its file can have."""
     where = f"{dataset.file.filename}: {str(dataset.name).lstrip('/')}"
     problem = claim(dataset)
@@ -43,7 +43,7 @@ def attribute(item: h5py.File | h5py.Dataset, name: str) -> Any:
         raise DataError(f"{_attribute(item, name)} cannot be read ({error}); the file is damaged") from error
 
 
-def number(item: h5py.Dataset, name: str) -> float | None:
+def read_number(item: h5py.Dataset, name: str) -> float | None:
     """An attribute that is one number; None without it. `DataError` if it is another thing."""
     if (value := attribute(item, name)) is None:
         return None
@@ -53,7 +53,7 @@ def number(item: h5py.Dataset, name: str) -> float | None:
     return float(found.item())
 
 
-def names(item: h5py.File | h5py.Dataset, name: str) -> tuple[str, ...]:
+def read_names(item: h5py.File | h5py.Dataset, name: str) -> tuple[str, ...]:
     """An attribute that lists names; () without it. `DataError` if it is another thing."""
     values = attribute(item, name)
     if values is not None and not all(isinstance(value, str | bytes) for value in np.ravel(values)):

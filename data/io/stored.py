@@ -16,7 +16,7 @@ from .containers import (
     is_portable,
     tiff_layout,
 )
-from .decode import decode
+from .decode import decode_image
 from .headers import check_claim
 
 LOSSY = {"AVIF": "AVIF", "JPEG": "JPEG", "JPEG2000": "JPEG 2000", "MPO": "JPEG", "WEBP": "WebP"}
@@ -57,7 +57,7 @@ def _numbers(buffer: Array, where: str) -> Array:
     if layout is not None and layout.compression in LOSSY_TIFF:
         raise _lossy("a TIFF compressed as JPEG or alike", where)
     if layout is not None and layout.bits >= 8 and layout.photometric not in (PALETTE, MIN_IS_WHITE):
-        return decode(buffer, where)  # of more types than Pillow has: 8 to 64 bits, signed or not
+        return decode_image(buffer, where)  # of more types than Pillow has: 8 to 64 bits, signed or not
     return _with_pillow(buffer, layout, where)
 
 

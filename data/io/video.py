@@ -9,6 +9,7 @@ import numpy as np
 
 from ..batch import DataError
 from .arrays import Array
+from .quiet import quiet
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 """The endings of files that `read_frames` reads, in lower case."""
@@ -30,14 +31,16 @@ def read_frames(source: Path | int, *, gray: bool = False) -> Iterator[Array]:
     Raises:
         DataError: it cannot be opened, or has no frame.
     """
-    capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+    with quiet():
+        capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
     name = f"camera {source}" if isinstance(source, int) else str(source)
     try:
         if not capture.isOpened():
             raise DataError(f"{name} cannot be opened as a video: it is damaged, or OpenCV does not read it")
         count = 0
         while True:
-            found, frame = capture.read()
+            with quiet():
+                found, frame = capture.read()
             if not found:
                 break
             count += 1

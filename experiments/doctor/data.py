@@ -135,7 +135,8 @@ def _in_words(counts: Tensor, names: Sequence[str], *, pixels: bool) -> str:
 
 def _duplicates(found: Findings, parts: Mapping[str, Any]) -> None:
     """Frames of the test part that are nearly frames that are trained on."""
-    from crdkit.data import evenly_spaced, near_duplicates, subset
+    from crdkit.data import evenly_spaced, subset
+    from crdkit.recordings import near_duplicates
 
     test = parts.get("test")
     if test is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...common import MANIFEST, ManifestError, read_manifest, to_json, write_manifest, write_text
+from ...common import MANIFEST, Artifact, ManifestError, to_json, write_text
 from ...data import DataError
 from .tables import Run, summarize
 
@@ -55,7 +55,7 @@ def write_sealed(path: Path, value: Any) -> None:
     folder, text = path.parent, to_json(value, path, indent=2) + "\n"
     (folder / MANIFEST).unlink(missing_ok=True)  # a kill in between leaves no digest that is wrong
     write_text(path, text)
-    write_manifest(folder, {}, tuple(name for name in SEALED if (folder / name).exists()))
+    Artifact.seal(folder, {}, tuple(name for name in SEALED if (folder / name).exists()))
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} {what}: there is no {path}, which a run writes at its end")
     try:
         if (folder / MANIFEST).exists():
-            read_manifest(folder)
+            Artifact.open(folder)
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ManifestError as error:
         raise DataError(f"{error}; `--resume` of the run writes it anew") from error

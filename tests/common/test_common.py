@@ -1,24 +1,26 @@
 """Whole files, manifests, and the nearest names."""
 
+import contextlib
 import errno
 import json
 import math
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from crdkit.common import (
+    Artifact,
     ManifestError,
+    ResumeError,
     atomically,
     differences,
     nearest,
     plain,
-    read_manifest,
     used_disk,
     write_json,
-    write_manifest,
     write_text,
 )
 
@@ -42,12 +44,10 @@ def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
 
 
 def test_a_folder_appears_with_all_its_files(tmp_path: Path) -> None:
-    with atomically(tmp_path / "folder") as made:
-        made.mkdir()
+    with Artifact.write(tmp_path / "folder", {"lr": 0.1}) as made:
         (made / "a").write_text("a")
         assert not (tmp_path / "folder").exists() and made.suffix == ""
-        write_manifest(made, {"lr": 0.1})
-    assert read_manifest(tmp_path / "folder").fingerprint == {"lr": 0.1}
+    assert Artifact.open(tmp_path / "folder").fingerprint == {"lr": 0.1}
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
     with pytest.raises(OSError), atomically(tmp_path / "folder") as made:
         made.mkdir()
@@ -62,8 +62,8 @@ def test_what_is_not_as_the_manifest_says_is_named(fault: str, tmp_path: Path) -
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "weights.bin").write_bytes(b"abcd")
-    write_manifest(folder, {"seed": 1})
-    assert read_manifest(folder).files["weights.bin"]["bytes"] == 4
+    Artifact.seal(folder, {"seed": 1})
+    assert Artifact.open(folder).files["weights.bin"]["bytes"] == 4
     named = "weights.bin"
     if fault == "missing":
         (folder / "weights.bin").unlink()
@@ -83,9 +83,37 @@ def test_what_is_not_as_the_manifest_says_is_named(fault: str, tmp_path: Path) -
         else:
             write_json(folder / named, {"fingerprint": {}, "files": {"weights.bin": {}}})
     with pytest.raises(ManifestError, match=named):
-        read_manifest(folder)
+        Artifact.open(folder)
     if fault == "flipped":
-        assert read_manifest(folder, verify=False).fingerprint == {"seed": 1}
+        assert Artifact.open(folder, verify=False).fingerprint == {"seed": 1}
+
+
+def test_an_artifact_of_other_settings_is_refused_with_the_differences(tmp_path: Path) -> None:
+    with Artifact.write(tmp_path / "cache", {"size": 32, "seed": 0}) as made:
+        (made / "a").write_text("a")
+    assert Artifact.open(tmp_path / "cache", {"size": 32, "seed": 0}).files.keys() == {"a"}
+    with pytest.raises(ResumeError, match=r"cache.*size: 32.*64"):
+        Artifact.open(tmp_path / "cache", {"size": 64, "seed": 0})
+
+
+@pytest.mark.parametrize("exist_ok", [True, False])
+def test_of_two_writers_the_first_artifact_stays(exist_ok: bool, tmp_path: Path) -> None:
+    def write(text: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        with Artifact.write(tmp_path / "cache", {}, exist_ok=exist_ok) as made:
+            (made / "a").write_text(text)
+            meanwhile()
+
+    with contextlib.nullcontext() if exist_ok else pytest.raises(OSError, match="cache"):
+        write("second", meanwhile=lambda: write("first"))
+    assert (tmp_path / "cache" / "a").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_no_artifact_is_left_by_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), Artifact.write(tmp_path / "cache", {}) as made:
+        (made / "a").write_text("a")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
 
 
 def test_differences_are_told_by_their_path() -> None:

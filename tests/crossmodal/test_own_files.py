@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from crdkit.crossmodal import DataConfig, load_samples
-from crdkit.data import DataError, FolderPairs, JoinedPairs, PairedTensors, StoredPairs, read_rows
+from crdkit.data import DataError, JoinedPairs, PairedTensors, read_rows
+from crdkit.recordings import FolderPairs, StoredPairs
 
 SIZE = (24, 32)
 

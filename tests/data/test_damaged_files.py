@@ -22,17 +22,18 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.io import savemat
 
-from crdkit.common import ManifestError, read_manifest, write_manifest
-from crdkit.data import DataError, PackedImages, PackedPairs, Statistics
-from crdkit.data.datasets.nyu import read_split
+from crdkit.common import Artifact, ManifestError
+from crdkit.data import DataError, PackedImages, Statistics
 from crdkit.data.io.archives import open_zip, read_member
 from crdkit.data.io.files import load_array, read_file
 from crdkit.data.io.stored import decode_label
 from crdkit.data.io.video import read_frames
-from crdkit.data.pairs.alignment import load_homography
-from crdkit.data.pairs.find import _lines
 from crdkit.models import read_weights
 from crdkit.models.description import read_description
+from crdkit.recordings import PackedPairs
+from crdkit.recordings.alignment import load_homography
+from crdkit.recordings.find import _lines
+from crdkit.recordings.nyu import read_split
 
 ROUNDS = 300
 """Damaged files of each kind."""
@@ -123,7 +124,7 @@ def read_table(path: Path) -> None:
 
 
 def read_whole(path: Path) -> None:
-    read_manifest(path.parent)
+    Artifact.open(path.parent)
 
 
 def write_movie(path: Path) -> None:
@@ -170,7 +171,7 @@ SEEDS: dict[str, tuple[bytes | Callable[[Path], None], Callable[[Path], Any]]] =
     "archive.zip": (zipped(), read_zip),
     "table.csv": ("rgb,depth\na.png,a.npy\nsé.png,b.npy\n".encode(), read_table),
     "table.jsonl": (b'{"rgb": "a.png", "depth": "a.npy"}\n{"rgb": "b.png", "depth": null}\n', read_table),
-    "manifest.json": (lambda path: write_manifest(path.parent, {"of": "this"}), read_whole),
+    "manifest.json": (lambda path: Artifact.seal(path.parent, {"of": "this"}), read_whole),
     "movie.avi": (write_movie, lambda path: [*read_frames(path)]),
     "weights.pth": (saved(lambda file: torch.save({"state_dict": STATE, "epoch": 3}, file)), weights),
     "old.pth": (

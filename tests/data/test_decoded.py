@@ -63,7 +63,7 @@ def test_what_it_was_made_of_and_the_file_count(
         decode_once({"size": 4}, refuse, file=file)
     file.write_bytes(b"encoded")
     decode_once({"size": 4}, refuse, file=file)
-    monkeypatch.setattr(decoded, "_decoder", lambda: "another version")
+    monkeypatch.setattr(decoded, "_decoder", lambda _: "another version")
     with pytest.raises(DataError):
         decode_once({"size": 4}, refuse, file=file)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset, get_worker_info
 
-from crdkit.data import ImageAugment, ImagesConfig, Statistics, load_splits
+from crdkit.data import ImageAugment, ImagesConfig, ImageSplits, Statistics, load_splits
 from crdkit.engine import digest
 from crdkit.pipelines import fingerprint_of
 
@@ -59,3 +60,16 @@ def test_statistics_come_back_from_json_and_workers_change_nothing() -> None:
     found = images.measure_statistics()
     assert Statistics.from_dict(json.loads(json.dumps(found.as_dict()))) == found
     assert images.measure_statistics(num_workers=2) == found
+
+
+def test_statistics_are_measured_by_the_workers_that_were_asked_for() -> None:
+    class WhoReads(Dataset[dict[str, torch.Tensor]]):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
+            return {"rgb": torch.full((3, 2, 2), 0.0 if get_worker_info() is None else 1.0)}
+
+    images = ImageSplits(None, None, None, torch.nn.Identity(), plain=WhoReads())
+    assert images.measure_statistics().mean["rgb"] == (0.0, 0.0, 0.0)
+    assert images.measure_statistics(num_workers=1).mean["rgb"] == (1.0, 1.0, 1.0)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from crdkit.data import DataError
-from crdkit.data.io.decode import decode
+from crdkit.data.io.decode import decode_image
 from crdkit.data.io.files import SUFFIXES, load_array, read_file
 from crdkit.data.io.stored import decode_label
 
@@ -212,7 +212,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png"):
         load_array(tmp_path / "gone.png")
     with pytest.raises(DataError, match=r"a\.png.*4"):
-        decode(np.zeros(4, "u1"), "a.png")
+        decode_image(np.zeros(4, "u1"), "a.png")
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".gif", "part"])
@@ -238,3 +238,21 @@ def test_an_image_cannot_claim_more_than_its_bytes_hold(tmp_path: Path, kind: st
     for read in (load_array, lambda path: decode_label(read_file(path), str(path))):
         with pytest.raises(DataError, match=r"a\.png.*claim.*damaged"):
             read(path)
+
+
+def test_opencv_says_nothing_of_a_damaged_file_and_keeps_its_log_level(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENCV_LOG_LEVEL", raising=False)
+    log = cv2.utils.logging
+    before = log.setLogLevel(log.LOG_LEVEL_WARNING)
+    try:
+        png = cv2.imencode(".png", GRAY)[1].tobytes()
+        cut = write(tmp_path / "a.png", png[: len(png) // 2])
+        cv2.imdecode(read_file(cut), cv2.IMREAD_UNCHANGED)
+        assert capfd.readouterr().err  # what a user would see
+        with pytest.raises(DataError, match=r"a\.png"):
+            load_array(cut)
+        assert capfd.readouterr().err == "" and log.getLogLevel() == log.LOG_LEVEL_WARNING
+    finally:
+        log.setLogLevel(before)

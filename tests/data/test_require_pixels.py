@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from crdkit.data import SyntheticRooms, load_images
+from crdkit.data import load_images
 from crdkit.data.io.decode import stack_color
+from crdkit.recordings import SyntheticRooms
 
 
 @pytest.mark.parametrize("source", ["digits", "shapes"])

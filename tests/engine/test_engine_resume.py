@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from tiny_training import CONFIG, Stopping, alive, evaluate, kill, launch, run, run_and_save, same
 from torch import nn
 
-from crdkit.common import write_json, write_manifest
+from crdkit.common import Artifact, write_json
 from crdkit.engine import Interrupted
 
 STEPS = 18
@@ -144,7 +144,7 @@ def test_wrong_contents_with_right_digests_are_named_and_the_one_before_used(
         write_json(newest / file, {**state, "history": None, "terms": 5})
     else:
         save_file({"x": torch.zeros(1)}, newest / file)
-    write_manifest(newest, {})
+    Artifact.seal(newest, {})
     with pytest.warns(UserWarning, match=rf"{newest.name} cannot be continued.*using {first.name}"):
         result = run(tmp_path)
     assert same(result, undisturbed)

@@ -1,1 +1,0 @@
-"""Pairs as sensors record them: found on disk, read in their units, aligned, checked."""
