@@ -12,6 +12,7 @@ from . import (
     experiments,
     models,
     pipelines,
+    reports,
     transfer,
 )
 from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
@@ -42,5 +43,6 @@ __all__ = [
     "load",
     "models",
     "pipelines",
+    "reports",
     "transfer",
 ]

@@ -24,6 +24,7 @@ from .machine import (
 from .manifest import MANIFEST, Manifest, differences, plain, read_manifest, write_manifest
 from .names import nearest
 from .ranks import are_rows_equal, equal_rows
+from .timing import time_calls
 
 __all__ = [
     "LOCK",
@@ -56,6 +57,7 @@ __all__ = [
     "require_space",
     "require_workers",
     "sha256",
+    "time_calls",
     "to_json",
     "used_disk",
     "write_json",

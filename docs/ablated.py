@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from crdkit.experiments.reports.as_markdown import plain_table
-from crdkit.experiments.reports.canvas import new_figure, save
-from crdkit.experiments.reports.paired import ERROR, gain, paired
-from crdkit.experiments.reports.tables import Column, Run, cell, summarize
+from crdkit.reports.as_markdown import plain_table
+from crdkit.reports.canvas import new_figure, save
+from crdkit.reports.paired import ERROR, gain, paired
+from crdkit.reports.tables import Column, Run, cell, summarize
 
 COLUMNS = (Column("top1", "top-1", digits=2), Column("best_top1", "best top-1", digits=2))
 

@@ -27,15 +27,15 @@ from growth import PICTURES
 from headline import headline
 from timings import BENCHMARKS
 
-from crdkit.experiments.reports import classification, ensemble, recognition
-from crdkit.experiments.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
-from crdkit.experiments.reports.alignment import alignment_summary
-from crdkit.experiments.reports.as_markdown import plain_table
-from crdkit.experiments.reports.charts import error_curves, layer_curves
-from crdkit.experiments.reports.paired import less_others, less_reference, less_same
-from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
-from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present, summarize
-from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
+from crdkit.reports import classification, ensemble, recognition
+from crdkit.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
+from crdkit.reports.alignment import alignment_summary
+from crdkit.reports.as_markdown import plain_table
+from crdkit.reports.charts import error_curves, layer_curves
+from crdkit.reports.paired import less_others, less_reference, less_same
+from crdkit.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
+from crdkit.reports.tables import Column, last_epoch, markdown_table, present, summarize
+from crdkit.reports.words import environment_line, listed, teacher_figures
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -141,9 +141,9 @@ def columns_of_task(results: Mapping[str, Any]) -> list[Column]:
     if task == "crossmodal":
         return list(SEGMENTATION_COLUMNS)
     if task == "compression":
-        return list(classification.columns(None, summary))
+        return list(classification.columns(summary))
     if task == "recognition":
-        return list(recognition.columns(None, summary))
+        return list(recognition.columns(summary))
     if task == "ensemble":
         return list(ensemble.columns_of(results["config"]["teachers"]))
     metrics = dict.fromkeys(name for method in summary.values() for name in method)

@@ -172,9 +172,7 @@ def _doubles(found: Findings, parts: Mapping[str, Any]) -> None:
 def _sheets(found: Findings, pipeline: Any, parts: Mapping[str, Any], folder: Path) -> None:
     """Some pairs laid over each other, with their labels; or images with their classes."""
     from crdkit.data import evenly_spaced, read_rows
-
-    from ..reports.modalities import pictured
-    from ..reports.pictures import PanelRow, image_sheet, overlay_picture, segmentation_panel
+    from crdkit.reports import PanelRow, image_sheet, overlay_picture, pictured, segmentation_panel
 
     if hasattr(pipeline, "samples"):
         pairs, config = pipeline.pairs, pipeline.config

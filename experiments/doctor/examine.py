@@ -62,7 +62,7 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
         examine_processor(found, accelerator.device, accelerator.mixed_precision)
         with _refusals(found, "data"):
             with _told(found, "files"):
-                pipeline = scenario.make_pipeline(tried, accelerator, place)
+                pipeline = scenario.prepare(tried, accelerator, place).pipeline
             plan = _examine_pipeline(found, pipeline, config, folder)
         examine_packages(found)
     if plan is not None and found.count("problem") == 0:

@@ -106,7 +106,7 @@ def test_every_kind_of_weights_is_a_row_of_the_table(place: Path) -> None:
 
 def test_published_weights_are_judged_with_their_own_normalization(place: Path) -> None:
     from crdkit.experiments.probe import ProbeRun, load_network
-    from crdkit.experiments.reports.probe import Row
+    from crdkit.reports import ProbeRow as Row
 
     published = place / "library" / "resnet18-f37072fd.pth"
     published.parent.mkdir()

@@ -8,10 +8,10 @@ import pytest
 from reported import COLUMNS, ENVIRONMENT, write_run
 
 from crdkit.experiments import report
-from crdkit.experiments.reports.compare import compare, flat, short_names
-from crdkit.experiments.reports.page import Page, Table, Text
-from crdkit.experiments.reports.paired import best_less_others, gain, paired, reach
-from crdkit.experiments.reports.tables import Run, summarize
+from crdkit.reports.compare import compare, flat, short_names
+from crdkit.reports.page import Page, Table, Text
+from crdkit.reports.paired import best_less_others, gain, paired, reach
+from crdkit.reports.tables import Run, summarize
 
 
 def runs(*rows: tuple[str, int, float]) -> list[Run]:

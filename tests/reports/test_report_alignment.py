@@ -5,15 +5,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
-from crdkit.experiments.reports.alignment import alignment_parts, with_critic
-from crdkit.experiments.reports.page import Curves, Page, Text
-from crdkit.experiments.reports.report import write_report
-from crdkit.experiments.reports.results import write_results
-from crdkit.experiments.reports.tables import Column
-from crdkit.experiments.scenario import Outcome
 from crdkit.pipelines import RunResult
+from crdkit.reports.alignment import alignment_parts, with_critic
+from crdkit.reports.outcome import Outcome
+from crdkit.reports.page import Curves, Page, Text
+from crdkit.reports.report import write_report
+from crdkit.reports.results import write_results
+from crdkit.reports.tables import Column
 
 FIGURES = {
     "r1": 0.1,
@@ -39,7 +40,7 @@ def done(method: str, seed: int, gain: float, **more: float) -> RunResult:
 
 
 def outcome(folder: Path, *runs: RunResult) -> Outcome:
-    return Outcome(SimpleNamespace(), runs, {}, (), None, None, folder / "pictures")
+    return Outcome(folder, SimpleNamespace(), runs, [], torch.device("cpu"), {})
 
 
 def test_a_table_before_and_after_and_a_chart(tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from rich.console import Console
 
 from crdkit.data import DataError
 from crdkit.experiments import provenance
-from crdkit.experiments.reports import pictures
-from crdkit.experiments.reports.canvas import IGNORE_COLOR, colorize
-from crdkit.experiments.reports.page import Page, Picture, Table
-from crdkit.experiments.reports.report import write_report
-from crdkit.experiments.reports.results import read_results, write_results
-from crdkit.experiments.reports.segmentation import COLUMNS
-from crdkit.experiments.reports.tables import Column, Run, markdown_table, summarize, terminal_table
-from crdkit.experiments.reports.words import environment_line
+from crdkit.reports import pictures
+from crdkit.reports.canvas import IGNORE_COLOR, colorize
+from crdkit.reports.page import Page, Picture, Table
+from crdkit.reports.report import write_report
+from crdkit.reports.results import read_results, write_results
+from crdkit.reports.segmentation import COLUMNS
+from crdkit.reports.tables import Column, Run, markdown_table, summarize, terminal_table
+from crdkit.reports.words import environment_line
 
 ROOT = Path(provenance.ROOT)
 ENVIRONMENT = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...data import IGNORE
+from ..data import IGNORE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

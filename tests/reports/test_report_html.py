@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from reported import COLUMNS, RUNS, VALUES, html_of, write_run
 
-from crdkit.experiments.reports.as_html import as_html
-from crdkit.experiments.reports.page import (
+from crdkit.reports.as_html import as_html
+from crdkit.reports.page import (
     Chart,
     Confusion,
     Curves,
@@ -23,7 +23,7 @@ from crdkit.experiments.reports.page import (
     read_page,
     write_page,
 )
-from crdkit.experiments.reports.plot import (
+from crdkit.reports.plot import (
     axis_of,
     charted,
     confusion_cells,
@@ -31,9 +31,9 @@ from crdkit.experiments.reports.plot import (
     most_confused,
     strip_of,
 )
-from crdkit.experiments.reports.results import read_results
-from crdkit.experiments.reports.tables import Column
-from crdkit.experiments.reports.words import command_in_words, data_in_words, from_to
+from crdkit.reports.results import read_results
+from crdkit.reports.tables import Column
+from crdkit.reports.words import command_in_words, data_in_words, from_to
 
 VOID = {"meta", "link", "img", "br", "input", "path", "circle", "polyline", "polygon"}
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...common import MANIFEST, ManifestError, read_manifest, to_json, write_manifest, write_text
-from ...data import DataError
+from ..common import MANIFEST, ManifestError, read_manifest, to_json, write_manifest, write_text
+from ..data import DataError
 from .tables import Run, summarize
 
 FILE = "results.json"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .page import Page, Part, Scatter
-from .tables import Column, Run, summarize, terminal_table
+from .tables import Column, Run
+from .words import data_in_words
 
 if TYPE_CHECKING:
-    from crdkit.evaluation import Features, ProbeResult
+    from ..evaluation import Features, ProbeResult
 
 
-class Row(NamedTuple):
+class ProbeRow(NamedTuple):
     """One of the weights: its name in the table, its number among those of that name, where it is."""
 
     name: str
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 class Judged(NamedTuple):
     """A row with its figures, and its test features in the plane if wanted."""
 
-    row: Row
+    row: ProbeRow
     top1: float
     knn: float
     probe: ProbeResult
@@ -42,37 +42,22 @@ class Judged(NamedTuple):
         return {"method": self.row.name, "seed": self.row.number, "metrics": metrics}
 
 
-def report(config: Any, judged: Sequence[Judged], class_names: Sequence[str]) -> None:
-    """config.yaml, results.json, report.md with its pictures, and the table on the terminal."""
-    from rich.console import Console
+def probe_page(judged: Sequence[Judged], class_names: Sequence[str], config: Any, pictures: Path) -> Page:
+    """Return the page of a comparison of frozen networks, without its command.
 
-    from ..command import write_config
-    from ..invocation import command_line
-    from ..provenance import environment
-    from .report import write_report
-    from .results import write_results
-    from .words import command_in_words, data_in_words
-
-    runs = [one.as_run() for one in judged]
-    columns = (Column("top1", "linear probe"), Column("knn", f"{config.neighbors}-NN"))
-    data, folder = config.data, config.output
-    preset = data.source if data.root is None else data.root.stem
-    named = replace(config, weights=tuple(one.row.name for one in judged))  # without places on this machine
-    write_results(
-        folder, task="probe", preset=preset, runs=runs, environment=environment(), config=asdict(named)
-    )
-    write_config(config, folder)
-    parts = [*_embeddings(judged, class_names, folder / "pictures")]
-    page = Page(
-        f"Frozen features on {data_in_words(data, preset)}",
-        columns,
+    Args:
+        judged: rows of the table.
+        class_names: of the test images.
+        config: settings of the comparison: data, layer, grid, probe, neighbors.
+        pictures: folder of the report's pictures.
+    """
+    data = config.data
+    return Page(
+        f"Frozen features on {data_in_words(data, data.source)}",
+        (Column("top1", "linear probe"), Column("knn", f"{config.neighbors}-NN")),
         notes=method(config, judged),
-        parts=parts,
-        command=command_in_words(command_line()),
+        parts=[*_embeddings(judged, class_names, pictures)],
     )
-    path = write_report(folder, page)
-    Console().print(terminal_table(summarize(runs), columns))
-    print(f"report: {path}")
 
 
 def _embeddings(judged: Sequence[Judged], class_names: Sequence[str], pictures: Path) -> Iterator[Part]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from ...common import UserError
+from ..common import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...common import UserError
-from ...data import IGNORE
+from ..common import UserError
+from ..data import IGNORE
 from .canvas import IGNORE_COLOR, bare, colorize, named_colors, new_figure, palette, save
 from .modalities import pictured
 

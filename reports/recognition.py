@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..scenario import Outcome, Scenario, method_of
 from .alignment import alignment_parts
-from .judged import embeddings, learning_curves, made_teachers
+from .cost import cost_table
+from .judged import embeddings, learning_curves
+from .outcome import Outcome, TaskReport, method_of
 from .page import Chart, Curves, Page, Part, Picture
 from .plot import line_of
 from .tables import Column, Summary
 from .words import from_to, listed, modality_in_words
 
 if TYPE_CHECKING:
-    from crdkit.crossmodal import RecognitionConfig, RecognitionPipeline
-    from crdkit.engine import Accelerator
-    from crdkit.pipelines import RunResult
+    from ..pipelines import RunResult
 
 QUERIES, NEIGHBORS = 6, 5
-
-
-def make_pipeline(config: RecognitionConfig, accelerator: Accelerator, folder: Path) -> RecognitionPipeline:
-    """The pipeline over the configuration's images."""
-    from crdkit.crossmodal import RecognitionPipeline
-    from crdkit.data import load_splits
-
-    images = load_splits(config.data, accelerator.device, unlabeled=True)
-    return RecognitionPipeline(config, images, accelerator, folder)
 
 
 def in_words(done: RunResult) -> str:
@@ -45,7 +34,7 @@ def layers_in(summary: Summary) -> list[Column]:
     return [Column(name, f"layer {name.removeprefix('probe_')}") for name in probes]
 
 
-def columns(config: RecognitionConfig | None, summary: Summary) -> list[Column]:
+def columns(summary: Summary) -> list[Column]:
     """A probe for each layer, neighbors, fine-tuning."""
     return [
         *layers_in(summary),
@@ -59,30 +48,26 @@ def page(outcome: Outcome) -> Page:
     """Accuracy by layer, curves of the fine-tuning, neighbors, embeddings, alignment, costs."""
     from .charts import layer_curves
 
-    pipeline, config, pictures = outcome.pipeline, outcome.pipeline.config, outcome.pictures
+    config, pictures = outcome.config, outcome.pictures
     layers = layers_in(outcome.summary)
     layer_curves(pictures / "layers.png", outcome.summary, layers)
     _draw_neighbors(outcome)
-    found = [f"{100 * teacher['top1']:.1f}" for teacher in outcome.teachers]
+    found = [f"{100 * teacher['top1']:.1f}" for teacher in outcome.teacher_metrics]
     accuracy = f", top-1 {' and '.join(found)}" if found else ""
     sees = listed(map(modality_in_words, config.teacher.modality))
-    first = config.seed[0]
-    vectors = {
-        done.method: pipeline.embeddings[done.method, first] for done in outcome.runs if done.seed == first
-    }
     parts: list[Part] = [_by_layer(outcome.summary, layers)]
     parts += learning_curves(outcome.runs, [Column("top1", "fine-tuning, top-1")], pictures, method_of)
-    parts += embeddings(vectors, pipeline.images.test.class_names, pictures)
+    parts += embeddings(outcome.features, outcome.class_names, pictures)
     parts.append(Picture("Nearest test images of the embedding: query, then its neighbors", "neighbors.png"))
-    parts += [*alignment_parts(outcome), _cost(outcome)]
+    parts += [*alignment_parts(outcome), cost_table(outcome)]
     return Page(
         from_to(config.teacher.modality, config.student_modality),
-        outcome.columns,
+        columns(outcome.summary),
         parts=parts,
         notes=(
             f"The teacher ({listed(config.teacher.architecture)}) sees {sees}{accuracy}; "
             f"the student ({config.student}) sees {modality_in_words(config.student_modality)}. "
-            f"{len(pipeline.data.dataset)} images without labels."
+            f"{outcome.num_samples} images without labels."
         ),
         headline="finetune_top1",
     )
@@ -96,37 +81,25 @@ def _by_layer(summary: Summary, layers: Sequence[Column]) -> Part:
     return Curves("Linear probes by layer", [Chart("linear probe, percent", lines, "layer")], "layers.png")
 
 
-def _cost(outcome: Outcome) -> Part:
-    from .cost import cost_table
-
-    pipeline = outcome.pipeline
-    first = {name: value[None] for name, value in pipeline.test[0].items() if name != "label"}
-    seen = first[pipeline.config.student_modality]
-    return cost_table(outcome.pictures.parent, outcome.runs, seen, made_teachers(outcome, first))
-
-
 def _draw_neighbors(outcome: Outcome) -> None:
     import torch
 
-    from crdkit.evaluation import nearest
-
+    from ..evaluation import nearest
     from .pictures import retrieval_picture
 
-    pipeline, first = outcome.pipeline, outcome.pipeline.config.seed[0]
-    test = pipeline.images.test
+    test = outcome.test
     queries = torch.linspace(0, len(test) - 1, QUERIES).round().long()
-    found = {}
-    for done in outcome.runs:
-        if done.seed == first:
-            vectors = pipeline.embeddings[done.method, first].vectors
-            # The first neighbor of a test image among the test images is itself.
-            found[done.method] = nearest(vectors[queries], vectors, neighbors=NEIGHBORS + 1)[:, 1:].tolist()
+    # The first neighbor of a test image among the test images is the image.
+    neighbors = {
+        method: nearest(vectors[queries], vectors, neighbors=NEIGHBORS + 1)[:, 1:].tolist()
+        for method, (vectors, _) in outcome.features.items()
+    }
     retrieval_picture(
         outcome.pictures / "neighbors.png",
         lambda row: test[row]["rgb"].cpu().numpy(),
         queries.tolist(),
-        found,
+        neighbors,
     )
 
 
-SCENARIO = Scenario("recognition", make_pipeline, in_words, columns, page)
+REPORT = TaskReport("recognition", in_words, page)

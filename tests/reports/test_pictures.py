@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from crdkit.experiments.reports.canvas import palette
-from crdkit.experiments.reports.charts import error_curves, layer_curves
-from crdkit.experiments.reports.pictures import embedding_picture, matrix_picture, retrieval_picture
-from crdkit.experiments.reports.tables import Column, Summary
+from crdkit.reports.canvas import palette
+from crdkit.reports.charts import error_curves, layer_curves
+from crdkit.reports.pictures import embedding_picture, matrix_picture, retrieval_picture
+from crdkit.reports.tables import Column, Summary
 
 
 def pixels(path: Path) -> set[tuple[int, ...]]:

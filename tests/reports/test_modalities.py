@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from crdkit.data import lab_modalities
-from crdkit.experiments.reports.canvas import IGNORE_COLOR
-from crdkit.experiments.reports.cost import cost_of, minutes_in
-from crdkit.experiments.reports.modalities import pictured
+from crdkit.reports.canvas import IGNORE_COLOR
+from crdkit.reports.cost import cost_of, minutes_in
+from crdkit.reports.modalities import pictured
 
 
 def lightness(images: np.ndarray) -> np.ndarray:

@@ -12,10 +12,8 @@ from .tables import Column, Run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crdkit.evaluation import Features
-    from crdkit.pipelines import RunResult
-
-    from ..scenario import Outcome
+    from ..evaluation import Features
+    from ..pipelines import RunResult
 
 SHOWN = 600
 """Points of a picture of an embedding: what a minute of t-SNE draws of a dozen methods."""
@@ -91,8 +89,7 @@ def embeddings(
     features: Mapping[str, Features], classes: Sequence[str], pictures: Path, *, limit: int = SHOWN
 ) -> list[Part]:
     """t-SNE of the test embeddings of each method, as `tsne-METHOD.png` too; none of fewer than 4 samples."""
-    from crdkit.evaluation import tsne
-
+    from ..evaluation import tsne
     from .pictures import embedding_picture
 
     points, files = {}, {}
@@ -101,32 +98,13 @@ def embeddings(
             continue
         place, label = tsne(vectors, limit=limit)
         files[method] = f"tsne-{method}.png"
-        embedding_picture(pictures / files[method], place, label, class_names=classes or None)
+        embedding_picture(pictures / files[method], place, label, class_names=classes)
         rows = zip(place.tolist(), label.tolist(), strict=True)
         points[method] = [(round(x, 3), round(y, 3), int(c)) for (x, y), c in rows]
     if not points:
         return []
     count = len(next(iter(points.values())))
-    names = list(classes) or [str(c) for c in range(1 + max(c for rows in points.values() for *_, c in rows))]
     note = (
         f"t-SNE of {count} test samples, first seed, colored by class; distances between groups say little."
     )
-    return [Scatter("Embedding of the test samples", names, points, files, note)]
-
-
-def numbered(points: Mapping[str, Sequence[tuple[float, float, int]]]) -> list[str]:
-    """Names of the classes of some points, for those without."""
-    return [str(c) for c in range(1 + max(label for rows in points.values() for *_, label in rows))]
-
-
-def made_teachers(outcome: Outcome, first: Mapping[str, Any]) -> dict[str, tuple[Any, Any, Path]]:
-    """The teachers of a run, if a method had some: name → network, its image (of a batch of one), and the
-    folder of its training."""
-    pipeline = outcome.pipeline
-    if "teachers" not in pipeline.__dict__ and pipeline.own_teachers is None:
-        return {}
-    config, found = pipeline.config.teacher, {}
-    for number, teacher in enumerate(pipeline.teachers):
-        stage = outcome.pictures.parent / f"teachers/{teacher.modality}-seed-{config.seed + number}"
-        found[teacher.name] = (teacher.network, first[teacher.modality], stage)
-    return found
+    return [Scatter("Embedding of the test samples", list(classes), points, files, note)]

@@ -11,8 +11,8 @@ from .plot import charted
 from .tables import Column, Run, Summary, markdown_table, summarize
 
 if TYPE_CHECKING:
-    from ..scenario import Outcome
     from .charts import History
+    from .outcome import Outcome
 
 CRITIC = (
     Column("true_score", "score of true pairs", scale=1, digits=2),

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ...common import write_text
+from ..common import write_text
 from .as_html import as_html
 from .as_markdown import as_markdown
 from .page import Page, write_page

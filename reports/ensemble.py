@@ -4,52 +4,24 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..scenario import Outcome, Scenario
-from .classification import class_numbers
-from .judged import confusion, learning_curves, made_teachers
+from .cost import cost_table
+from .judged import confusion, learning_curves
+from .outcome import Outcome, TaskReport
 from .page import Chart, Curves, Line, Page, Part, Picture, Text
 from .plot import line_of
 from .tables import Column, Run, Summary, markdown_table
 from .words import listed
 
 if TYPE_CHECKING:
-    from crdkit.engine import Accelerator
-    from crdkit.ensemble import EnsembleConfig, EnsemblePipeline
-    from crdkit.pipelines import RunResult
+    from ..pipelines import RunResult
 
 
 DISPUTED = (Column("corrected", "right where corrected"), Column("overruled", "right where overruled"))
 """What `right_where_disputed` finds."""
 FOLLOWED = (Column("agreement", "agreement with its teachers"), *DISPUTED)
 """What a row of results.json has, besides errors, for each number of teachers."""
-
-
-def make_pipeline(config: EnsembleConfig, accelerator: Accelerator, folder: Path) -> EnsemblePipeline:
-    """The pipeline over the configuration's images."""
-    from crdkit.data import load_splits
-    from crdkit.ensemble import EnsemblePipeline
-
-    return EnsemblePipeline(config, load_splits(config.data, accelerator.device), accelerator, folder)
-
-
-def begin(pipeline: EnsemblePipeline, folder: Path) -> None:
-    """What the memories will take, then the pool: trained or read, judged, and told in pool.json."""
-    from rich.console import Console
-
-    from .results import write_sealed
-
-    pipeline.check()
-    if memory := pipeline.memory():
-        pipeline.accelerator.print(memory)
-    pool = pipeline.describe()
-    if pipeline.accelerator.is_main_process:
-        write_sealed(folder / "pool.json", pool)
-        Console().print(pool_table(pool))
-        if not pipeline.config.teachers:
-            print(f"the pool alone: {folder / 'pool.json'}")
 
 
 def name_of(done: RunResult) -> str:
@@ -66,11 +38,6 @@ def in_words(done: RunResult) -> str:
     return f"error {100 * (1 - done.metrics['top1']):.2f}"
 
 
-def columns(config: EnsembleConfig, summary: Summary) -> list[Column]:
-    """The table's."""
-    return columns_of(config.teachers)
-
-
 def columns_of(teachers: Sequence[int]) -> list[Column]:
     """The error of the last epoch for each number of teachers, then that of the best; likewise of averaged
     weights, if there are any."""
@@ -82,7 +49,7 @@ def columns_of(teachers: Sequence[int]) -> list[Column]:
     ]
 
 
-def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
+def rows(config: Any, runs: Sequence[RunResult]) -> list[Run]:
     """A row of results.json for each method, seed and subset: `error_N` and `best_error_N` of N teachers, of
     averaged weights `ema_error_N` and `best_ema_error_N`, and how the student follows them (`FOLLOWED`).
 
@@ -101,19 +68,6 @@ def rows(config: EnsembleConfig, runs: Sequence[RunResult]) -> list[Run]:
             for column in FOLLOWED:
                 row["metrics"][f"{column.metric}_{number}"] = done.metrics.get(column.metric)
     return list(found.values())
-
-
-def pool_and_ensembles(pipeline: EnsemblePipeline, runs: Sequence[RunResult]) -> dict[str, Any]:
-    """The pool as `describe` gives it, and `ensembles`: by size the error of each ensemble that taught."""
-    from crdkit.ensemble import mean_logits
-
-    label = pipeline.images.test.labels.cpu()
-    drawn = dict.fromkeys(tuple(sorted(done.teachers)) for done in runs if done.teachers)
-    errors: dict[str, list[float]] = {}
-    for teachers in sorted(drawn, key=len):
-        named = mean_logits(pipeline.logits[list(teachers)]).argmax(1)
-        errors.setdefault(str(len(teachers)), []).append(float((named != label).double().mean()))
-    return {**pipeline.describe(), "ensembles": errors}
 
 
 def pool_figures(pool: Mapping[str, Any]) -> str:
@@ -166,23 +120,22 @@ def page(outcome: Outcome) -> Page:
     """Error against the number of teachers, diversity of the pool, learning curves, confusion, costs."""
     from .pictures import matrix_picture
 
-    config, pool, pictures = outcome.pipeline.config, outcome.teachers, outcome.pictures
+    config, pool, pictures = outcome.config, outcome.teacher_metrics, outcome.pictures
     most = max(config.teachers)
     matrix_picture(
         pictures / "diversity.png",
         {"disagreement": pool["disagreement"], "KL(row ‖ column)": pool["divergence"]},
     )
-    images = outcome.pipeline.images
     parts = [_errors(outcome), *learning_curves(outcome.runs, [Column("top1", "top-1")], pictures, name_of)]
-    parts += confusion(outcome.runs, images.test.class_names or class_numbers(images), name_of)
+    parts += confusion(outcome.runs, outcome.class_names, name_of)
     parts += [Picture("How the members differ", "diversity.png")]
     if any(pool["ensemble"][column.metric] for column in DISPUTED):
         table = followed(outcome.summary, config.teachers, pool)
         parts.append(Text("How the student follows its teachers", table))
-    parts.append(_cost(outcome))
+    parts.append(cost_table(outcome))
     return Page(
         f"{len(pool['members'])} {listed(config.teacher.architecture)} into {config.student}",
-        outcome.columns,
+        columns_of(config.teachers),
         parts=parts,
         notes=pool_figures(pool),
         headline=f"error_{most}",
@@ -215,7 +168,7 @@ def _errors(outcome: Outcome) -> Part:
     """Error against the number of teachers, beside that of the ensembles themselves."""
     from .charts import error_curves
 
-    numbers, ensembles = outcome.pipeline.config.teachers, outcome.teachers["ensembles"]
+    numbers, ensembles = outcome.config.teachers, outcome.teacher_metrics["ensembles"]
     error_curves(outcome.pictures / "errors.png", outcome.summary, numbers, ensembles=ensembles)
     lines = [
         line_of(method, [(n, metrics[f"error_{n}"]) for n in numbers if f"error_{n}" in metrics], 100)
@@ -228,32 +181,15 @@ def _errors(outcome: Outcome) -> Part:
     )
 
 
-def _cost(outcome: Outcome) -> Part:
-    from .cost import cost_table
-
-    first = {"rgb": outcome.pipeline.images.test[0]["rgb"][None]}
-    return cost_table(outcome.pictures.parent, outcome.runs, first["rgb"], made_teachers(outcome, first))
-
-
 def teachers_in_words(number: int) -> str:
     """`1 teacher`, `2 teachers`."""
     return f"{number} teacher{'s' * (number > 1)}"
 
 
-def _last_epoch(columns: list[Column]) -> list[Column]:
+def _last_epoch(columns: Sequence[Column]) -> Sequence[Column]:
     return [column for column in columns if column.metric.startswith("error_")]
 
 
-SCENARIO = Scenario(
-    "ensemble",
-    make_pipeline,
-    in_words,
-    columns,
-    page,
-    name=name_of,
-    rows=rows,
-    begin=begin,
-    teachers=pool_and_ensembles,
-    shown=_last_epoch,
-    heading="error, percent",
+REPORT = TaskReport(
+    "ensemble", in_words, page, name=name_of, rows=rows, shown=_last_epoch, heading="error, percent"
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...common import UserError
+from ..common import UserError
 from .page import Page, Part, Table, Text
 from .paired import NOTE, paired, rows_of
 from .tables import Column, Run, present, summarize

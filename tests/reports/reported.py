@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from crdkit.experiments.reports.as_html import as_html
-from crdkit.experiments.reports.page import (
+from crdkit.reports.as_html import as_html
+from crdkit.reports.page import (
     Chart,
     Confusion,
     Curves,
@@ -19,9 +19,9 @@ from crdkit.experiments.reports.page import (
     read_page,
     write_page,
 )
-from crdkit.experiments.reports.predictions import draw_predictions
-from crdkit.experiments.reports.results import read_results, write_results
-from crdkit.experiments.reports.tables import Column, Run
+from crdkit.reports.predictions import draw_predictions
+from crdkit.reports.results import read_results, write_results
+from crdkit.reports.tables import Column, Run
 
 ENVIRONMENT: dict[str, Any] = {
     "date": "2026-01-02T03:04:05+00:00",

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...data import DataError
+from ..data import DataError
 from .results import write_sealed
 from .tables import Column, Statistic, present
 
