@@ -131,7 +131,7 @@ def report(config: ProbeRun, judged: Sequence[Judged], class_names: Sequence[str
         config=asdict(named),
     )
     write_config(config, folder)
-    page = probe_page(judged, class_names, config, folder / "pictures")
+    page = probe_page(judged, class_names, config)
     path = write_report(folder, replace(page, command=command_in_words(command_line())))
     Console().print(terminal_table(summarize(runs), page.columns))
     print(f"report: {path}")

@@ -57,7 +57,7 @@ def _ensemble(config: EnsembleConfig, accelerator: Accelerator, folder: Path) ->
         pool = pipeline.describe()
         if accelerator.is_main_process:
             write_sealed(folder / "pool.json", pool)
-            Console().print(ensemble.pool_table(pool))
+            Console().print(ensemble.pool_table(pool).terminal("the pool"))
             if not config.teachers:
                 print(f"the pool alone: {folder / 'pool.json'}")
 

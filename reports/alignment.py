@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .page import Curves, Part, Text
-from .plot import charted
-from .tables import Column, Run, Summary, markdown_table, summarize
+from .charts import History, over_epochs
+from .page import Charts, Part, Text
+from .tables import Column, Run, Summary, summarize
+from .views import summary_view
 
 if TYPE_CHECKING:
-    from .charts import History
     from .outcome import Outcome
 
 CRITIC = (
@@ -35,10 +35,8 @@ FIRST = "before"
 
 
 def alignment_parts(outcome: Outcome) -> list[Part]:
-    """A table of the alignment before and after, and its curves over the epochs as `alignment.png`; nothing
-    if no run has the figures."""
-    from .charts import learning_curves
-
+    """A table of the alignment before and after, and its curves over the epochs; nothing if no run has the
+    figures."""
     histories: dict[str, list[History]] = {}
     for done in outcome.runs:
         if is_aligned(done.metrics):
@@ -48,7 +46,7 @@ def alignment_parts(outcome: Outcome) -> list[Part]:
     summary = alignment_summary(
         {"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in outcome.runs
     )
-    learning_curves(outcome.pictures / "alignment.png", histories, CURVES)
+    charts = over_epochs(histories, CURVES)
     pairs = round(summary[FIRST]["alignment/pairs"]["mean"])
     chance = " and ".join(f"{100 * min(1, k / pairs):.3g}" for k in (1, 10))
     text = (
@@ -58,8 +56,8 @@ def alignment_parts(outcome: Outcome) -> list[Part]:
         "the student's."
     )
     return [
-        Text("Alignment with the teacher", f"{markdown_table(summary, COLUMNS)}\n{text}"),
-        Curves("Alignment over the epochs", charted(histories, CURVES), "alignment.png"),
+        Text("Alignment with the teacher", f"{summary_view(summary, COLUMNS).markdown()}\n{text}"),
+        *([Charts("Alignment over the epochs", charts, "alignment.png")] if charts else []),
     ]
 
 

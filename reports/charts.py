@@ -1,138 +1,112 @@
-"""Charts of metrics, drawn without a display: bars, learning curves, error by teachers, layers."""
+"""Charts as values: series in the units that are shown. `drawing` makes pictures of them."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from .canvas import new_figure, save
-from .tables import Column, Statistic, Summary
+from .tables import Column, Run, Statistic
 
 History = Sequence[Mapping[str, Any]]
-"""One training: a mapping per epoch with ``epoch`` and any metrics."""
+"""One training: a mapping per epoch with `epoch` and any metrics."""
 
 
-def learning_curves(
-    path: Path | str, histories: Mapping[str, Sequence[History]], columns: Sequence[Column]
-) -> Path:
-    """Draw each metric over the epochs: a line per method, the mean of its seeds, min to max shaded.
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart."""
 
-    Entries without the metric are left out, and so are epochs that not every seed reached.
-    """
-    figure = new_figure(5.0 * len(columns), 3.6)
-    for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
-        for method, seeds in histories.items():
+    name: str
+    x: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float] = ()
+    """Lower edge of the band about the line; no band if absent."""
+    high: Sequence[float] = ()
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines over one axis."""
+
+    title: str
+    lines: Sequence[Line]
+    across: str = "epoch"
+    """Title of the horizontal axis."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row for each method: a dot for each run and a bar at their mean."""
+
+    title: str
+    values: Mapping[str, Sequence[float]]
+    digits: int = 1
+    """Decimals of the means."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points in the plane, colored by class."""
+
+    title: str
+    points: Sequence[tuple[float, float, int]]
+    """x, y, class."""
+    classes: Sequence[str]
+
+
+Chart = Lines | Strip | Points
+
+
+def over_epochs(histories: Mapping[str, Sequence[History]], columns: Sequence[Column]) -> list[Lines]:
+    """Return a chart for each metric that a training has: a line for each name, the mean of its seeds, with a
+    band from the smallest to the largest, over the epochs that all of them have."""
+    charts = []
+    for column in columns:
+        lines = []
+        for name, seeds in histories.items():
             series = [
-                {entry["epoch"]: float(entry[column.metric]) for entry in history if column.metric in entry}
+                {
+                    entry["epoch"]: column.scale * float(entry[column.metric])
+                    for entry in history
+                    if column.metric in entry
+                }
                 for history in seeds
             ]
             epochs = sorted(set.intersection(*map(set, series))) if series else []
-            if not epochs:
-                continue
-            values = column.scale * np.array([[one[epoch] for epoch in epochs] for one in series])
-            (line,) = axis.plot(epochs, values.mean(axis=0), label=method, marker=".")
-            axis.fill_between(
-                epochs, values.min(axis=0), values.max(axis=0), alpha=0.15, color=line.get_color()
-            )
-        axis.set_xlabel("epoch")
-        axis.set_title(column.title)
-        axis.grid(alpha=0.3)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8)
-    return save(figure, path)
+            if epochs:
+                rows = [[one[epoch] for one in series] for epoch in epochs]
+                mean = [round(sum(row) / len(row), 6) for row in rows]
+                band = ([min(row) for row in rows], [max(row) for row in rows]) if len(series) > 1 else ()
+                lines.append(Line(name, epochs, mean, *band))
+        if lines:
+            charts.append(Lines(column.title, lines))
+    return charts
 
 
-def bar_chart(
-    path: Path | str, summary: Summary, columns: Sequence[Column], *, baseline: str | None = None
-) -> Path:
-    """Draw a chart per column: a bar per method with its standard deviation, the mean written beside it.
-
-    With ``baseline`` (a method) the bars start at its mean, so that their length is what a method
-    gained or lost; without, at zero.
-    """
-    figure = new_figure(5.0 * len(columns), 0.36 * len(summary) + 1.2)
-    for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
-        methods = [method for method in summary if column.metric in summary[method]]
-        statistics = [summary[method][column.metric] for method in methods]
-        means = np.array([column.scale * statistic["mean"] for statistic in statistics])
-        deviations = np.array([column.scale * (statistic["std"] or 0.0) for statistic in statistics])
-        start = means[methods.index(baseline)] if baseline in methods else 0.0
-        bars = axis.barh(methods, means - start, left=start, xerr=deviations, capsize=3)
-        labels = [f"{mean:.{column.digits}f}" for mean in means]
-        axis.bar_label(bars, labels=labels, padding=4, fontsize=8)
-        axis.axvline(start, color="black", linewidth=0.8)
-        axis.margins(x=0.2)
-        axis.invert_yaxis()
-        axis.set_title(column.title)
-        if baseline in methods:
-            axis.set_xlabel(f"bars start at {baseline}")
-    return save(figure, path)
+def line_of(name: str, values: Sequence[tuple[float, Statistic]], scale: float) -> Line:
+    """Return a line of means, with a band of one standard deviation if there are several seeds."""
+    x = [place for place, _ in values]
+    mean = [scale * statistic["mean"] for _, statistic in values]
+    std = [scale * (statistic["std"] or 0.0) for _, statistic in values]
+    if not any(std):
+        return Line(name, x, mean)
+    edges = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
+    return Line(name, x, mean, *edges)
 
 
-def error_curves(
-    path: Path | str,
-    summary: Summary,
-    teachers: Sequence[int],
-    *,
-    ensembles: Mapping[str, Sequence[float]] | None = None,
-) -> Path:
-    """Draw error against the number of teachers, percent: a line per method with its standard deviation.
-
-    Args:
-        summary: with `error_N` for each number.
-        teachers: the numbers.
-        ensembles: number → the errors of the ensembles themselves, drawn as a dashed line.
-    """
-    lines = {
-        method: {n: metrics[f"error_{n}"] for n in teachers if f"error_{n}" in metrics}
-        for method, metrics in summary.items()
-    }
-    dashed = {int(n): float(np.mean(values)) for n, values in (ensembles or {}).items()}
-    return _curves(path, lines, teachers, "teachers", "error, percent", dashed=dashed)
+def strip_of(runs: Sequence[Run], column: Column) -> Strip | None:
+    """Return the values of every run of every method; None if no run has the metric."""
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        value = run["metrics"].get(column.metric)
+        if isinstance(value, int | float):
+            values.setdefault(run["method"], []).append(column.scale * value)
+    title = f"{column.title}, less is better" if column.lower else column.title
+    return Strip(title, values, column.digits) if values else None
 
 
-def layer_curves(path: Path | str, summary: Summary, layers: Sequence[Column]) -> Path:
-    """Draw each method's accuracy by layer, percent, with its standard deviation."""
-    lines = {
-        method: {n: metrics[layer.metric] for n, layer in enumerate(layers, start=1)}
-        for method, metrics in summary.items()
-    }
-    return _curves(path, lines, range(1, len(layers) + 1), "layer, from the stem", "linear probe, percent")
-
-
-def _curves(
-    path: Path | str,
-    lines: Mapping[str, Mapping[int, Statistic]],
-    ticks: Sequence[int],
-    across: str,
-    up: str,
-    *,
-    dashed: Mapping[int, float] | None = None,
-) -> Path:
-    figure = new_figure(6.0, 4.2)
-    axis = figure.subplots()
-    for method, line in lines.items():
-        axis.errorbar(
-            list(line),
-            [100 * s["mean"] for s in line.values()],
-            yerr=[100 * (s["std"] or 0.0) for s in line.values()],
-            label=method,
-            marker="o",
-            capsize=3,
-        )
-    if dashed:
-        axis.plot(
-            list(dashed),
-            [100 * value for value in dashed.values()],
-            label="the teachers together",
-            linestyle="--",
-            marker=".",
-            color="gray",
-        )
-    axis.set_xlabel(across)
-    axis.set_ylabel(up)
-    axis.set_xticks(list(ticks))
-    axis.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=5, fontsize=8)
-    return save(figure, path)
+def scatter(title: str, place: Any, label: Any, classes: Sequence[str]) -> Points:
+    """Return points (N, 2) with their classes (N,)."""
+    rows = zip(place.tolist(), label.tolist(), strict=True)
+    return Points(title, [(round(x, 3), round(y, 3), int(c)) for (x, y), c in rows], list(classes))

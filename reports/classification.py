@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .cost import cost_table
 from .judged import SHOWN, confusion, embeddings, learning_curves
-from .outcome import Outcome, TaskReport, method_of
+from .outcome import Outcome, TaskReport
 from .page import Page, Picture
 from .tables import Column, Summary
 from .words import listed, teacher_figures
@@ -46,9 +46,9 @@ def page(outcome: Outcome) -> Page:
     from .pictures import matrix_picture
 
     config, classes, pictures = outcome.config, outcome.class_names, outcome.pictures
-    parts = learning_curves(outcome.runs, COLUMNS[:1], pictures, method_of)
-    parts += embeddings(outcome.features, classes, pictures, limit=LARGE if config.tsne else SHOWN)
-    parts += confusion(outcome.runs, classes, method_of)
+    parts = learning_curves(outcome.runs, COLUMNS[:1])
+    parts += embeddings(outcome.features, classes, limit=LARGE if config.tsne else SHOWN)
+    parts += confusion(outcome.runs, classes)
     differences = {
         done.method: done.details["correlation"] - done.details["teacher_correlation"]
         for done in outcome.first_seed

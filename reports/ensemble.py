@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .charts import Line, Lines, line_of
 from .cost import cost_table
 from .judged import confusion, learning_curves
 from .outcome import Outcome, TaskReport
-from .page import Chart, Curves, Line, Page, Part, Picture, Text
-from .plot import line_of
-from .tables import Column, Run, Summary, markdown_table
+from .page import Charts, Page, Part, Picture, Text
+from .tables import Column, Run, Summary
+from .views import TableView, rows_view, summary_view
 from .words import listed
 
 if TYPE_CHECKING:
@@ -99,21 +100,16 @@ def _apart(pool: Mapping[str, Any]) -> float:
     return 100 * float(sum(map(sum, pool["disagreement"]))) / max(count * (count - 1), 1)
 
 
-def pool_table(pool: Mapping[str, Any]) -> Any:
-    """Accuracy, calibration and diversity of the members, for a terminal."""
-    from rich.table import Table
-
-    table = Table(title="the pool")
-    for heading in ("member", "top-1", "calibration error", "disagreement", "KL"):
-        table.add_column(heading, justify="left" if heading == "member" else "right")
-    count = len(pool["members"])
+def pool_table(pool: Mapping[str, Any]) -> TableView:
+    """Accuracy, calibration and diversity of the members."""
+    rows, count = [], len(pool["members"])
     for number, member in enumerate([*pool["members"], {**pool["ensemble"], "name": "all together"}]):
-        cells = [f"{100 * member['top1']:.2f}", f"{100 * member['calibration_error']:.1f}"]
+        cells = [member["name"], f"{100 * member['top1']:.2f}", f"{100 * member['calibration_error']:.1f}"]
         if 1 < count > number:  # means over the other members
             cells.append(f"{100 * sum(pool['disagreement'][number]) / (count - 1):.1f}")
             cells.append(f"{sum(pool['divergence'][number]) / (count - 1):.3f}")
-        table.add_row(member["name"], *cells)
-    return table
+        rows.append([*cells, *[""] * (5 - len(cells))])
+    return rows_view(("member", "top-1", "calibration error", "disagreement", "KL"), rows)
 
 
 def page(outcome: Outcome) -> Page:
@@ -126,7 +122,9 @@ def page(outcome: Outcome) -> Page:
         pictures / "diversity.png",
         {"disagreement": pool["disagreement"], "KL(row ‖ column)": pool["divergence"]},
     )
-    parts = [_errors(outcome), *learning_curves(outcome.runs, [Column("top1", "top-1")], pictures, name_of)]
+    errors = errors_by_teachers(outcome.summary, config.teachers, pool["ensembles"])
+    parts: list[Part] = [Charts("Error against the number of teachers", [errors], "errors.png")]
+    parts += learning_curves(outcome.runs, [Column("top1", "top-1")], name_of)
     parts += confusion(outcome.runs, outcome.class_names, name_of)
     parts += [Picture("How the members differ", "diversity.png")]
     if any(pool["ensemble"][column.metric] for column in DISPUTED):
@@ -156,29 +154,33 @@ def followed(summary: Summary, teachers: Sequence[int], pool: Mapping[str, Any])
         for method, n in taught
     }
     corrected, overruled = (100 * pool["ensemble"][column.metric] for column in DISPUTED)
+    table = summary_view(named, FOLLOWED).markdown()
     return (
-        f"{markdown_table(named, FOLLOWED)}\nPercent of test images. Corrected: on {corrected:.1f} % the "
+        f"{table}\nPercent of test images. Corrected: on {corrected:.1f} % the "
         "pool together is right and a member is not, on average over the members; overruled: on "
         f"{overruled:.1f} % a member is right and the pool is not. A student that names what the pool names "
         "is right in 100 % of the first and in none of the second.\n"
     )
 
 
-def _errors(outcome: Outcome) -> Part:
-    """Error against the number of teachers, beside that of the ensembles themselves."""
-    from .charts import error_curves
+def errors_by_teachers(
+    summary: Summary, numbers: Sequence[int], ensembles: Mapping[str, Sequence[float]]
+) -> Lines:
+    """Return the error against the number of teachers, beside that of the ensembles themselves.
 
-    numbers, ensembles = outcome.config.teachers, outcome.teacher_metrics["ensembles"]
-    error_curves(outcome.pictures / "errors.png", outcome.summary, numbers, ensembles=ensembles)
+    Args:
+        summary: with `error_N` for each number.
+        numbers: of teachers.
+        ensembles: number → the errors of the ensembles.
+    """
     lines = [
         line_of(method, [(n, metrics[f"error_{n}"]) for n in numbers if f"error_{n}" in metrics], 100)
-        for method, metrics in outcome.summary.items()
+        for method, metrics in summary.items()
     ]
-    together = {int(n): 100 * statistics.fmean(values) for n, values in ensembles.items()}
-    lines.append(Line("the teachers together", list(together), list(together.values()), dashed=True))
-    return Curves(
-        "Error against the number of teachers", [Chart("error, percent", lines, "teachers")], "errors.png"
-    )
+    if ensembles:
+        mean = [100 * statistics.fmean(values) for values in ensembles.values()]
+        lines.append(Line("the teachers together", list(map(int, ensembles)), mean, dashed=True))
+    return Lines("error, percent", lines, "teachers")
 
 
 def teachers_in_words(number: int) -> str:

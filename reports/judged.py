@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .page import Confusion, Curves, Part, Scatter, Table
-from .plot import charted
+from .charts import over_epochs, scatter
+from .outcome import method_of
+from .page import Charts, Confusion, Part, Table
 from .tables import Column, Run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..evaluation import Features
     from ..pipelines import RunResult
 
@@ -22,25 +21,22 @@ CLASSES = 200
 
 
 def learning_curves(
-    runs: Sequence[RunResult], columns: Sequence[Column], pictures: Path, name: Callable[[RunResult], str]
+    runs: Sequence[RunResult], columns: Sequence[Column], name: Callable[[RunResult], str] = method_of
 ) -> list[Part]:
     """Metrics over the epochs, if any training has them."""
-    from .charts import learning_curves as draw
-
     histories: dict[str, list[list[dict[str, Any]]]] = {}
     for done in runs:
         histories.setdefault(name(done), []).append(done.history)
-    charts = charted(histories, columns)
+    charts = over_epochs(histories, columns)
     if not charts:
         return []
-    draw(pictures / "curves.png", histories, columns)
     several = any(len(seeds) > 1 for seeds in histories.values())
     note = (
         "A line is the mean of the seeds, the band reaches from the smallest to the largest."
         if several
         else ""
     )
-    return [Curves("Learning curves", charts, "curves.png", note)]
+    return [Charts("Learning curves", charts, "curves.png", note)]
 
 
 def class_table(runs: Sequence[Run], classes: Sequence[str], metric: str, heading: str) -> list[Part]:
@@ -67,7 +63,7 @@ def class_table(runs: Sequence[Run], classes: Sequence[str], metric: str, headin
 
 
 def confusion(
-    runs: Sequence[RunResult], classes: Sequence[str], name: Callable[[RunResult], str]
+    runs: Sequence[RunResult], classes: Sequence[str], name: Callable[[RunResult], str] = method_of
 ) -> list[Part]:
     """The confusion of the first seed's students, of all classes that occur."""
     counts: dict[str, Any] = {}
@@ -85,26 +81,19 @@ def confusion(
     return [Confusion("Confusion", [classes[n] for n in occur], kept)]
 
 
-def embeddings(
-    features: Mapping[str, Features], classes: Sequence[str], pictures: Path, *, limit: int = SHOWN
-) -> list[Part]:
-    """t-SNE of the test embeddings of each method, as `tsne-METHOD.png` too; none of fewer than 4 samples."""
+def embeddings(features: Mapping[str, Features], classes: Sequence[str], *, limit: int = SHOWN) -> list[Part]:
+    """t-SNE of the test embeddings of each method; none of fewer than 4 samples."""
     from ..evaluation import tsne
-    from .pictures import embedding_picture
 
-    points, files = {}, {}
-    for method, vectors in features.items():
-        if len(vectors.label) < 4:
-            continue
-        place, label = tsne(vectors, limit=limit)
-        files[method] = f"tsne-{method}.png"
-        embedding_picture(pictures / files[method], place, label, class_names=classes)
-        rows = zip(place.tolist(), label.tolist(), strict=True)
-        points[method] = [(round(x, 3), round(y, 3), int(c)) for (x, y), c in rows]
-    if not points:
+    charts = [
+        scatter(method, *tsne(vectors, limit=limit), classes)
+        for method, vectors in features.items()
+        if len(vectors.label) >= 4
+    ]
+    if not charts:
         return []
-    count = len(next(iter(points.values())))
+    count = len(charts[0].points)
     note = (
         f"t-SNE of {count} test samples, first seed, colored by class; distances between groups say little."
     )
-    return [Scatter("Embedding of the test samples", list(classes), points, files, note)]
+    return [Charts("Embedding of the test samples", charts, "embeddings.png", note)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..data import DataError
+from .charts import Chart, Line, Lines, Points, Strip
 from .results import write_sealed
 from .tables import Column, Statistic, present
+from .views import TableView, rows_view
 
 FILE = "report.json"
 
@@ -32,30 +34,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a chart."""
-
-    name: str
-    x: Sequence[float]
-    mean: Sequence[float]
-    low: Sequence[float] = ()
-    """The lower edge of the band about it; no band if absent."""
-    high: Sequence[float] = ()
-    dashed: bool = False
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Lines over one axis, in the units that are shown."""
-
-    title: str
-    lines: Sequence[Line]
-    across: str = "epoch"
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Charts side by side; `file` is the same as a picture."""
+class Charts:
+    """Charts of one kind side by side; `file` is their picture in `pictures/`."""
 
     heading: str
     charts: Sequence[Chart]
@@ -74,6 +54,11 @@ class Table:
     digits: int = 1
     shaded: bool = False
     """Whether cells are shaded by their value, from 0 to 100."""
+
+    @property
+    def view(self) -> TableView:
+        """The rows as text."""
+        return replace(rows_view(self.columns, self.rows, self.digits), shaded=self.shaded)
 
 
 @dataclass(frozen=True)
@@ -102,22 +87,12 @@ class Confusion:
     counts: Mapping[str, Sequence[Sequence[int]]]
 
 
-@dataclass(frozen=True)
-class Scatter:
-    """Points in the plane with their classes, for each method."""
-
-    heading: str
-    classes: Sequence[str]
-    points: Mapping[str, Sequence[tuple[float, float, int]]]
-    files: Mapping[str, str]
-    """Method → the same as a picture."""
-    note: str = ""
-
-
-Part = Text | Picture | Curves | Table | Predictions | Confusion | Scatter
+Part = Text | Picture | Charts | Table | Predictions | Confusion
 KINDS: dict[str, type] = {
-    kind.__name__.lower(): kind for kind in (Text, Picture, Curves, Table, Predictions, Confusion, Scatter)
+    kind.__name__.lower(): kind for kind in (Text, Picture, Charts, Table, Predictions, Confusion)
 }
+CHARTS: dict[str, type[Chart]] = {"lines": Lines, "points": Points, "values": Strip}
+"""Kinds of charts, by the field that each has alone."""
 
 
 @dataclass(frozen=True)
@@ -177,11 +152,15 @@ def read_page(folder: Path, results: Mapping[str, Any]) -> Page:
 def _part(values: dict[str, Any]) -> Part:
     part: Part
     kind = values.pop("kind")
-    if kind == "curves":
-        charts = [
-            Chart(**{**one, "lines": [Line(**line) for line in one["lines"]]}) for one in values.pop("charts")
-        ]
-        part = Curves(charts=charts, **values)
+    if kind == "charts":
+        part = Charts(charts=[_chart(one) for one in values.pop("charts")], **values)
     else:
         part = KINDS[kind](**values)
     return part
+
+
+def _chart(values: dict[str, Any]) -> Chart:
+    (kind,) = (kind for field, kind in CHARTS.items() if field in values)
+    if kind is Lines:
+        values["lines"] = [Line(**line) for line in values["lines"]]
+    return kind(**values)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..common import UserError
 from ..data import IGNORE
-from .canvas import IGNORE_COLOR, bare, colorize, named_colors, new_figure, palette, save
+from .canvas import IGNORE_COLOR, bare, colorize, named_colors, new_figure, save
 from .modalities import pictured
 
 
@@ -150,25 +150,4 @@ def matrix_picture(path: Path | str, matrices: Mapping[str, Any]) -> Path:
         axis.set_xlabel("no value" if array.mask.all() else f"mean |·| {abs(array).mean():.3f}", fontsize=9)
     bare(*grid)
     figure.colorbar(drawn, ax=list(grid), fraction=0.04)
-    return save(figure, path)
-
-
-def embedding_picture(
-    path: Path | str, points: Any, label: Any, *, class_names: Sequence[str] | None = None
-) -> Path:
-    """Draw points (N, 2) in the colors of their classes (N,).
-
-    ``class_names`` adds a legend of the classes that occur, if there are 40 or fewer.
-    """
-    points, label = np.asarray(points), np.asarray(label)
-    if points.ndim != 2 or points.shape[1] != 2 or label.shape != points.shape[:1]:
-        raise UserError(f"points must be (N, 2) and label (N,), got {points.shape} and {label.shape}")
-    figure = new_figure(5.5, 5.5)
-    axis = figure.subplots()
-    axis.scatter(points[:, 0], points[:, 1], s=6, c=palette(int(label.max(initial=0)) + 1)[label] / 255)
-    axis.set_aspect("equal", adjustable="datalim")
-    bare(axis)
-    present = sorted(set(label.tolist()))
-    if class_names is not None and len(present) <= 40:
-        named_colors(figure, present, class_names, columns=4)
     return save(figure, path)

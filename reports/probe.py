@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .page import Page, Part, Scatter
+from .charts import scatter
+from .page import Charts, Page, Part
 from .tables import Column, Run
+from .views import rows_view
 from .words import data_in_words
 
 if TYPE_CHECKING:
@@ -42,42 +42,33 @@ class Judged(NamedTuple):
         return {"method": self.row.name, "seed": self.row.number, "metrics": metrics}
 
 
-def probe_page(judged: Sequence[Judged], class_names: Sequence[str], config: Any, pictures: Path) -> Page:
+def probe_page(judged: Sequence[Judged], class_names: Sequence[str], config: Any) -> Page:
     """Return the page of a comparison of frozen networks, without its command.
 
     Args:
         judged: rows of the table.
         class_names: of the test images.
         config: settings of the comparison: data, layer, grid, probe, neighbors.
-        pictures: folder of the report's pictures.
     """
     data = config.data
     return Page(
         f"Frozen features on {data_in_words(data, data.source)}",
         (Column("top1", "linear probe"), Column("knn", f"{config.neighbors}-NN")),
         notes=method(config, judged),
-        parts=[*_embeddings(judged, class_names, pictures)],
+        parts=[*_embeddings(judged, class_names)],
     )
 
 
-def _embeddings(judged: Sequence[Judged], class_names: Sequence[str], pictures: Path) -> Iterator[Part]:
+def _embeddings(judged: Sequence[Judged], class_names: Sequence[str]) -> Iterator[Part]:
     """t-SNE of each of the weights, if it was asked for."""
-    from .pictures import embedding_picture
-
-    points, files = {}, {}
-    for one in judged:
-        if one.points is not None:
-            name = one.row.name if not one.row.number else f"{one.row.name}, {one.row.number}"
-            files[name] = "tsne-" + re.sub(r"[^\w.-]+", "-", f"{one.row.name}-{one.row.number}") + ".png"
-            embedding_picture(pictures / files[name], *one.points, class_names=class_names or None)
-            rows = zip(one.points.vectors.tolist(), one.points.label.tolist(), strict=True)
-            points[name] = [(round(x, 3), round(y, 3), int(c)) for (x, y), c in rows]
-    if points:
-        names = list(class_names) or [
-            str(c) for c in range(1 + max(c for r in points.values() for *_, c in r))
-        ]
+    charts = []
+    for row, points in ((one.row, one.points) for one in judged if one.points is not None):
+        names = list(class_names) or list(map(str, range(1 + int(points.label.max()))))
+        name = f"{row.name}, {row.number}" if row.number else row.name
+        charts.append(scatter(name, *points, names))
+    if charts:
         note = "t-SNE of the test images' features, colored by class; distances between groups say little."
-        yield Scatter("Features of the test images", names, points, files, note)
+        yield Charts("Features of the test images", charts, "embeddings.png", note)
 
 
 def method(config: Any, judged: Sequence[Judged]) -> str:
@@ -87,23 +78,17 @@ def method(config: Any, judged: Sequence[Judged]) -> str:
     if config.grid is not None:
         layer += f" averaged to {config.grid}×{config.grid}"
     setting = {"logistic": "C of a logistic regression", "sgd": "the learning rate of SGD"}[config.probe]
-    lines = [
+    headings = ("method", "number", "network", "dimensions", "chosen", "held-out accuracy")
+    rows = [
+        [
+            *(one.row.name, one.row.number, one.row.network, one.probe.dimension),
+            *(f"{one.probe.chosen:g}", 100 * max(one.probe.validation), one.statistics),
+        ]
+        for one in judged
+    ]
+    return (
         f"Top-1 on {first.n_test:,} test images, percent. Features: {layer}, networks frozen. The linear "
         f"probe is fitted on {first.n_train:,} training images; {setting} is the best on a fifth of them, "
-        f"held out. k-NN: cosine similarity, {config.neighbors} neighbors, temperature 0.07.\n",
-        "| method | number | network | dimensions | chosen | held-out accuracy | normalized with figures |",
-        "|---|---:|---|---:|---:|---:|---|",
-    ]
-    for one in judged:
-        probe = one.probe
-        cells = (
-            one.row.name,
-            one.row.number,
-            one.row.network,
-            probe.dimension,
-            f"{probe.chosen:g}",
-            f"{100 * max(probe.validation):.1f}",
-            one.statistics,
-        )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+        f"held out. k-NN: cosine similarity, {config.neighbors} neighbors, temperature 0.07.\n\n"
+        + rows_view((*headings, "normalized with figures"), rows).markdown()
+    )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .alignment import alignment_parts
+from .charts import Lines, line_of
 from .cost import cost_table
 from .judged import embeddings, learning_curves
-from .outcome import Outcome, TaskReport, method_of
-from .page import Chart, Curves, Page, Part, Picture
-from .plot import line_of
+from .outcome import Outcome, TaskReport
+from .page import Charts, Page, Part, Picture
 from .tables import Column, Summary
 from .words import from_to, listed, modality_in_words
 
@@ -46,18 +46,17 @@ def columns(summary: Summary) -> list[Column]:
 
 def page(outcome: Outcome) -> Page:
     """Accuracy by layer, curves of the fine-tuning, neighbors, embeddings, alignment, costs."""
-    from .charts import layer_curves
-
-    config, pictures = outcome.config, outcome.pictures
+    config = outcome.config
     layers = layers_in(outcome.summary)
-    layer_curves(pictures / "layers.png", outcome.summary, layers)
     _draw_neighbors(outcome)
     found = [f"{100 * teacher['top1']:.1f}" for teacher in outcome.teacher_metrics]
     accuracy = f", top-1 {' and '.join(found)}" if found else ""
     sees = listed(map(modality_in_words, config.teacher.modality))
-    parts: list[Part] = [_by_layer(outcome.summary, layers)]
-    parts += learning_curves(outcome.runs, [Column("top1", "fine-tuning, top-1")], pictures, method_of)
-    parts += embeddings(outcome.features, outcome.class_names, pictures)
+    parts: list[Part] = [
+        Charts("Linear probes by layer", [accuracy_by_layer(outcome.summary, layers)], "layers.png")
+    ]
+    parts += learning_curves(outcome.runs, [Column("top1", "fine-tuning, top-1")])
+    parts += embeddings(outcome.features, outcome.class_names)
     parts.append(Picture("Nearest test images of the embedding: query, then its neighbors", "neighbors.png"))
     parts += [*alignment_parts(outcome), cost_table(outcome)]
     return Page(
@@ -73,12 +72,13 @@ def page(outcome: Outcome) -> Page:
     )
 
 
-def _by_layer(summary: Summary, layers: Sequence[Column]) -> Part:
+def accuracy_by_layer(summary: Summary, layers: Sequence[Column]) -> Lines:
+    """Return the accuracy of linear probes against the layer, from the stem on."""
     lines = []
     for method, metrics in summary.items():
         found = [(n, metrics[one.metric]) for n, one in enumerate(layers, start=1) if one.metric in metrics]
         lines.append(line_of(method, found, 100))
-    return Curves("Linear probes by layer", [Chart("linear probe, percent", lines, "layer")], "layers.png")
+    return Lines("linear probe, percent", lines, "layer, from the stem")
 
 
 def _draw_neighbors(outcome: Outcome) -> None:

@@ -9,7 +9,7 @@ from .alignment import COLUMNS as ALIGNMENT
 from .alignment import alignment_parts
 from .cost import cost_table
 from .judged import class_table, confusion, learning_curves
-from .outcome import Outcome, TaskReport, method_of, on_device
+from .outcome import Outcome, TaskReport, on_device
 from .page import Page, Part, Text
 from .tables import Column, Summary
 from .words import from_to, listed, modality_in_words
@@ -46,9 +46,9 @@ def page(outcome: Outcome) -> Page:
     parts: list[Part] = []
     if outcome.test is not None:
         parts.append(_predictions(outcome))
-        parts += learning_curves(outcome.runs, COLUMNS[:2], outcome.pictures, method_of)
+        parts += learning_curves(outcome.runs, COLUMNS[:2])
         parts += class_table(outcome.rows, classes, "iou", "IoU of each class")
-        parts += confusion(outcome.runs, classes, method_of)
+        parts += confusion(outcome.runs, classes)
     parts += alignment_parts(outcome)
     parts += [_pairs(outcome), cost_table(outcome)]
     return Page(

@@ -1,20 +1,12 @@
-"""Runs, their mean ± std over seeds, and tables of them for a page and for a terminal. No torch.
-
-summary = summarize(runs)
-console.print(terminal_table(summary, columns, baseline="none"))
-page += markdown_table(summary, columns, baseline="none")
-"""
+"""Result rows, and their mean ± standard deviation over seeds. No torch."""
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ..common import UserError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 class Run(TypedDict):
@@ -87,50 +79,6 @@ def summarize(runs: Iterable[Run]) -> Summary:
     }
 
 
-def markdown_table(
-    summary: Summary,
-    columns: Sequence[Column],
-    *,
-    baseline: str | None = None,
-    extra: Mapping[str, Mapping[str, str]] | None = None,
-) -> str:
-    """The summary as a Markdown table, a method per row: mean ± std over seeds, the best mean in bold.
-
-    With ``baseline`` (a method) every other row also shows its difference from that method's mean.
-    ``extra`` adds columns of text: heading → method → cell.
-    """
-    columns = present(summary, columns)
-    extra = extra or {}
-    headings = [*(column.title for column in columns), *extra, "n"]
-    lines = [f"| method | {' | '.join(headings)} |", "|---|" + "---:|" * len(headings)]
-    for method, cells in _cells(summary, columns, baseline, bold="**{}**"):
-        cells += [cell_of.get(method, "–") for cell_of in extra.values()]
-        lines.append(f"| {method} | {' | '.join([*cells, str(_seeds(summary, method))])} |")
-    return "\n".join(lines) + "\n"
-
-
-def terminal_table(
-    summary: Summary, columns: Sequence[Column], *, baseline: str | None = None, title: str | None = None
-) -> "Table":
-    """The same table for a terminal (``rich.console.Console().print(table)``).
-
-    One of more than six metrics leaves the differences from ``baseline`` to the report: a terminal of 80
-    characters would cut them.
-    """
-    from rich.table import Table
-
-    columns = present(summary, columns)
-    baseline = baseline if len(columns) <= 6 else None
-    table = Table(title=title)
-    table.add_column("method", no_wrap=True)
-    for column in columns:
-        table.add_column(column.title, justify="right", overflow="fold")
-    table.add_column("n", justify="right")
-    for method, cells in _cells(summary, columns, baseline, bold="[bold]{}[/bold]"):
-        table.add_row(method, *cells, str(_seeds(summary, method)))
-    return table
-
-
 def present(summary: Summary, columns: Sequence[Column]) -> list[Column]:
     """The columns that at least one method has."""
     return [column for column in columns if any(column.metric in metrics for metrics in summary.values())]
@@ -146,35 +94,7 @@ def means_of(summary: Summary, column: Column) -> dict[str, float]:
     return {m: metrics[column.metric]["mean"] for m, metrics in summary.items() if column.metric in metrics}
 
 
-def _cells(
-    summary: Summary, columns: Sequence[Column], baseline: str | None, *, bold: str
-) -> Iterator[tuple[str, list[str]]]:
-    """Each method with its cells, the best of a column in bold."""
-    best = {column: best_of(summary, column) for column in columns}
-    for method in summary:
-        cells = {column: cell(summary, method, column, baseline) for column in columns}
-        yield method, [bold.format(x) if method == best[column] else x for column, x in cells.items()]
-
-
 def best_of(summary: Summary, column: Column) -> str | None:
     """The method with the best mean; None where there are not two that have the metric."""
     means = means_of(summary, column)
     return (min if column.lower else max)(means, key=means.__getitem__) if len(means) > 1 else None
-
-
-def _seeds(summary: Summary, method: str) -> int:
-    return max((statistic["n"] for statistic in summary[method].values()), default=0)
-
-
-def cell(summary: Summary, method: str, column: Column, baseline: str | None = None) -> str:
-    """Mean ± deviation as text, with the difference from another method's mean."""
-    statistic = summary[method].get(column.metric)
-    if statistic is None:
-        return "–"
-    text = f"{statistic['mean'] * column.scale:.{column.digits}f}"
-    if statistic["std"] is not None:
-        text += f" ± {statistic['std'] * column.scale:.{column.digits}f}"
-    reference = summary.get(baseline or "", {}).get(column.metric)
-    if reference is not None and method != baseline:
-        text += f" ({(statistic['mean'] - reference['mean']) * column.scale:+.{column.digits}f})"
-    return text

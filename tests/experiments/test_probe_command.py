@@ -93,7 +93,7 @@ def test_every_kind_of_weights_is_a_row_of_the_table(place: Path) -> None:
 
     report = (place / "out" / "report.md").read_text()
     assert "| teacher | 0 | resnet18 | 512 |" in report and "in training/ beside the weights |" in report
-    for picture in ("methods", "tsne-bare-0", "tsne-random-1"):
+    for picture in ("methods", "embeddings"):
         assert f"(pictures/{picture}.png)" in report
         assert (place / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
     assert str(place) not in (place / "out" / "results.json").read_text() + report

@@ -14,7 +14,6 @@ from torch import nn
 from crdkit.experiments import scenario
 from crdkit.reports import Column, Outcome, Page, TaskReport
 from crdkit.reports.judged import learning_curves
-from crdkit.reports.outcome import method_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class FakePipeline:
 def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]], config: Config) -> Path:
     def page(outcome: Outcome) -> Page:
         assert outcome.class_names == ("a",) and outcome.num_samples == 7 and not outcome.teachers
-        parts = learning_curves(outcome.runs, columns, outcome.pictures, method_of)
+        parts = learning_curves(outcome.runs, columns)
         return Page("A run", columns, notes="A note.", parts=parts)
 
     columns = [Column("top1", "top-1")]

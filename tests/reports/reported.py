@@ -6,20 +6,19 @@ from typing import Any
 import torch
 
 from crdkit.reports.as_html import as_html
+from crdkit.reports.charts import Line, Lines, Points
 from crdkit.reports.page import (
-    Chart,
+    Charts,
     Confusion,
-    Curves,
-    Line,
     Page,
     Picture,
-    Scatter,
     Table,
     Text,
     read_page,
     write_page,
 )
 from crdkit.reports.predictions import draw_predictions
+from crdkit.reports.report import compared
 from crdkit.reports.results import read_results, write_results
 from crdkit.reports.tables import Column, Run
 
@@ -54,10 +53,10 @@ def every_part(folder: Path) -> list[Any]:
     other = Line("none", [1, 2], [1.0, 2.0])
     return [
         predictions,
-        Curves("Learning curves", [Chart("top-1", [line, other])], "predictions.png"),
+        Charts("Learning curves", [Lines("top-1", [line, other])], "curves.png"),
         Table("Cost", ["network", "ms"], [["kd", 1.25], ["none", None]], shaded=True),
         Confusion("Confusion", ["floor", "wall"], {"none": [[3, 1], [0, 0]], "kd": [[4, 0], [2, 2]]}),
-        Scatter("Embedding", ["a", "b"], {"kd": [(0.0, 1.0, 0), (2.0, 3.0, 1)]}, {"kd": "predictions.png"}),
+        Charts("Embedding", [Points("kd", [(0.0, 1.0, 0), (2.0, 3.0, 1)], ["a", "b"])], "embeddings.png"),
         Text("Pairs", "Some `code`.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n![both](pictures/predictions.png)"),
         Picture("Members", "predictions.png"),
     ]
@@ -88,4 +87,5 @@ def write_run(folder: Path, student: str = "resnet8") -> Path:
 def html_of(run: Path) -> str:
     """The page of a run."""
     results = read_results(run)
-    return as_html(read_page(run, results), results, run)
+    page = read_page(run, results)
+    return as_html(page, results, run, compared(page, results))

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from crdkit.reports.canvas import palette
-from crdkit.reports.charts import error_curves, layer_curves
-from crdkit.reports.pictures import embedding_picture, matrix_picture, retrieval_picture
+from crdkit.reports.canvas import palette, save
+from crdkit.reports.charts import scatter
+from crdkit.reports.drawing import COLORS, draw
+from crdkit.reports.ensemble import errors_by_teachers
+from crdkit.reports.pictures import matrix_picture, retrieval_picture
+from crdkit.reports.recognition import accuracy_by_layer
 from crdkit.reports.tables import Column, Summary
 
 
@@ -34,34 +37,33 @@ def test_matrices_share_a_scale_about_zero_and_nan_is_gray(tmp_path: Path) -> No
 
 def test_points_have_the_colors_of_their_classes(tmp_path: Path) -> None:
     points, label = torch.randn(60, 2), torch.arange(60) % 2 * 3
-    drawn = pixels(embedding_picture(tmp_path / "points.png", points, label, class_names=list("abcd")))
+    drawn = pixels(save(draw([scatter("kd", points, label, "abcd")]), tmp_path / "points.png"))
     colors = [tuple(color) for color in palette(4).tolist()]
     assert colors[0] in drawn and colors[3] in drawn and colors[1] not in drawn
-    with pytest.raises(ValueError, match=r"\(60, 2\).*\(59,\)"):
-        embedding_picture(tmp_path / "x.png", points, label[1:])
 
 
-BLUE = (31, 119, 180)
+GRAY, BLUE = ((int(color[i : i + 2], 16) for i in (1, 3, 5)) for color in COLORS[:2])
 
 
 def summary_of(**metrics: tuple[float, float | None]) -> Summary:
     return {"crd": {name: {"mean": mean, "std": std, "n": 3} for name, (mean, std) in metrics.items()}}
 
 
-def test_errors_are_drawn_where_they_are_known(tmp_path: Path) -> None:
+def test_errors_are_drawn_where_they_are_known() -> None:
     summary = summary_of(error_1=(0.4, 0.01), error_4=(0.3, None))
-    alone = error_curves(tmp_path / "errors.png", summary, (1, 2, 4))
-    ensembles = {"1": [0.45, 0.47], "4": [0.35]}
-    both = error_curves(tmp_path / "both.png", summary, (1, 2, 4), ensembles=ensembles)
-    assert BLUE in pixels(alone)
-    gray = [int((cv2.imread(str(path)) == 128).all(2).sum()) for path in (alone, both)]
-    assert gray[1] > gray[0] + 100  # the dashed line of the teachers together
+    (alone,) = errors_by_teachers(summary, (1, 2, 4), {}).lines
+    assert (alone.name, alone.x, alone.mean) == ("crd", [1, 4], [40.0, 30.0])
+    assert (alone.low[0], alone.high[0], alone.low[1]) == pytest.approx((39.0, 41.0, 30.0))
+    _, both = errors_by_teachers(summary, (1, 2, 4), {"1": [0.45, 0.47], "4": [0.35]}).lines
+    assert both.dashed and both.x == [1, 4] and both.mean == pytest.approx([46.0, 35.0])
 
 
 def test_layers_are_drawn_from_the_stem_on(tmp_path: Path) -> None:
     layers = [Column("probe_1", "layer 1"), Column("probe_2", "layer 2")]
-    summary = summary_of(probe_1=(0.2, 0.0), probe_2=(0.5, 0.1))
-    assert BLUE in pixels(layer_curves(tmp_path / "layers.png", summary, layers))
+    chart = accuracy_by_layer(summary_of(probe_1=(0.2, 0.0), probe_2=(0.5, 0.1)), layers)
+    assert [(line.x, line.mean) for line in chart.lines] == [([1, 2], [20.0, 50.0])]
+    drawn = pixels(save(draw([chart], ["none", "crd"]), tmp_path / "layers.png"))
+    assert tuple(BLUE) in drawn and tuple(GRAY) not in drawn  # the first color is that of `none`
 
 
 def test_retrieved_images_stand_beside_their_query(tmp_path: Path) -> None:

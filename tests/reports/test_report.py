@@ -22,7 +22,8 @@ from crdkit.reports.page import Page, Picture, Table
 from crdkit.reports.report import write_report
 from crdkit.reports.results import read_results, write_results
 from crdkit.reports.segmentation import COLUMNS
-from crdkit.reports.tables import Column, Run, markdown_table, summarize, terminal_table
+from crdkit.reports.tables import Column, Run, summarize
+from crdkit.reports.views import Cell, summary_view, terminal_table
 from crdkit.reports.words import environment_line
 
 ROOT = Path(provenance.ROOT)
@@ -131,8 +132,9 @@ def test_failed_write_keeps_the_previous_results(tmp_path: Path) -> None:
 
 def test_markdown_table_shows_deviation_gain_and_the_best() -> None:
     columns = [Column("pixel_accuracy", "accuracy"), Column("absent", "absent")]
-    table = markdown_table(summarize(RUNS), columns, baseline="none", extra={"paper": {"crd": "61.6"}})
-    assert table.splitlines() == [
+    view = summary_view(summarize(RUNS), columns, baseline="none", extra={"paper": {"crd": "61.6"}})
+    assert view.rows[1][1] == Cell("60.5", pytest.approx(0.605), "0.7", "+8.5", "good", True)
+    assert view.markdown().splitlines() == [
         "| method | accuracy | paper | n |",
         "|---|---:|---:|---:|",
         "| none | 52.0 ± 2.0 | – | 3 |",
@@ -142,7 +144,7 @@ def test_markdown_table_shows_deviation_gain_and_the_best() -> None:
 
 def test_a_method_without_the_metric_has_a_dash() -> None:
     summary = summarize([run("none", 0, 0.5), run("crd", 0, 0.6, mean_iou=0.3)])
-    rows = markdown_table(summary, COLUMNS).splitlines()
+    rows = summary_view(summary, COLUMNS).markdown().splitlines()
     assert rows[2:] == ["| none | 50.0 | – | 1 |", "| crd | **60.0** | 30.0 | 1 |"]
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from crdkit.pipelines import RunResult
 from crdkit.reports.alignment import alignment_parts, with_critic
 from crdkit.reports.outcome import Outcome
-from crdkit.reports.page import Curves, Page, Text
+from crdkit.reports.page import Charts, Page, Text
 from crdkit.reports.report import write_report
 from crdkit.reports.results import write_results
 from crdkit.reports.tables import Column
@@ -49,19 +49,16 @@ def test_a_table_before_and_after_and_a_chart(tmp_path: Path) -> None:
     runs += [done("kd", s, 0.05) for s in (0, 1)]
     parts = alignment_parts(outcome(tmp_path, *runs))
     table, curves = parts
-    assert isinstance(table, Text) and isinstance(curves, Curves)
+    assert isinstance(table, Text) and isinstance(curves, Charts)
     text = table.markdown
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert list(rows) == ["method", "---", "before", "crd", "kd"]
     assert "| 10.0 ± 0.0 |" in rows["before"] and "| **40.0 ± 14.1** |" in rows["crd"]
     assert "90.0 ± 0.0" in rows["crd"] and "–" in rows["kd"] and "12.3" in rows["kd"]
     assert "50 pairs" in text and "2 and 20 %" in text
-    picture = tmp_path / "pictures" / "alignment.png"
     (chart,) = curves.charts  # of the three metrics the one that was measured
     assert (chart.title, [line.name for line in chart.lines]) == ("R@1", ["crd", "kd"])
     assert [round(value, 9) for value in chart.lines[0].mean] == [10.0, 40.0]
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
     rows_of = [{"method": run.method, "seed": run.seed, "metrics": run.metrics} for run in runs]
     environment: dict[str, Any] = {
         "date": "2026-01-02",
@@ -73,6 +70,7 @@ def test_a_table_before_and_after_and_a_chart(tmp_path: Path) -> None:
     }
     write_results(tmp_path, task="t", preset="p", runs=rows_of, environment=environment)  # type: ignore[arg-type]
     write_report(tmp_path, Page("A title", [Column("accuracy", "accuracy")], parts=parts))
+    assert (tmp_path / "pictures" / "alignment.png").read_bytes().startswith(b"\x89PNG")
     written = (tmp_path / "report.md").read_text()
     table_at, picture_at = written.index(f"## {table.heading}\n\n| method"), written.index("alignment.png)")
     assert written.index("## Results") < table_at < picture_at < written.index("## Env")

@@ -1,6 +1,7 @@
 """report.html: one file that needs no other, and what its parts show."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,33 +10,25 @@ import pytest
 from reported import COLUMNS, RUNS, VALUES, html_of, write_run
 
 from crdkit.reports.as_html import as_html
+from crdkit.reports.as_markdown import confusion_cells, most_confused
+from crdkit.reports.charts import Line, Lines, over_epochs, strip_of
+from crdkit.reports.drawing import COLORS, draw, legend_of, svg
 from crdkit.reports.page import (
-    Chart,
+    Charts,
     Confusion,
-    Curves,
-    Line,
     Page,
     Picture,
     Predictions,
-    Scatter,
     Table,
     Text,
     read_page,
     write_page,
 )
-from crdkit.reports.plot import (
-    axis_of,
-    charted,
-    confusion_cells,
-    lines_of,
-    most_confused,
-    strip_of,
-)
 from crdkit.reports.results import read_results
 from crdkit.reports.tables import Column
 from crdkit.reports.words import command_in_words, data_in_words, from_to
 
-VOID = {"meta", "link", "img", "br", "input", "path", "circle", "polyline", "polygon"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Reader(HTMLParser):
@@ -119,10 +112,10 @@ def test_a_page_is_kept_whole(run: Path) -> None:
     assert as_html(read_page(run, results), results, run) == first
     assert [type(part) for part in page.parts] == [
         Predictions,
-        Curves,
+        Charts,
         Table,
         Confusion,
-        Scatter,
+        Charts,
         Text,
         Picture,
     ]
@@ -134,37 +127,37 @@ def test_a_page_is_kept_whole(run: Path) -> None:
     assert plain.title == "crossmodal: p" and [c.metric for c in plain.columns][:1] == ["mean_iou"]
 
 
-def test_axes_have_round_ticks_and_put_values_in_their_place() -> None:
-    axis = axis_of([0.0, 10.0], 100, 200, room=0.0)
-    assert axis.ticks() == [(100, "0"), (120, "2"), (140, "4"), (160, "6"), (180, "8"), (200, "10")]
-    assert axis_of([0.012, 0.018], 0, 1).ticks()[0][1] == "0.012"
-    assert [label for _, label in axis_of([1, 3], 0, 1, whole=True).ticks()] == ["1", "2", "3"]
-    same = axis_of([5.0, 5.0], 0, 10)
-    assert same(5.0) == 5.0 and axis_of([0.0], 0, 10)(0.0) == 5.0
-
-
 def test_lines_are_means_with_a_band_from_the_smallest_to_the_largest() -> None:
     histories = {
         "kd": [[{"epoch": 1, "top1": 0.2}, {"epoch": 2, "top1": 0.4}], [{"epoch": 2, "top1": 0.6}]],
         "none": [[{"epoch": 1, "loss": 2.0}]],
     }
-    (chart,) = charted(histories, [Column("top1", "top-1"), Column("absent", "absent")])
+    (chart,) = over_epochs(histories, [Column("top1", "top-1"), Column("absent", "absent")])
     (line,) = chart.lines
     assert (line.name, line.x, line.mean) == ("kd", [2], [50.0])
     assert [round(x) for x in (*line.low, *line.high)] == [40, 60]
-    plot = lines_of(Chart("top-1", [Line("b", [0, 1], [1.0, 3.0], [0.0, 2.0], [2.0, 4.0])]), ["a", "b"])
-    (drawn,) = plot["lines"]
-    assert drawn["color"] == 1 and len(drawn["band"]) == 4
-    (x0, y0), (x1, y1) = drawn["points"]
-    assert x0 < x1 and y0 > y1  # a larger value lies higher
+
+
+def test_a_chart_has_the_colors_of_the_theme_and_ids_of_its_own() -> None:
+    chart = Lines("top-1", [Line("b", [0, 1], [1.0, 3.0], [0.0, 2.0], [2.0, 4.0])])
+    text = svg(chart, ["a", "b"], "here")
+    assert "var(--c1)" in text and "var(--c0)" not in text and "var(--muted)" in text
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert ids and all(one.startswith("here-") for one in ids)
+    assert {name[1:] for name in re.findall(r'href="([^"]+)"', text)} <= set(ids)
+    assert svg(chart, ["a", "b"], "here") == text
+    assert legend_of([chart], ["a", "b"]) == [("b", "var(--c1)")]
 
 
 def test_a_strip_has_a_dot_for_each_run() -> None:
-    strip = strip_of(RUNS, COLUMNS[0], list(VALUES))
-    assert strip is not None
-    none, kd, _ = strip["rows"]
-    assert len(none["dots"]) == 2 and kd["label"] == "52.0" and kd["mean"] > none["mean"]
-    assert strip_of(RUNS, Column("absent", "absent"), []) is None
+    strip = strip_of(RUNS, COLUMNS[0])
+    assert strip is not None and strip.values["kd"] == [50.0, 54.0] and list(strip.values) == list(VALUES)
+    assert strip_of(RUNS, Column("absent", "absent")) is None
+    (axis,) = draw([strip], list(VALUES)).axes
+    dots, bars = axis.lines[2:4]
+    assert list(dots.get_xdata()) == [50.0, 54.0] and list(bars.get_xdata()) == [52.0]
+    assert [text.get_text() for text in axis.texts] == ["41.0", "52.0", "40.5"]
+    assert dots.get_color() == COLORS[1]
 
 
 def test_confusion_is_in_percent_of_the_true_class() -> None:
