@@ -91,8 +91,8 @@ def line_of(name: str, values: Sequence[tuple[float, Statistic]], scale: float) 
     std = [scale * (statistic["std"] or 0.0) for _, statistic in values]
     if not any(std):
         return Line(name, x, mean)
-    edges = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
-    return Line(name, x, mean, *edges)
+    low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
+    return Line(name, x, mean, low, high)
 
 
 def strip_of(runs: Sequence[Run], column: Column) -> Strip | None:

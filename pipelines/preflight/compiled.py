@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...common import UserError
+from ...common import UserError, time_calls
 from ...engine import in_words
 from ...models import Outputs, evaluating
 from ...transfer import Compiled, Teacher
@@ -87,11 +87,12 @@ def _time(pipeline: Pipeline, teacher: Teacher, steps: int, *, compiling: bool) 
 
 def _milliseconds(call: Callable[[Tensor], Outputs], images: Tensor, calls: int) -> float:
     """The median of some calls, but for the first, which warms up, if there are more."""
-    taken = []
-    for _ in range(calls):
-        start = time.perf_counter()
+
+    def once() -> None:
         total = call(images).embedding.float().sum()
         if not math.isfinite(float(total)):  # reading it waits for a GPU, too
             raise UserError("an embedding is not finite")
-        taken.append(time.perf_counter() - start)
-    return 1000 * statistics.median(taken[1:] or taken)
+
+    warmup = min(1, calls - 1)
+    (seconds,) = time_calls([once], warmup=warmup, repeats=calls - warmup)
+    return 1000 * statistics.median(seconds)

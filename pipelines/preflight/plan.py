@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from ...common import time_calls
 from ...data import read_rows
 from ...distillers import known_methods, parse_method, settings_of
 from ...engine import Accelerator, Task, TrainConfig, seeded, weighted_sum
@@ -162,14 +162,9 @@ def _step(task: Task, batch: dict[str, Tensor], accelerator: Accelerator) -> Non
 
 
 def _timed(action: Callable[[], object], device: torch.device) -> float:
-    taken = []
-    for _ in range(TIMED):
-        begun = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - begun)
-    return min(taken)
+    wait = torch.cuda.synchronize if device.type == "cuda" else None
+    (seconds,) = time_calls([action], warmup=0, repeats=TIMED, synchronize=wait)
+    return min(seconds)
 
 
 @dataclass

@@ -90,6 +90,16 @@ def test_parameters_and_operations_of_a_convolution() -> None:
     assert cost.milliseconds > 0 and network.training and torch.equal(network[1].running_mean, mean)
 
 
+def test_every_part_of_a_measured_network_has_its_own_mode_again() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8).eval())
+    before = [part.training for part in network.modules()]
+    assert before == [True, True, False]
+    slow = nn.Sequential(*[nn.Conv2d(3, 3, 9, padding=4) for _ in range(20)])
+    image = torch.rand(1, 3, 64, 64)
+    assert cost_of(network, image).milliseconds < cost_of(slow, image).milliseconds
+    assert [part.training for part in network.modules()] == before
+
+
 def test_minutes_are_those_of_every_training_below(tmp_path: Path) -> None:
     assert minutes_in(tmp_path) is None
     for name, seconds in (("transfer", (10.0, 30.0)), ("segment", (90.0,))):

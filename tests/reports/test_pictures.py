@@ -42,7 +42,7 @@ def test_points_have_the_colors_of_their_classes(tmp_path: Path) -> None:
     assert colors[0] in drawn and colors[3] in drawn and colors[1] not in drawn
 
 
-GRAY, BLUE = ((int(color[i : i + 2], 16) for i in (1, 3, 5)) for color in COLORS[:2])
+GRAY, BLUE = (tuple(bytes.fromhex(color[1:])) for color in COLORS[:2])
 
 
 def summary_of(**metrics: tuple[float, float | None]) -> Summary:
@@ -63,7 +63,7 @@ def test_layers_are_drawn_from_the_stem_on(tmp_path: Path) -> None:
     chart = accuracy_by_layer(summary_of(probe_1=(0.2, 0.0), probe_2=(0.5, 0.1)), layers)
     assert [(line.x, line.mean) for line in chart.lines] == [([1, 2], [20.0, 50.0])]
     drawn = pixels(save(draw([chart], ["none", "crd"]), tmp_path / "layers.png"))
-    assert tuple(BLUE) in drawn and tuple(GRAY) not in drawn  # the first color is that of `none`
+    assert BLUE in drawn and GRAY not in drawn  # the first color is that of `none`
 
 
 def test_retrieved_images_stand_beside_their_query(tmp_path: Path) -> None:
