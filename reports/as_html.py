@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from .as_markdown import confusion_cells, errors_in_words, legend, settings
-from .drawing import COLORS, in_order, legend_of, svg
 from .page import Charts, Page
 from .tables import Column, Summary, means_of
 from .views import cell, summary_view
@@ -36,6 +35,8 @@ def as_html(page: Page, results: Mapping[str, Any], folder: Path, strips: Charts
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
+
+    from .drawing import COLORS, in_order, legend_of, svg
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True

@@ -13,9 +13,7 @@ from typing import Any
 from ..common import write_text
 from .as_html import as_html
 from .as_markdown import as_markdown
-from .canvas import save
 from .charts import strip_of
-from .drawing import draw
 from .page import Charts, Page, write_page
 from .results import read_results
 from .tables import last_epoch, present
@@ -39,6 +37,9 @@ def render(folder: Path, page: Page, results: dict[str, Any], *, output: Path | 
         results: what results.json holds.
         output: where the files go if not there; the other pictures are copied to it.
     """
+    from .canvas import save
+    from .drawing import draw
+
     place = folder if output is None else output
     if place != folder and (folder / PICTURES).is_dir():
         shutil.copytree(folder / PICTURES, place / PICTURES, dirs_exist_ok=True)
