@@ -13,6 +13,7 @@ from . import (
     models,
     pipelines,
     recordings,
+    reports,
     transfer,
 )
 from .contrast import CRDLoss, CriticHeads, DenseContrast, InstanceContrast, LocalGlobalContrast
@@ -44,5 +45,6 @@ __all__ = [
     "models",
     "pipelines",
     "recordings",
+    "reports",
     "transfer",
 ]

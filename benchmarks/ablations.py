@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from turns import command_line, surroundings, write
 
 from crdkit.experiments import compress
-from crdkit.experiments.reports.results import read_results
+from crdkit.reports.results import read_results
 
 
 class Axis(NamedTuple):

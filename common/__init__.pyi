@@ -38,6 +38,7 @@ from .settings import (
     check_settings,
     read_settings,
 )
+from .timing import time_calls
 
 __all__ = [
     "LOCK",
@@ -81,6 +82,7 @@ __all__ = [
     "require_space",
     "require_workers",
     "sha256",
+    "time_calls",
     "to_json",
     "used_disk",
     "write_json",

@@ -1,11 +1,13 @@
 """How long one call takes."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
+
+from ..common import time_calls
 
 
 def latency(
@@ -13,12 +15,8 @@ def latency(
 ) -> dict[str, float]:
     """Milliseconds of a call of each runner on a batch: the median of `repeats`, taken in turn, so that what
     else the machine does falls on all alike; after two calls to warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in runners}
+    wait = torch.cuda.synchronize if images.is_cuda else None
+    calls = [partial(run, images) for run in runners.values()]
     with torch.inference_mode():
-        for turn in range(repeats + 2):
-            for name, run in runners.items():
-                begin = time.perf_counter()
-                run(images)
-                if turn >= 2:
-                    taken[name].append(1000 * (time.perf_counter() - begin))
-    return {name: statistics.median(times) for name, times in taken.items()}
+        taken = time_calls(calls, warmup=2, repeats=repeats, synchronize=wait)
+    return {name: 1000 * statistics.median(times) for name, times in zip(runners, taken, strict=True)}

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from crdkit.experiments.reports.as_markdown import plain_table
-from crdkit.experiments.reports.canvas import new_figure, save
-from crdkit.experiments.reports.paired import ERROR, gain, paired
-from crdkit.experiments.reports.tables import Column, Run, cell, summarize
+from crdkit.reports.canvas import new_figure, save
+from crdkit.reports.paired import ERROR, gain, paired
+from crdkit.reports.tables import Column, Run, summarize
+from crdkit.reports.views import cell, rows_view
 
 COLUMNS = (Column("top1", "top-1", digits=2), Column("best_top1", "best top-1", digits=2))
 
@@ -39,8 +39,8 @@ def table(results: Mapping[str, Any]) -> str:
     config = results["config"]
     headings = ["", "value", *(column.title for column in COLUMNS), "less published", "n"]
     return (
-        f"{plain_table(headings, rows)}\nMean ± sample standard deviation over seeds, percent; differences "
-        f"by seed, {ERROR}. Teacher {config['teacher'][0]}, student {config['student']}, "
+        f"{rows_view(headings, rows).markdown()}\nMean ± sample standard deviation over seeds, percent; "
+        f"differences by seed, {ERROR}. Teacher {config['teacher'][0]}, student {config['student']}, "
         f"{config['data']['classes'] or 'all'} classes, {config['epochs']} epochs.\n"
     )
 
@@ -72,4 +72,4 @@ def curves(path: Path, results: Mapping[str, Any]) -> None:
 
 def _in_words(runs: Sequence[Run], column: Column) -> str:
     (method,) = summary = summarize(runs)
-    return cell(summary, method, column)
+    return str(cell(summary, method, column))

@@ -27,15 +27,14 @@ from growth import PICTURES
 from headline import headline
 from timings import BENCHMARKS
 
-from crdkit.experiments.reports import classification, ensemble, recognition
-from crdkit.experiments.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
-from crdkit.experiments.reports.alignment import alignment_summary
-from crdkit.experiments.reports.as_markdown import plain_table
-from crdkit.experiments.reports.charts import error_curves, layer_curves
-from crdkit.experiments.reports.paired import less_others, less_reference, less_same
-from crdkit.experiments.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
-from crdkit.experiments.reports.tables import Column, last_epoch, markdown_table, present, summarize
-from crdkit.experiments.reports.words import environment_line, listed, teacher_figures
+from crdkit.reports import classification, drawing, ensemble, recognition, save
+from crdkit.reports.alignment import COLUMNS as ALIGNMENT_COLUMNS
+from crdkit.reports.alignment import alignment_summary
+from crdkit.reports.paired import less_others, less_reference, less_same
+from crdkit.reports.segmentation import COLUMNS as SEGMENTATION_COLUMNS
+from crdkit.reports.tables import Column, last_epoch, present, summarize
+from crdkit.reports.views import rows_view, summary_view
+from crdkit.reports.words import environment_line, listed, teacher_figures
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -115,7 +114,8 @@ def joined(first: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 def excerpt(results: Mapping[str, Any], methods: Sequence[str]) -> str:
     """The rows of some methods, in the columns of the last epoch."""
     shown = last_epoch(columns_of_task(results))
-    return markdown_table({name: results["summary"][name] for name in methods}, shown, baseline=methods[0])
+    rows = {name: results["summary"][name] for name in methods}
+    return summary_view(rows, shown, baseline=methods[0]).markdown()
 
 
 def differences(results: Mapping[str, Any], method: str, other: Mapping[str, Any] | None = None) -> str:
@@ -132,7 +132,7 @@ def differences(results: Mapping[str, Any], method: str, other: Mapping[str, Any
         reference = [run for run in other["runs"] if run["method"] == method]
         table, words = less_reference(results["runs"], reference, shown), f"`{{}}` less `{method}`"
     rows = [[words.format(name), *cells] for name, *cells in table.rows]
-    return f"{plain_table(['', *table.columns[1:]], rows)}\n{table.note}\n"
+    return f"{rows_view(['', *table.columns[1:]], rows).markdown()}\n{table.note}\n"
 
 
 def columns_of_task(results: Mapping[str, Any]) -> list[Column]:
@@ -141,9 +141,9 @@ def columns_of_task(results: Mapping[str, Any]) -> list[Column]:
     if task == "crossmodal":
         return list(SEGMENTATION_COLUMNS)
     if task == "compression":
-        return list(classification.columns(None, summary))
+        return list(classification.columns(summary))
     if task == "recognition":
-        return list(recognition.columns(None, summary))
+        return list(recognition.columns(summary))
     if task == "ensemble":
         return list(ensemble.columns_of(results["config"]["teachers"]))
     metrics = dict.fromkeys(name for method in summary.values() for name in method)
@@ -162,11 +162,12 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
     summary = results["summary"]
     if results["task"] == "ensemble":
         together = results["teacher"]["ensembles"]
-        error_curves(path, summary, results["config"]["teachers"], ensembles=together)
+        chart = ensemble.errors_by_teachers(summary, results["config"]["teachers"], together)
     elif results["task"] == "recognition":
-        layer_curves(path, summary, recognition.layers_in(summary))
+        chart = recognition.accuracy_by_layer(summary, recognition.layers_in(summary))
     else:
         raise ValueError(f"{path}: no picture is known for the task {results['task']!r}")
+    save(drawing.draw([chart], list(summary)), path)
 
 
 def section(results: Mapping[str, Any]) -> str:
@@ -215,12 +216,13 @@ def accuracy(results: Mapping[str, Any]) -> str:
     if fraction is not None:
         sentences.append(f"Labels of the segmentation stage: {100 * fraction:.3g}%")
     sentences.append(environment_line(results["environment"]))
-    return f"{markdown_table(summary, columns, baseline='none', extra=extra)}\n{'. '.join(sentences)}\n"
+    table = summary_view(summary, columns, baseline="none", extra=extra).markdown()
+    return f"{table}\n{'. '.join(sentences)}\n"
 
 
 def alignment(results: Mapping[str, Any]) -> str:
     """How well the students agree with the teacher on held-out pairs, before and after the transfer."""
-    return markdown_table(alignment_summary(results["runs"]), ALIGNMENT_COLUMNS)
+    return summary_view(alignment_summary(results["runs"]), ALIGNMENT_COLUMNS).markdown()
 
 
 def followed(results: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crdkit.experiments.reports.canvas import new_figure, save
+from crdkit.reports.canvas import new_figure, save
 
 DRAWN = ("published", "uniform", "uniform bf16", "shared", "all", "batch")
 HEADLINE = {"batch_size": 64, "num_samples": 50_000, "num_negatives": 16_384}

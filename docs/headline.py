@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from crdkit.experiments.reports.tables import Statistic
+from crdkit.reports.tables import Statistic
 
 
 class Row(NamedTuple):

@@ -4,14 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
-import time
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 
-from ..common import cache_folder, processor, write_json
+from ..common import cache_folder, processor, time_calls, write_json
 
 PROBE_SECONDS = 0.05
 """Seconds of measurement for each precision."""
@@ -68,18 +68,17 @@ def milliseconds(device: torch.device) -> tuple[float, float]:
         image = torch.randn(16, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
     image.requires_grad_()
 
-    def once(low: bool) -> float:
-        begun = time.perf_counter()
+    def once(low: bool) -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
             layer(image).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - begun
 
-    taken = [(once(False), once(True)) for _ in range(2)][1:]  # the first warms up
+    calls = (partial(once, False), partial(once, True))
+    wait = torch.cuda.synchronize if device.type == "cuda" else None
+    taken = time_calls(calls, warmup=1, repeats=1, synchronize=wait)
     while sum(map(sum, taken)) < 2 * PROBE_SECONDS:
-        taken.append((once(False), once(True)))
-    fp32, bf16 = (1000 * min(each) for each in zip(*taken, strict=True))
+        more = time_calls(calls, warmup=0, repeats=1, synchronize=wait)
+        taken = [seconds + new for seconds, new in zip(taken, more, strict=True)]
+    fp32, bf16 = (1000 * min(seconds) for seconds in taken)
     return fp32, bf16
 
 

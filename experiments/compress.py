@@ -17,10 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from crdkit.compression import PRESETS
     from crdkit.experiments import command, scenario
     from crdkit.experiments.doctor.examine import examine
-    from crdkit.experiments.reports.classification import SCENARIO
+    from crdkit.experiments.scenarios import COMPRESSION
 
     actions = (scenario.run, scenario.dry_run, examine)
-    run, plan, doctor = (partial(action, SCENARIO, name="compress") for action in actions)
+    run, plan, doctor = (partial(action, COMPRESSION, name="compress") for action in actions)
     command.main(
         "compress",
         run,

@@ -45,9 +45,9 @@ def doctor(config: CrossModalConfig, preset: str) -> None:
 def scenario_of(config: CrossModalConfig) -> Scenario:
     """How this kind of configuration is run and reported."""
     from crdkit.crossmodal import RecognitionConfig
-    from crdkit.experiments.reports import recognition, segmentation
+    from crdkit.experiments.scenarios import RECOGNITION, SEGMENTATION
 
-    return (recognition if isinstance(config, RecognitionConfig) else segmentation).SCENARIO
+    return RECOGNITION if isinstance(config, RecognitionConfig) else SEGMENTATION
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,10 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from crdkit.ensemble import PRESETS
     from crdkit.experiments import command, scenario
     from crdkit.experiments.doctor.examine import examine
-    from crdkit.experiments.reports.ensemble import SCENARIO
+    from crdkit.experiments.scenarios import ENSEMBLE
 
     actions = (scenario.run, scenario.dry_run, examine)
-    run, plan, doctor = (partial(action, SCENARIO, name="ensemble") for action in actions)
+    run, plan, doctor = (partial(action, ENSEMBLE, name="ensemble") for action in actions)
     command.main(
         "ensemble",
         run,

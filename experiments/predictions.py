@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .reports.canvas import colorize, named_colors, new_figure, save
+from ..reports import colorize, named_colors, new_figure, save
 
 if TYPE_CHECKING:
     from crdkit.data import Array, Input, VideoFile
@@ -109,7 +109,7 @@ class Writer:
 
     def _picture(self, sample: Input, image: Any, size: tuple[int, ...] | None) -> Array:
         """The input as a picture (H, W, 3) uint8, at a size if it is given."""
-        from .reports.modalities import pictured
+        from ..reports import pictured
 
         if sample.array.ndim == 3 and sample.array.shape[2] == 3 and sample.array.dtype == np.uint8:
             picture = sample.array

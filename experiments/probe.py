@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from crdkit.data import ImagesConfig
-from crdkit.experiments.reports.probe import Row
+from crdkit.reports import ProbeRow
 
 from ..common import UserError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from crdkit.data import ImageSplits, Statistics
     from crdkit.engine import Accelerator
-    from crdkit.experiments.reports.probe import Judged
+    from crdkit.reports import Judged
 
 MODEL = "model.safetensors"
 
@@ -81,11 +81,10 @@ class ProbeRun:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-def run(config: ProbeRun, rows: list[Row]) -> Path:
+def run(config: ProbeRun, rows: list[ProbeRow]) -> Path:
     """Every row judged, by all processes together, then the report; returns the run folder."""
     from crdkit.data import load_splits
     from crdkit.engine import end_training, make_accelerator
-    from crdkit.experiments.reports.probe import report
 
     accelerator = make_accelerator(precision=config.precision, cpu=config.cpu)
     images = load_splits(config.data, accelerator.device, augment=False)
@@ -105,7 +104,40 @@ def run(config: ProbeRun, rows: list[Row]) -> Path:
     return config.output
 
 
-def name_rows(config: ProbeRun) -> list[Row]:
+def report(config: ProbeRun, judged: Sequence[Judged], class_names: Sequence[str]) -> None:
+    """Write config.yaml, results.json, report.md with its pictures, and print the table."""
+    from rich.console import Console
+
+    from crdkit.experiments.command import write_config
+    from crdkit.experiments.invocation import command_line
+    from crdkit.experiments.provenance import environment
+    from crdkit.reports import (
+        command_in_words,
+        probe_page,
+        summarize,
+        terminal_table,
+        write_report,
+        write_results,
+    )
+
+    runs, data, folder = [one.as_run() for one in judged], config.data, config.output
+    named = replace(config, weights=tuple(one.row.name for one in judged))  # without places on this machine
+    write_results(
+        folder,
+        task="probe",
+        preset=data.source if data.root is None else data.root.stem,
+        runs=runs,
+        environment=environment(),
+        config=asdict(named),
+    )
+    write_config(config, folder)
+    page = probe_page(judged, class_names, config)
+    path = write_report(folder, replace(page, command=command_in_words(command_line())))
+    Console().print(terminal_table(summarize(runs), page.columns))
+    print(f"report: {path}")
+
+
+def name_rows(config: ProbeRun) -> list[ProbeRow]:
     """The table's rows.
 
     Raises:
@@ -134,12 +166,14 @@ def name_rows(config: ProbeRun) -> list[Row]:
         if name in seen and (kind == "folder" or kinds[name] != kind):
             raise UserError(f"two of --weights would be called {name!r}: write NAME={path}")
         kinds[name] = kind
-        rows.append(Row(name, seen[name], network, str(path)))
+        rows.append(ProbeRow(name, seen[name], network, str(path)))
         seen[name] += 1
     return rows
 
 
-def load_network(row: Row, config: ProbeRun, measured: Callable[[], Statistics]) -> tuple[nn.Module, str]:
+def load_network(
+    row: ProbeRow, config: ProbeRun, measured: Callable[[], Statistics]
+) -> tuple[nn.Module, str]:
     """The network behind its normalization, and in words where the normalization's figures come from."""
     import torch
 
@@ -172,11 +206,16 @@ def load_network(row: Row, config: ProbeRun, measured: Callable[[], Statistics])
 
 
 def judge(
-    row: Row, network: nn.Module, source: str, images: ImageSplits, config: ProbeRun, accelerator: Accelerator
+    row: ProbeRow,
+    network: nn.Module,
+    source: str,
+    images: ImageSplits,
+    config: ProbeRun,
+    accelerator: Accelerator,
 ) -> Judged:
     """Both judgments of one network."""
     from crdkit.evaluation import extract, knn_accuracy, probe_features, tsne
-    from crdkit.experiments.reports.probe import Judged
+    from crdkit.reports import Judged
 
     device = accelerator.device
     with accelerator.autocast():

@@ -35,10 +35,7 @@ def run(config: ReportConfig) -> Path:
         FileNotFoundError: a run that has not ended.
         ValueError: no runs, or several without `output`; runs without a metric in common.
     """
-    from .reports.compare import compare, short_names
-    from .reports.page import read_page
-    from .reports.report import render
-    from .reports.results import read_results
+    from ..reports import compare, read_page, read_results, render, short_names
 
     results = [read_results(folder) for folder in config.runs]
     pages = [read_page(folder, one) for folder, one in zip(config.runs, results, strict=True)]

@@ -3,95 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..reports import (
+    Outcome,
+    Predictions,
+    TaskReport,
+    TeacherNetwork,
+    as_written,
+    best_less_others,
+    command_in_words,
+    data_in_words,
+    terminal_table,
+    write_report,
+    write_results,
+)
 from .command import session, write_config
-from .deployed import deploy
+from .deployed import Origin, deploy
 from .invocation import command_line
-from .reports.page import Page, Predictions
-from .reports.paired import best_less_others
-from .reports.report import write_report
-from .reports.results import as_written, write_results
-from .reports.tables import Column, Run, Summary, summarize, terminal_table
-from .reports.words import command_in_words, data_in_words
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
     from crdkit.pipelines import RunResult
+    from crdkit.transfer import Teacher
 
 
-class Outcome(NamedTuple):
-    """What a report is made of."""
+def nothing() -> None:
+    """Do nothing."""
+
+
+class Prepared(NamedTuple):
+    """A pipeline over its data, before its first run."""
 
     pipeline: Any
-    runs: Sequence[RunResult]
-    summary: Summary
-    columns: Sequence[Column]
-    teachers: Any
-    """As `Scenario.teachers` gave it."""
-    extra: Any
-    """As `Scenario.collect` gave it."""
-    pictures: Path
-    """The folder for pictures, within the run's."""
-    rows: Sequence[Run] = ()
-    """Those of results.json."""
-
-
-def method_of(done: RunResult) -> str:
-    """The name of a run in lines and legends: its method."""
-    return done.method
-
-
-def row_for_each(config: Any, runs: Sequence[RunResult]) -> list[Run]:
-    """A row of results.json for each run."""
-    return [{"method": done.method, "seed": done.seed, "metrics": done.metrics} for done in runs]
-
-
-def teacher_metrics(pipeline: Any, runs: Sequence[RunResult]) -> list[dict[str, float]]:
-    """The metrics of each teacher that has some; no teacher is made for them if no method has one."""
-    if all(method == "none" for method in pipeline.config.method):
-        return []
-    return [metrics for metrics in pipeline.teacher_metrics() if metrics]
-
-
-def nothing(pipeline: Any, *given: Any) -> Any:
-    """For what a pipeline does not need."""
-    return None
+    shown: Callable[[Sequence[RunResult]], Mapping[str, Any]]
+    """Runs → the fields of `Outcome` that this kind of run has; called on every process."""
+    begin: Callable[[], None] = nothing
+    """Called on every process before the first run."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """How a pipeline is made and reported. Functions get the pipeline; `run` calls the rest."""
+    """How one kind of configuration is run and reported."""
 
-    task: str
-    """As results.json calls it."""
-    make_pipeline: Callable[[Any, Accelerator, Path], Any]
-    """(configuration, accelerator, run folder) -> pipeline."""
-    in_words: Callable[[RunResult], str]
-    """What one run reached, for a line of the terminal."""
-    columns: Callable[[Any, Summary], list[Column]]
-    """(configuration, summary) -> the report's table."""
-    page: Callable[[Outcome], Page]
-    """Draws the task's own pictures, on the main process, and says what the report says besides the table."""
-    name: Callable[[RunResult], str] = method_of
-    """A run's name in lines and legends."""
-    rows: Callable[[Any, Sequence[RunResult]], list[Run]] = row_for_each
-    """(configuration, runs) -> the rows of results.json."""
-    begin: Callable[[Any, Path], Any] = nothing
-    """(pipeline, run folder) on every process, before the first run."""
-    teachers: Callable[[Any, Sequence[RunResult]], Any] = teacher_metrics
-    """(pipeline, runs) on every process -> `teacher` of results.json: a mapping, or a list of them."""
-    collect: Callable[[Any, Sequence[RunResult]], Any] = nothing
-    """(pipeline, runs) on every process -> what `page` needs that all of them must compute together."""
-    shown: Callable[[list[Column]], list[Column]] = list
-    """The report's columns -> those of the terminal's table."""
-    heading: str | None = None
-    """Of the terminal's table."""
+    report: TaskReport
+    prepare: Callable[[Any, Accelerator, Path], Prepared]
+    """(configuration, accelerator, run folder) → pipeline; reads the data."""
 
 
 def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
@@ -112,49 +74,83 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
         return config.output
     with session(config, f"{name}-{preset}") as (folder, accelerator, provenance):
         config = replace(config, precision=accelerator.mixed_precision)
-        pipeline = scenario.make_pipeline(config, accelerator, folder)
+        report, prepared = scenario.report, scenario.prepare(config, accelerator, folder)
+        pipeline = prepared.pipeline
         if accelerator.is_main_process:
             write_config(config, folder)
-        scenario.begin(pipeline, folder)
+        prepared.begin()
         runs = []
         for done in pipeline.runs():
+            done.network.cpu()  # it waits there until the report needs it
             runs.append(done)
-            accelerator.print(f"{scenario.name(done)}, seed {done.seed}: {scenario.in_words(done)}")
+            accelerator.print(f"{report.name(done)}, seed {done.seed}: {report.line(done)}")
         if not runs:
             return folder
-        teachers, extra = scenario.teachers(pipeline, runs), scenario.collect(pipeline, runs)
+        shown = dict(prepared.shown(runs))
+        if "teacher_metrics" not in shown:  # no teacher is made for them if no method has one
+            taught = any(method != "none" for method in config.method)
+            shown["teacher_metrics"] = [m for m in pipeline.teacher_metrics() if m] if taught else []
         if accelerator.is_main_process:
-            rows = scenario.rows(config, runs)
+            outcome = Outcome(
+                folder,
+                config,
+                runs,
+                report.rows(config, runs),
+                accelerator.device,
+                teachers=teacher_networks(vars(pipeline).get("teachers", ()), config, folder),
+                num_samples=len(pipeline.data.dataset),
+                **shown,
+            )
             write_results(
                 folder,
-                task=scenario.task,
+                task=report.task,
                 preset=preset,
-                runs=rows,
+                runs=outcome.rows,
                 environment=provenance,
                 config=asdict(config),
-                teacher=teachers,
+                teacher=outcome.teacher_metrics,
             )
-            deploy(folder, scenario.task, pipeline, runs, provenance)
-            summary = summarize(rows)
-            columns = scenario.columns(config, summary)
-            page = scenario.page(
-                Outcome(pipeline, runs, summary, columns, teachers, extra, folder / "pictures", rows)
+            deploy(
+                folder,
+                runs,
+                Origin.of(report.task, config, outcome.num_samples, provenance),
+                describe=pipeline.describe_network,
+                held_out=pipeline.held_out,
+                modality=pipeline.data.modality,
             )
+            page = report.page(outcome)
             page = replace(
                 page,
                 title=f"{page.title}: {data_in_words(getattr(config, 'data', None), preset)}",
                 baseline="none" if "none" in config.method else None,
                 command=command_in_words(command_line()),
-                parts=[*best_less_others(rows, summary, columns, page.headline), *page.parts],
+                parts=[
+                    *best_less_others(outcome.rows, outcome.summary, page.columns, page.headline),
+                    *page.parts,
+                ],
             )
             write_report(folder, page)
             panels = [part.file for part in page.parts if isinstance(part, Predictions)]
-            log_pictures(accelerator, {Path(file).stem: folder / "pictures" / file for file in panels})
-            shown = scenario.shown(columns)
-            Console().print(terminal_table(summary, shown, baseline=page.baseline, title=scenario.heading))
+            log_pictures(accelerator, {Path(file).stem: outcome.pictures / file for file in panels})
+            columns = report.shown(page.columns)
+            table = terminal_table(outcome.summary, columns, baseline=page.baseline, title=report.heading)
+            Console().print(table)
             print(where(folder))
         pipeline.stages.tidy(config.keep)
     return folder
+
+
+def teacher_networks(teachers: Sequence[Teacher], config: Any, folder: Path) -> list[TeacherNetwork]:
+    """Return the teachers of a run with the folders of their trainings."""
+    return [
+        TeacherNetwork(
+            teacher.name,
+            teacher.network,
+            teacher.modality,
+            folder / f"teachers/{teacher.modality}-seed-{config.teacher.seed + number}",
+        )
+        for number, teacher in enumerate(teachers)
+    ]
 
 
 def is_over(config: Any) -> bool:
@@ -196,7 +192,7 @@ def dry_run(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
     from .plan import print_plan
 
     with trial(config, name) as (tried, place, accelerator):
-        preflight = scenario.make_pipeline(tried, accelerator, place).preflight
+        preflight = scenario.prepare(tried, accelerator, place).pipeline.preflight
         plan, advice = preflight.plan(), preflight.advice()
         if accelerator.is_main_process:
             print_plan(plan, config, preset, ranks=accelerator.num_processes, device=accelerator.device)

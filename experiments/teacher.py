@@ -62,9 +62,9 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     from crdkit.engine import SupervisedTask, last_and_best, seeded, train
     from crdkit.evaluation import Evaluator
     from crdkit.experiments.command import session
-    from crdkit.experiments.reports.results import write_results
     from crdkit.models import save_weights
     from crdkit.pipelines import Stage, trial_step
+    from crdkit.reports import write_results
     from crdkit.transfer import make_network
 
     with session(config, f"teacher-{preset}") as (folder, accelerator, provenance):

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from crdkit.experiments.reports.results import write_results
+from crdkit.reports.results import write_results
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -158,9 +158,7 @@ def _duplicates(found: Findings, parts: Mapping[str, Any]) -> None:
 def _sheets(found: Findings, data: DataSplits, folder: Path) -> None:
     """Some pairs laid over each other, with their labels; or images with their classes."""
     from crdkit.data import evenly_spaced, read_rows
-
-    from ..reports.modalities import pictured
-    from ..reports.pictures import PanelRow, image_sheet, overlay_picture, segmentation_panel
+    from crdkit.reports import PanelRow, image_sheet, overlay_picture, pictured, segmentation_panel
 
     if data.pairs is not None:
         batch = read_rows(data.pairs, evenly_spaced(len(data.pairs), SHOWN))

@@ -62,7 +62,7 @@ def examine(scenario: Scenario, config: Any, preset: str, *, name: str) -> None:
         examine_processor(found, accelerator.device, accelerator.mixed_precision)
         with _refusals(found, "data"):
             with _told(found, "files"):
-                pipeline = scenario.make_pipeline(tried, accelerator, place)
+                pipeline = scenario.prepare(tried, accelerator, place).pipeline
             splits = pipeline.data_splits()
             compared = getattr(config.data, "source", "") == "folder" and splits.pairs is not None
             examine_data(found, splits, pipeline.data.groups, folder, compared=compared)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...common import time_calls
 from ...engine import Accelerator, in_words
 from ...models import Outputs, evaluating
 from ...transfer import Compiled, Teacher, TransferConfig, TransferData
@@ -107,11 +108,12 @@ def _measure(
 
 def _milliseconds(call: Callable[[Tensor], Outputs], images: Tensor, calls: int) -> float:
     """Return the median duration of some calls, without the first if there are more."""
-    durations = []
-    for _ in range(calls):
-        begin = time.perf_counter()
+
+    def once() -> None:
         total = call(images).embedding.float().sum()
         if not math.isfinite(float(total)):  # reading it waits for a GPU, too
             raise ValueError("an embedding is not finite")
-        durations.append(time.perf_counter() - begin)
-    return 1000 * statistics.median(durations[1:] or durations)
+
+    warmup = min(1, calls - 1)
+    (seconds,) = time_calls([once], warmup=warmup, repeats=calls - warmup)
+    return 1000 * statistics.median(seconds)

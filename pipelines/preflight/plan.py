@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from ...common import time_calls
 from ...data import read_rows
 from ...engine import Accelerator, seeded
 from ...models import take_parts
@@ -106,13 +106,8 @@ def make_plan(trainings: Sequence[Training], workspace: Workspace) -> Plan:
 
 def fastest(action: Callable[[], object], device: torch.device) -> float:
     """Return the seconds of the fastest of a few calls."""
-    seconds = []
-    for _ in range(TIMED_STEPS):
-        begin = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - begin)
+    wait = torch.cuda.synchronize if device.type == "cuda" else None
+    (seconds,) = time_calls([action], warmup=0, repeats=TIMED_STEPS, synchronize=wait)
     return min(seconds)
 
 

@@ -1,30 +1,21 @@
 """Command line, run folder and the course of a run, without a pipeline."""
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 from unittest.mock import patch
 
 import pytest
 import yaml
 
 from crdkit.common import LOCK, OutputError
-from crdkit.experiments import scenario
 from crdkit.experiments.checks import check_folder
 from crdkit.experiments.command import parse, run_folder, write_config
 from crdkit.experiments.invocation import shows_traceback, tracebacks
 from crdkit.experiments.options import merge_flags
-from crdkit.experiments.reports import ensemble
-from crdkit.experiments.reports.judged import learning_curves
-from crdkit.experiments.reports.page import Page
-from crdkit.experiments.reports.tables import Column
 
 
 @dataclass(frozen=True)
@@ -220,112 +211,3 @@ def test_all_processes_of_a_run_have_one_folder(tmp_path: Path) -> None:
     assert first == second
     folder, processes, trackers = first.split()
     assert folder.startswith("runs/run-") and processes == "2" and trackers == folder
-
-
-def result(method: str, seed: int, **more: Any) -> Any:
-    given = {"teachers": (), "subset_seed": None, "details": {}, "network": None, **more}
-    metrics = {"top1": 0.5 + 0.1 * seed, "best_top1": 0.7}
-    history = [{"epoch": 1, "top1": 0.3}, {"epoch": 2, "top1": 0.5}]
-    return SimpleNamespace(method=method, seed=seed, metrics=metrics, history=history, **given)
-
-
-@dataclass
-class FakePipeline:
-    """Results without a training."""
-
-    config: Config
-    results: list[Any]
-    teachers: list[dict[str, float]] = field(default_factory=list)
-    tidied: list[str] = field(default_factory=list)
-
-    @property
-    def stages(self) -> Any:
-        return SimpleNamespace(tidy=self.tidied.append)
-
-    def runs(self) -> Iterator[Any]:
-        yield from self.results
-
-    def teacher_metrics(self) -> list[dict[str, float]]:
-        return self.teachers
-
-
-def run_fake(folder: Path, results: list[Any], teachers: list[dict[str, float]], config: Config) -> Path:
-    def page(outcome: scenario.Outcome) -> Page:
-        assert outcome.extra == len(results) and outcome.columns == columns
-        parts = learning_curves(outcome.runs, columns, outcome.pictures, scenario.method_of)
-        return Page("A run", columns, notes="A note.", parts=parts)
-
-    columns = [Column("top1", "top-1")]
-    how = scenario.Scenario(
-        "task",
-        lambda config, accelerator, folder: FakePipeline(config, results, teachers),
-        lambda done: f"top-1 {100 * done.metrics['top1']:.0f}",
-        lambda config, summary: columns,
-        page,
-        collect=lambda pipeline, runs: len(runs),
-    )
-    with patch.object(scenario, "deploy") as deploy:
-        left = scenario.run(how, config, "digits", name="script")
-    assert deploy.call_count == bool(results)
-    return left
-
-
-def test_a_run_leaves_lines_results_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = Config(output=tmp_path / "out", setting=("kd.temperature=2",))
-    results = [result(method, seed) for seed in (0, 1) for method in ("none", "kd")]
-    assert run_fake(tmp_path, results, [{}, {"top1": 0.9}], config) == tmp_path / "out"
-    printed = capsys.readouterr().out
-    assert "kd, seed 1: top-1 60" in printed and "55.0 ± 7.1" in printed
-    found = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert (found["task"], found["preset"], found["teacher"]) == ("task", "digits", {"top1": 0.9})
-    assert [(one["method"], one["seed"]) for one in found["runs"]] == [
-        ("none", 0),
-        ("kd", 0),
-        ("none", 1),
-        ("kd", 1),
-    ]
-    assert found["config"]["setting"] == ["kd.temperature=2"]
-    report = (tmp_path / "out" / "report.md").read_text()
-    assert "# A run: digits\n" in report and "A note." in report and "pictures/curves.png" in report
-    assert (tmp_path / "out" / "config.yaml").is_file()
-
-
-def test_teachers_are_listed_if_several_and_absent_if_none(tmp_path: Path) -> None:
-    for name, teachers, expected in (
-        ("two", [{"top1": 0.9}, {"top1": 0.8}], [{"top1": 0.9}, {"top1": 0.8}]),
-        ("none", [{}], None),
-    ):
-        run_fake(tmp_path, [result("kd", 0)], teachers, Config(output=tmp_path / name))
-        found = json.loads((tmp_path / name / "results.json").read_text())
-        assert found.get("teacher") == expected
-    alone = Config(output=tmp_path / "alone", method=("none",))
-    run_fake(tmp_path, [result("none", 0)], [{"top1": 0.9}], alone)
-    assert "teacher" not in json.loads((tmp_path / "alone" / "results.json").read_text())
-
-
-def test_without_runs_there_is_no_report(tmp_path: Path) -> None:
-    folder = run_fake(tmp_path, [], [], Config(output=tmp_path / "out"))
-    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
-
-
-def test_a_row_of_an_ensemble_has_the_errors_of_all_numbers() -> None:
-    config: Any = SimpleNamespace(teachers=(1, 2))
-    runs = [
-        result("none", 1, subset_seed=1),
-        result("kd", 1, subset_seed=7, teachers=(3,)),
-        result("kd", 1, subset_seed=7, teachers=(3, 0)),
-        result("kd", 1, subset_seed=8, teachers=(2,)),
-    ]
-    alone, both, one = ensemble.rows(config, runs)
-    assert alone["metrics"]["error_1"] == alone["metrics"]["error_2"] == pytest.approx(0.4)
-    assert both["subset_seed"] == 7 and {"error_1", "error_2", "best_error_2"} <= set(both["metrics"])
-    assert not any(name.startswith("ema_") for name in both["metrics"])
-    averaged = result("kd", 1, subset_seed=7, teachers=(3,))
-    averaged.metrics |= {"ema_top1": 0.75, "best_ema_top1": 0.8}
-    (row,) = ensemble.rows(config, [averaged])
-    assert (row["metrics"]["ema_error_1"], row["metrics"]["best_ema_error_1"]) == pytest.approx((0.25, 0.2))
-    assert one["subset_seed"] == 8 and "error_2" not in one["metrics"]
-    assert [ensemble.name_of(done) for done in runs[:3]] == ["none", "kd, 1 teacher", "kd, 2 teachers"]
-    titles = [column.title for column in ensemble.columns(config, {})]
-    assert titles[:4] == ["1 teacher", "2 teachers", "best 1 teacher", "best 2 teachers"]
-    assert titles[4:] == [f"{kind} {n}" for kind in ("EMA", "best EMA") for n in ("1 teacher", "2 teachers")]

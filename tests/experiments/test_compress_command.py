@@ -74,7 +74,7 @@ def test_run_leaves_a_table_a_json_and_pictures(packed: Path, tmp_path: Path) ->
     assert [(r["method"], r["seed"]) for r in found["runs"]] == [("none", 0), ("crd+kd", 0)]
     assert found["summary"]["crd+kd"]["probe_two"]["mean"] == 1.0 == found["teacher"]["probe_two"]
     report = (tmp_path / "out" / "report.md").read_text()
-    for picture in ("methods", "curves", "correlation", "tsne-none", "tsne-crd+kd"):
+    for picture in ("methods", "curves", "correlation", "embeddings"):
         assert f"pictures/{picture}.png" in report
         assert (tmp_path / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
     assert "temperature=2" in (tmp_path / "out" / "config.yaml").read_text()

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -39,17 +40,19 @@ def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
     assert done.stdout.index("all together") < done.stdout.index("kd-mean, 1 teacher,")
     found = results(tmp_path / "out")
     assert (found["task"], found["preset"]) == ("ensemble", "digits")
+    report = (tmp_path / "out" / "report.md").read_text()
     for method in ("kd-mean", "crd+kd"):
         for number in (1, 2):
             statistic = found["summary"][method][f"error_{number}"]
-            assert statistic["n"] == 2 and 0 <= statistic["mean"] <= 1
+            errors = [r["metrics"][f"error_{number}"] for r in found["runs"] if r["method"] == method]
+            assert len(set(errors)) <= statistic["n"] == 2 and statistic["mean"] == fmean(errors)
+            assert f"{100 * statistic['mean']:.2f} ± {100 * statistic['std']:.2f}" in report
     alone = found["summary"]["none"]
     assert alone["error_1"] == alone["error_2"] and alone["error_1"]["n"] == 1
     assert len(found["teacher"]["members"]) == 2
     errors = found["teacher"]["ensembles"]
     assert {number: len(values) for number, values in errors.items()} == {"1": 2, "2": 1}
     assert json.loads((tmp_path / "out" / "pool.json").read_text())["members"] == found["teacher"]["members"]
-    report = (tmp_path / "out" / "report.md").read_text()
     apart = 100 * found["teacher"]["training"]["disagreement"][0][1]
     assert "On augmented training images: top-1" in report and f"two disagree on {apart:.1f} %" in report
     assert "How the student follows its teachers" in report

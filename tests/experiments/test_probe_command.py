@@ -93,7 +93,7 @@ def test_every_kind_of_weights_is_a_row_of_the_table(place: Path) -> None:
 
     report = (place / "out" / "report.md").read_text()
     assert "| teacher | 0 | resnet18 | 512 |" in report and "in training/ beside the weights |" in report
-    for picture in ("methods", "tsne-bare-0", "tsne-random-1"):
+    for picture in ("methods", "embeddings"):
         assert f"(pictures/{picture}.png)" in report
         assert (place / "out" / "pictures" / f"{picture}.png").stat().st_size > 1000
     assert str(place) not in (place / "out" / "results.json").read_text() + report
@@ -106,7 +106,7 @@ def test_every_kind_of_weights_is_a_row_of_the_table(place: Path) -> None:
 
 def test_published_weights_are_judged_with_their_own_normalization(place: Path) -> None:
     from crdkit.experiments.probe import ProbeRun, load_network
-    from crdkit.experiments.reports.probe import Row
+    from crdkit.reports import ProbeRow as Row
 
     published = place / "library" / "resnet18-f37072fd.pth"
     published.parent.mkdir()

@@ -56,7 +56,7 @@ def test_predictions_of_thermal_are_in_the_report_and_in_tensorboard(tmp_path: P
     for file in part["samples"][3].values():
         assert cv2.imread(str(tmp_path / "out" / "pictures" / file)).shape == (32, 32, 3)
     kinds = {part["kind"] for part in page["parts"]}
-    assert {"confusion", "curves", "table"} <= kinds
+    assert {"confusion", "charts", "table"} <= kinds
     (cost,) = [part for part in page["parts"] if part["heading"] == "Cost"]
     assert len(cost["columns"]) == 5 and [row[0] for row in cost["rows"]][-2:] == ["none", "kd"]
     assert all(value > 0 for row in cost["rows"] for value in row[1:])
