@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
-from datetime import datetime
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crdkit.common import CrdkitError, OutputError, UserError, hold, is_empty, nearest, plain, write_text
+from crdkit.common import CrdkitError, UserError, nearest
 
 from .checks import check_config
 from .invocation import (
@@ -21,14 +18,12 @@ from .invocation import (
     shows_traceback,
     start_ranks,
     tracebacks,
-    use_cores,
     without,
 )
 from .options import Options, epochs_of_methods, merge_flags, read_options, with_epochs, with_stages
-from .process import prepare_process, use_tensor_cores
 
 if TYPE_CHECKING:
-    from crdkit.engine import Accelerator
+    pass
 
 Config = TypeVar("Config")
 
@@ -213,99 +208,3 @@ def _noted() -> Iterator[None]:
     except Exception as error:
         error.add_note(f"repeat with: {command_line()}")
         raise
-
-
-@contextmanager
-def session(config: Any, name: str) -> Iterator[tuple[Path, Accelerator, dict[str, Any]]]:
-    """The run folder of a configuration, held for this run, its accelerator, and what the run was made with.
-
-    An interruption prints the command line that continues the run, last.
-
-    Args:
-        config: with the fields output, resume, precision, cpu and trackers of `RunConfig`.
-        name: of the run, for the folder.
-
-    Raises:
-        FileExistsError, ValueError: as `check_config` does, before there is a folder.
-        OutputError: another process writes in the folder, or nobody can.
-    """
-    check_config(config)
-
-    from crdkit.engine import Interrupted, end_training, make_accelerator
-
-    from .provenance import environment
-
-    with run_folder(config.output, name, cpu=config.cpu) as folder:
-        line = command_line(folder)
-        use_cores()
-        surroundings = environment()
-        accelerator = make_accelerator(
-            precision=precision_of(config), cpu=config.cpu, trackers=config.trackers, folder=folder
-        )
-        if accelerator.device.type == "cuda" and accelerator.mixed_precision != "no":
-            use_tensor_cores()
-        try:
-            yield folder, accelerator, surroundings
-        except (Interrupted, KeyboardInterrupt) as stop:
-            if accelerator.is_main_process:
-                nothing = is_empty(folder)
-                print("nothing was done yet" if nothing else f"continue with: {line}", file=sys.stderr)
-            if isinstance(stop, KeyboardInterrupt):
-                raise SystemExit(130) from None
-            raise
-        finally:
-            end_training(accelerator)
-
-
-@contextmanager
-def run_folder(output: Path | None, name: str, *, cpu: bool) -> Iterator[Path]:
-    """The run's folder, the same on all ranks, of which the main one holds it; dated for none.
-
-    Raises:
-        OutputError: another process writes in it, or nobody can.
-    """
-    # Before the accelerator is made, as its trackers want to know the folder.
-    from accelerate import PartialState
-
-    from crdkit.engine import from_main, leave_group
-
-    prepare_process()
-    state: Any = PartialState(cpu=cpu)
-    with ExitStack() as stack:
-        stack.callback(leave_group)
-        made, trouble = output, ""
-        if state.is_main_process:
-            try:
-                made = dated(name) if output is None else output
-                stack.enter_context(hold(made, fresh=output is None))
-            except OutputError as error:
-                trouble = str(error)
-        shared, trouble = from_main(state, [str(made), trouble])
-        if trouble:
-            raise OutputError(trouble)
-        yield Path(shared)
-
-
-def dated(name: str) -> Path:
-    """A path of its own under runs/: a run's name, the date and a few random digits."""
-    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-
-
-def precision_of(config: Any) -> Any:
-    """The configured precision; of a run that goes on, and has none, the one that it began with."""
-    if config.precision == "auto" and config.resume and config.output is not None:
-        import yaml
-
-        try:
-            before = yaml.safe_load((config.output / "config.yaml").read_text(encoding="utf-8"))["precision"]
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
-            return config.precision
-        return "no" if before is None else before  # None: of a release that computed in fp32
-    return config.precision
-
-
-def write_config(config: Any, folder: Path) -> None:
-    """config.yaml, the resolved configuration."""
-    import yaml
-
-    write_text(folder / "config.yaml", yaml.safe_dump(plain(asdict(config)), sort_keys=False))

@@ -108,9 +108,9 @@ def report(config: ProbeRun, judged: Sequence[Judged], class_names: Sequence[str
     """Write config.yaml, results.json, report.md with its pictures, and print the table."""
     from rich.console import Console
 
-    from crdkit.experiments.command import write_config
     from crdkit.experiments.invocation import command_line
     from crdkit.experiments.provenance import environment
+    from crdkit.experiments.session import write_config
     from crdkit.reports import (
         command_in_words,
         probe_page,

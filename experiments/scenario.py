@@ -23,9 +23,9 @@ from ..reports import (
     write_report,
     write_results,
 )
-from .command import session, write_config
 from .deployed import Origin, deploy
 from .invocation import command_line
+from .session import session, write_config
 
 if TYPE_CHECKING:
     from crdkit.engine import Accelerator
@@ -87,8 +87,8 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
         if not runs:
             return folder
         shown = dict(prepared.shown(runs))
+        taught = any(method != "none" for method in config.method)
         if "teacher_metrics" not in shown:  # no teacher is made for them if no method has one
-            taught = any(method != "none" for method in config.method)
             shown["teacher_metrics"] = [m for m in pipeline.teacher_metrics() if m] if taught else []
         if accelerator.is_main_process:
             outcome = Outcome(
@@ -97,7 +97,7 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
                 runs,
                 report.rows(config, runs),
                 accelerator.device,
-                teachers=teacher_networks(vars(pipeline).get("teachers", ()), config, folder),
+                teachers=teacher_networks(pipeline.teachers if taught else (), config, folder),
                 num_samples=len(pipeline.data.dataset),
                 **shown,
             )
@@ -142,12 +142,14 @@ def run(scenario: Scenario, config: Any, preset: str, *, name: str) -> Path:
 
 def teacher_networks(teachers: Sequence[Teacher], config: Any, folder: Path) -> list[TeacherNetwork]:
     """Return the teachers of a run with the folders of their trainings."""
+    from crdkit.pipelines import stage_folder
+
     return [
         TeacherNetwork(
             teacher.name,
             teacher.network,
             teacher.modality,
-            folder / f"teachers/{teacher.modality}-seed-{config.teacher.seed + number}",
+            folder / stage_folder(config.teacher.seed + number, modality=teacher.modality),
         )
         for number, teacher in enumerate(teachers)
     ]

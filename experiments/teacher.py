@@ -61,7 +61,7 @@ def run(config: TeacherRun, preset: str) -> dict[str, Any]:
     from crdkit.deploy import describe
     from crdkit.engine import SupervisedTask, last_and_best, seeded, train
     from crdkit.evaluation import Evaluator
-    from crdkit.experiments.command import session
+    from crdkit.experiments.session import session
     from crdkit.models import save_weights
     from crdkit.pipelines import Stage, trial_step
     from crdkit.reports import write_results

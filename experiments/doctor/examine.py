@@ -20,7 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..command import USAGE, Refused, dated, split_description
+from ..command import USAGE, Refused, split_description
+from ..session import dated
 from .finding import Findings
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ back."""
 WAITING = """
 import os
 from pathlib import Path
-from crdkit.experiments.command import run_folder
+from crdkit.experiments.session import run_folder
 
 print(os.getpid(), flush=True)
 with run_folder(Path("never"), "never", cpu=True):

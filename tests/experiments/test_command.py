@@ -13,9 +13,10 @@ import yaml
 
 from crdkit.common import LOCK, OutputError
 from crdkit.experiments.checks import check_folder
-from crdkit.experiments.command import parse, run_folder, write_config
+from crdkit.experiments.command import parse
 from crdkit.experiments.invocation import shows_traceback, tracebacks
 from crdkit.experiments.options import merge_flags
+from crdkit.experiments.session import run_folder, write_config
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def test_every_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.M
         assert len(folders) == 3 and all(folder.parent == Path("runs") for folder in folders)
     assert not list(tmp_path.iterdir())
     with (
-        patch("crdkit.experiments.command.dated", return_value=Path("runs/same")),
+        patch("crdkit.experiments.session.dated", return_value=Path("runs/same")),
         run_folder(None, "x", cpu=True),
         pytest.raises(OutputError, match="runs/same"),
         run_folder(None, "x", cpu=True),
@@ -184,7 +185,7 @@ SESSION = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from crdkit.experiments.command import session
+from crdkit.experiments.session import session
 
 config = SimpleNamespace(output=None, resume=False, precision=None, cpu=True, trackers=())
 with session(config, "run") as (folder, accelerator, provenance):
