@@ -107,8 +107,6 @@ def parse(
     """
     import tyro
 
-    from crdkit.distillers import without_effect
-
     from .flags import current
     from .help import known_flags
 
@@ -142,6 +140,8 @@ def parse(
         own, idle = getattr(base, "setting", ()), list[str]()
         if (typed := getattr(config, "setting", own)) != own:
             config = replace(config, setting=(*own, *typed))
+            from crdkit.distillers import without_effect  # imports torch with the makers
+
             idle = without_effect(config.method, typed, config.setting)
         if options is not None and options.epochs is not None and hasattr(config, "method"):
             more = epochs_of_methods(config.method, config.setting, options.epochs)
