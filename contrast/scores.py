@@ -9,7 +9,7 @@ overwritten between the forward and the backward pass.
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,17 +47,21 @@ def prefers_product(num_rows: int, num_draws: int) -> bool:
     return num_rows <= _ROWS_PER_DRAW * num_draws
 
 
+class Pairs(NamedTuple):
+    """The pairs of anchors and candidates that are negatives; all of them by default."""
+
+    columns: Tensor | None = None
+    """Rows of the candidates that each anchor is scored against, (B, K); None for all."""
+    anchor_ids: Tensor | None = None
+    """Id of each anchor, (B,). A candidate with the same id is no negative."""
+    candidate_ids: Tensor | None = None
+    """Id of each candidate, (N,); −1 for an empty place; its row number where absent."""
+
+
 def contrast(
-    rule: Rule,
-    z: Tensor,
-    positive: Tensor,
-    candidates: Tensor,
-    *,
-    columns: Tensor | None = None,
-    anchor_ids: Tensor | None = None,
-    candidate_ids: Tensor | None = None,
+    rule: Rule, z: Tensor, positive: Tensor, candidates: Tensor, **selection: Tensor | None
 ) -> Tensor:
-    """The mean over the anchors of the rule's losses, scored in fp32 or wider.
+    """Return the mean over the anchors of the rule's losses, scored in fp32 or wider.
 
     Gradients reach z, positive and candidates if they require them; autocast is off inside. First
     derivatives only; the rule's constants get none.
@@ -67,9 +71,7 @@ def contrast(
         z: anchors, (B, d).
         positive: the counterpart of each anchor, (B, d).
         candidates: candidates for negatives, (N, d); of a narrower type they are widened as they are read.
-        columns: the rows of `candidates` that each anchor is scored against, (B, K); None for all.
-        anchor_ids: id of each anchor, (B,). A candidate with the same id is no negative.
-        candidate_ids: id of each candidate, (N,); −1 for an empty place; its row number where absent.
+        selection: fields of `Pairs`.
 
     Returns:
         A scalar.
@@ -78,9 +80,7 @@ def contrast(
     if candidates.requires_grad:
         candidates = candidates.to(dtype)
     with torch.autocast(z.device.type, enabled=False):
-        return _Contrast.apply(
-            z.to(dtype), positive.to(dtype), candidates, rule, columns, anchor_ids, candidate_ids
-        )
+        return _Contrast.apply(z.to(dtype), positive.to(dtype), candidates, rule, Pairs(**selection))
 
 
 @torch.no_grad()
@@ -101,8 +101,7 @@ def log_sum_exp(
         The logarithm of the sum, the number of positives and the number of negatives: three scalars.
     """
     of_all, _ = soft_nearest(z, positive, candidates, temperature=temperature, weight=weight, **selection)
-    columns, anchor_ids = selection.get("columns"), selection.get("anchor_ids")
-    candidate_ids = selection.get("candidate_ids")
+    columns, anchor_ids, candidate_ids = Pairs(**selection)
     if columns is not None:
         count: Tensor | float = columns.numel()
     elif anchor_ids is None:
@@ -122,9 +121,7 @@ def soft_nearest(
     *,
     temperature: float,
     weight: float = 1.0,
-    columns: Tensor | None = None,
-    anchor_ids: Tensor | None = None,
-    candidate_ids: Tensor | None = None,
+    **selection: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """log Σ e^{s/τ} over the pairs of each anchor, positive and negative, (B,), and the mean of the other
     side with the weights softmax(s/τ), (B, d): that logarithm's derivative by z, times τ.
@@ -134,9 +131,7 @@ def soft_nearest(
     dtype = torch.promote_types(z.dtype, torch.float32)
     z, positive = z.to(dtype), positive.to(dtype)
     with torch.autocast(z.device.type, enabled=False):
-        found = _negative_sums(
-            Rule("infonce", temperature), z, candidates, columns, anchor_ids, candidate_ids
-        )
+        found = _negative_sums(Rule("infonce", temperature), z, candidates, Pairs(**selection))
         of_true = (z * positive).sum(dim=1) / temperature
         top = found.top + math.log(weight)
         of_all = torch.logaddexp(of_true, top + found.total.log())
@@ -148,29 +143,22 @@ def soft_nearest(
 class _Contrast(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        z: Tensor,
-        positive: Tensor,
-        candidates: Tensor,
-        rule: Rule,
-        columns: Tensor | None,
-        anchor_ids: Tensor | None,
-        candidate_ids: Tensor | None,
+        ctx: Any, z: Tensor, positive: Tensor, candidates: Tensor, rule: Rule, pairs: Pairs
     ) -> Tensor:
         needs_z, needs_positive, needs_noise = ctx.needs_input_grad[:3]
-        if needs_noise and columns is not None:
+        if needs_noise and pairs.columns is not None:
             raise ValueError("rows drawn by column must be constant; drop `columns` or detach `candidates`")
         scores = (z * positive).sum(dim=1)
         grad_noise = torch.zeros_like(candidates) if needs_noise else None
         if grad_noise is None:
-            found = _negative_sums(rule, z, candidates, columns, anchor_ids, candidate_ids)
+            found = _negative_sums(rule, z, candidates, pairs)
             losses, by_score, factor = rule.finish(scores, found)
             grad_z = factor.unsqueeze(1) * found.pull
         else:
             losses, by_score, grad_z = torch.empty_like(scores), torch.empty_like(scores), torch.empty_like(z)
             for block in _anchors(z, len(candidates)):
-                own = None if anchor_ids is None else anchor_ids[block]
-                part, weights = _weighed(rule, z[block], candidates, own, candidate_ids)
+                ids = None if pairs.anchor_ids is None else pairs.anchor_ids[block]
+                part, weights = _weighed(rule, z[block], candidates, pairs._replace(anchor_ids=ids))
                 losses[block], by_score[block], factor = rule.finish(scores[block], part)
                 grad_z[block] = part.pull.mul_(factor.unsqueeze(1))
                 grad_noise.addmm_(weights.mul_(factor), z[block])
@@ -186,18 +174,12 @@ class _Contrast(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scale = grad / ctx.count
-        return (*(None if g is None else g * scale for g in ctx.saved_tensors), None, None, None, None)
+        return (*(None if g is None else g * scale for g in ctx.saved_tensors), None, None)
 
 
-def _negative_sums(
-    rule: Rule,
-    z: Tensor,
-    candidates: Tensor,
-    columns: Tensor | None,
-    anchor_ids: Tensor | None,
-    candidate_ids: Tensor | None,
-) -> NegativeSums:
+def _negative_sums(rule: Rule, z: Tensor, candidates: Tensor, pairs: Pairs) -> NegativeSums:
     """Return the sums over the negatives of each anchor, in the way that is fastest for these sizes."""
+    columns = pairs.columns
     if columns is not None:
         if native.fits(z, candidates) and native.kernel() is not None:
             return native.gathered(rule, z, candidates, columns)
@@ -206,14 +188,14 @@ def _negative_sums(
         in_torch = _by_product if prefers_product(len(candidates), columns.shape[1]) else _gathered
         return in_torch(rule, z, candidates, columns)
     if rule.objective == "nce" and native.fits(z, candidates) and native.kernel() is not None:
-        return native.multiplied(rule, z, candidates, anchor_ids, candidate_ids)
+        return native.multiplied(rule, z, candidates, pairs.anchor_ids, pairs.candidate_ids)
     found = NegativeSums(rule, z)
     tile = _TILE.get(z.device.type, len(candidates))
     for block in _anchors(z, min(tile, len(candidates))):
         rows = min(tile, max(1, _budget(z) // len(z[block])))
         for start in range(0, len(candidates), rows):
             part = slice(start, start + rows)
-            weights = found.weigh(_scores(z, candidates, anchor_ids, candidate_ids, block, part), block)
+            weights = found.weigh(_scores(z, candidates, pairs, block, part), block)
             found.pull[block] += weights @ candidates[part].to(z.dtype)
     return found
 
@@ -246,15 +228,14 @@ def _gathered(rule: Rule, z: Tensor, candidates: Tensor, columns: Tensor) -> Neg
     return found
 
 
-def _weighed(
-    rule: Rule, z: Tensor, candidates: Tensor, anchor_ids: Tensor | None, candidate_ids: Tensor | None
-) -> tuple[NegativeSums, Tensor]:
+def _weighed(rule: Rule, z: Tensor, candidates: Tensor, pairs: Pairs) -> tuple[NegativeSums, Tensor]:
     """Return the sums over all candidates for each anchor, and the weights of all pairs, (N, B)."""
     if rule.objective == "nce" and native.fits(z, candidates) and native.kernel() is not None:
         weights = z.new_empty(len(candidates), len(z))
+        _, anchor_ids, candidate_ids = pairs
         return native.multiplied(rule, z, candidates, anchor_ids, candidate_ids, weights=weights), weights
     found = NegativeSums(rule, z)
-    weights = found.weigh(_scores(z, candidates, anchor_ids, candidate_ids, slice(None), slice(None)))
+    weights = found.weigh(_scores(z, candidates, pairs, slice(None), slice(None)))
     found.pull += weights @ candidates
     return found, weights.T
 
@@ -270,17 +251,11 @@ def _anchors(z: Tensor, width: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _scores(
-    z: Tensor,
-    candidates: Tensor,
-    anchor_ids: Tensor | None,
-    candidate_ids: Tensor | None,
-    block: slice,
-    part: slice,
-) -> Tensor:
+def _scores(z: Tensor, candidates: Tensor, pairs: Pairs, block: slice, part: slice) -> Tensor:
     """Return scores (b, n) of some anchors with a part of the candidates; equal ids are masked."""
     # The long side first: half as fast again on a CPU.
     scores = (candidates[part].to(z.dtype) @ z[block].T).T
+    _, anchor_ids, candidate_ids = pairs
     if anchor_ids is None:
         return scores
     if candidate_ids is None:

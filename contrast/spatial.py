@@ -22,7 +22,42 @@ from .negatives import SampleIds
 _COMPARED = 16
 
 
-class LocalGlobalContrast(nn.Module):
+class _MapContrast(nn.Module):
+    """Both directions of a contrast of maps with their queues; no weights: all state is buffers."""
+
+    keeps_samples = False  # a queue has no row of a sample
+
+    def __init__(
+        self,
+        embed_dim: int,
+        queue_size: int,
+        temperature: float,
+        objective: str,
+        teacher_temperature: float,
+        groups: Tensor | None,
+    ) -> None:
+        super().__init__()
+        self.samples, self.monitor = SampleIds(groups), Monitor(objective)
+        rule: dict[str, Any] = {"temperature": temperature, "objective": objective}
+        self.student = _Direction(embed_dim, queue_size, **rule, teacher_temperature=teacher_temperature)
+        self.teacher = None if objective == "relational" else _Direction(embed_dim, queue_size, **rule)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return the critic's figures over the latest training batches (`Monitor.figures`)."""
+        return self.monitor.figures()
+
+    def _push(self, index: Tensor, z_s: Tensor, z_t: Tensor) -> None:
+        """Push the vectors of all ranks, of the samples `index`, into both queues."""
+        rows = rows_of_ranks(index)
+        index, z_s, z_t = (gather(x, rows) for x in (index, z_s, z_t))
+        check_finite(index, student=z_s, teacher=z_t)
+        ids = self.samples(index)
+        self.student.push(ids, z_t)
+        if self.teacher is not None:
+            self.teacher.push(ids, z_s)
+
+
+class LocalGlobalContrast(_MapContrast):
     """Local features of one side against global vectors of the other (Deep InfoMax; Tian et al., 2020, NYU).
 
     Each position of the student's map is scored against its image's global teacher vector, the positive pair,
@@ -47,8 +82,6 @@ class LocalGlobalContrast(nn.Module):
         groups: the recording or scene of every sample, (M,): images of the same group are no negatives.
     """
 
-    keeps_samples = False  # a queue has no row of a sample
-
     def __init__(
         self,
         embed_dim: int = 128,
@@ -59,11 +92,7 @@ class LocalGlobalContrast(nn.Module):
         teacher_temperature: float = DEFAULT_TEACHER_TEMPERATURE,
         groups: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.samples, self.monitor = SampleIds(groups), Monitor(objective)
-        rule: dict[str, Any] = {"temperature": temperature, "objective": objective}
-        self.student = _Direction(embed_dim, queue_size, **rule, teacher_temperature=teacher_temperature)
-        self.teacher = None if objective == "relational" else _Direction(embed_dim, queue_size, **rule)
+        super().__init__(embed_dim, queue_size, temperature, objective, teacher_temperature, groups)
 
     def forward(
         self, z_s_map: Tensor, z_s_global: Tensor, z_t_map: Tensor, z_t_global: Tensor, index: Tensor
@@ -101,10 +130,6 @@ class LocalGlobalContrast(nn.Module):
             )
         return loss
 
-    def diagnostics(self) -> dict[str, float]:
-        """What the critic does, over the latest training batches (`Monitor.figures`)."""
-        return self.monitor.figures()
-
     @torch.no_grad()
     def update(self, index: Tensor, z_s_global: Tensor, z_t_global: Tensor) -> None:
         """Push the global vectors of all ranks into both queues, the same on every rank.
@@ -112,16 +137,10 @@ class LocalGlobalContrast(nn.Module):
         What is not finite is refused on a CPU, with the queues as they were, and passed over on a GPU.
         """
         check_maps(index, vectors=(z_s_global, z_t_global))
-        rows = rows_of_ranks(index)
-        index, z_s, z_t = (gather(x, rows) for x in (index, z_s_global, z_t_global))
-        check_finite(index, student=z_s, teacher=z_t)
-        ids = self.samples(index)
-        self.student.push(ids, z_t)
-        if self.teacher is not None:
-            self.teacher.push(ids, z_s)
+        self._push(index, z_s_global, z_t_global)
 
 
-class DenseContrast(nn.Module):
+class DenseContrast(_MapContrast):
     """Each position of one side's map against the same position of the other side's.
 
     The positive is the same position of the same image. The negatives are the other side's positions of
@@ -144,8 +163,6 @@ class DenseContrast(nn.Module):
         groups: the recording or scene of every sample, (M,): images of the same group are no negatives.
     """
 
-    keeps_samples = False  # a queue has no row of a sample
-
     def __init__(
         self,
         embed_dim: int = 128,
@@ -157,14 +174,10 @@ class DenseContrast(nn.Module):
         teacher_temperature: float = DEFAULT_TEACHER_TEMPERATURE,
         groups: Tensor | None = None,
     ) -> None:
-        super().__init__()
         if num_positions is not None:
             check_positive(num_positions=num_positions)
+        super().__init__(embed_dim, queue_size, temperature, objective, teacher_temperature, groups)
         self.num_positions = num_positions
-        self.samples, self.monitor = SampleIds(groups), Monitor(objective)
-        rule: dict[str, Any] = {"temperature": temperature, "objective": objective}
-        self.student = _Direction(embed_dim, queue_size, **rule, teacher_temperature=teacher_temperature)
-        self.teacher = None if objective == "relational" else _Direction(embed_dim, queue_size, **rule)
 
     def forward(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> Tensor:
         """The loss of a batch, a scalar; reads the queues and leaves them as they are (but fixes Z once).
@@ -190,24 +203,14 @@ class DenseContrast(nn.Module):
             )
         return loss
 
-    def diagnostics(self) -> dict[str, float]:
-        """What the critic does, over the latest training batches (`Monitor.figures`)."""
-        return self.monitor.figures()
-
     @torch.no_grad()
     def update(self, index: Tensor, z_s_map: Tensor, z_t_map: Tensor) -> None:
         """Push positions of all ranks into both queues, the same on every rank.
 
         What is not finite is refused on a CPU, with the queues as they were, and passed over on a GPU.
         """
-        candidates = self._candidates(z_s_map, z_t_map, index)
-        rows = rows_of_ranks(candidates[0])
-        candidates_s, candidates_t, places = (gather(x, rows) for x in candidates)
-        check_finite(places, student=candidates_s, teacher=candidates_t)
-        ids = self.samples(places)
-        self.student.push(ids, candidates_t)
-        if self.teacher is not None:
-            self.teacher.push(ids, candidates_s)
+        candidates_s, candidates_t, index = self._candidates(z_s_map, z_t_map, index)
+        self._push(index, candidates_s, candidates_t)
 
     def _candidates(self, z_s_map: Tensor, z_t_map: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return both sides' candidates of this rank, (B·P, d), and their images' rows, (B·P,)."""

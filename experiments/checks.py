@@ -39,11 +39,8 @@ def check_config(config: Any) -> None:
         OSError, DataError: files or folders that are not there, a run folder that is taken, or that holds
             nothing to resume.
     """
-    from crdkit.distillers import parse_methods
     from crdkit.models import check_network
 
-    if hasattr(config, "method"):
-        parse_methods(config.method, config.setting)
     for name in _networks(config):
         check_network(name)
     _check_trackers(getattr(config, "trackers", ()))
@@ -56,6 +53,10 @@ def check_config(config: Any) -> None:
             raise FileNotFoundError(f"--reuse {folder}: there is no such run folder{_beside(folder)}")
     if hasattr(config, "resume"):
         check_folder(config.output, config.resume)
+    if hasattr(config, "method"):  # last: the makers, which say what a setting may be, import torch
+        from crdkit.distillers import parse_methods
+
+        parse_methods(config.method, config.setting)
 
 
 def check_network_and_files(network: Path, files: Iterable[str], encoding: Iterable[str]) -> None:

@@ -117,8 +117,6 @@ def parse(
     """
     import tyro
 
-    from crdkit.distillers import without_effect
-
     from .help import known_flags
 
     preset, rest = default, list(arguments)
@@ -151,6 +149,8 @@ def parse(
         own, idle = getattr(base, "setting", ()), list[str]()
         if (typed := getattr(config, "setting", own)) != own:
             config = replace(config, setting=(*own, *typed))
+            from crdkit.distillers import without_effect  # imports torch with the makers
+
             idle = without_effect(config.method, typed, config.setting)
         if options is not None and options.epochs is not None and hasattr(config, "method"):
             more = epochs_of_methods(config.method, config.setting, options.epochs)

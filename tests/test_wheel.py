@@ -30,13 +30,14 @@ import torch
 from torch import Tensor, nn, optim
 
 from crdkit import CRDLoss, Outputs, compression, crossmodal, data, engine, ensemble, models, transfer
-from crdkit.contrast import CriticHeads, InstanceContrast
+from crdkit.contrast import ContrastConfig, CriticHeads, InstanceContrast
 from crdkit.distillers import METHODS, FeatureSpec, SelectOutputs, StatelessLoss, Term, functional
 
 crd = CRDLoss(student_dim=64, teacher_dim=256, num_samples=100)
 loss: Tensor = crd(torch.randn(4, 64), torch.randn(4, 256), torch.arange(4))
 assert_type(crd.diagnostics(), dict[str, float])
-heads, contrast = CriticHeads(64, 256, embed_dim=16), InstanceContrast(100, 16, negatives="batch")
+heads = CriticHeads(64, 256, embed_dim=16)
+contrast = InstanceContrast(100, ContrastConfig(16, negatives="batch"))
 assert_type(models.create("resnet8", num_classes=10), nn.Module)
 outputs = Outputs(torch.zeros(1, 3), (torch.zeros(1, 4, 2, 2),), torch.zeros(1, 4))
 assert_type(outputs.embedding, Tensor)

@@ -8,8 +8,8 @@ import torch
 
 from crdkit.common import UserError
 from crdkit.contrast import ContrastConfig
-from crdkit.distillers import DataSize, FeatureSpec, build_terms, parse_method
-from crdkit.models import Dimensions
+from crdkit.distillers import BatchMeta, DataSize, FeatureSpec, build_terms, parse_method
+from crdkit.models import Dimensions, Outputs
 
 SIZE = Dimensions(maps=((4, 8, 8), (6, 4, 4)), embedding=6, logits=(3,))
 
@@ -88,3 +88,19 @@ def test_the_default_depends_on_what_is_known() -> None:
 def test_a_field_that_is_not_permitted_is_named(field: str, value: object) -> None:
     with pytest.raises(UserError, match=f"{field} must be .*{value}"):
         ContrastConfig(**{field: value})
+
+
+@pytest.mark.parametrize(("name", "uses_all"), [("kd", True), ("mlkd", True), ("crd", False), ("rkd", False)])
+def test_terms_that_compare_logits_reach_every_layer(name: str, uses_all: bool) -> None:
+    """`uses_all_layers` against the gradients of a student whose classifier is its last layer."""
+    spec, _ = sized(20, "labels")
+    term = build_terms(parse_method(name), [spec])[name]
+    body, classifier = torch.nn.Linear(5, 6), torch.nn.Linear(6, 3)
+    embedding = body(torch.randn(4, 5))
+    student = Outputs(classifier(embedding), (), embedding)
+    teacher = Outputs(torch.randn(4, 3), (), torch.randn(4, 6))
+    projected = term.projector(student, (teacher,))
+    term.loss(projected, BatchMeta(torch.arange(4), None)).backward()
+    assert body.weight.grad is not None
+    assert term.uses_all_layers == uses_all == (classifier.weight.grad is not None)
+    assert not term.pretrains
