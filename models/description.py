@@ -1,4 +1,4 @@
-"""What a saved network is: its architecture, its modality, its normalization, its classes. No torch."""
+"""What a saved network is: its architecture, its modality, its normalization, its classes."""
 
 import json
 import os

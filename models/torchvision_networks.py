@@ -4,18 +4,18 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.func import functional_call
 
 from ..common import UserError
 from .checkpoints import split_entry
 from .feature_extractor import FeatureExtractor
+from .frozen import evaluating
 from .surgery import Ends, find_ends
 from .weights import LoadedWeights, is_file_name, open_file, read_weights
 
@@ -23,17 +23,11 @@ from .weights import LoadedWeights, is_file_name, open_file, read_weights
 _AUXILIARY = ("googlenet", "inception_v3")
 
 
-def _convolved(layer: Any, x: Tensor) -> Tensor:
-    image, kernel = torch.zeros(1, 1, *x.shape[2:]), torch.zeros(1, 1, *layer.kernel_size)
-    one = functional.conv2d(image, kernel, None, layer.stride, layer.padding, layer.dilation)
-    return x.new_zeros(len(x), layer.out_channels, *one.shape[2:])
+def torchvision_models() -> Any:
+    """Import `torchvision.models`; the import takes seconds."""
+    from torchvision import models
 
-
-_SHAPES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
-    nn.Conv2d: _convolved,
-    nn.Linear: lambda layer, x: x.new_zeros(*x.shape[:-1], layer.out_features),
-}
-"""A layer and its input to zeros of its output's shape: where most of the arithmetic is."""
+    return models
 
 
 def names() -> list[str]:
@@ -134,8 +128,7 @@ def _set_in_channels(network: nn.Module, stem: str, in_channels: int) -> None:
 
 
 def _stages(name: str, network: nn.Module, in_channels: int) -> list[str]:
-    """The last layer at each resolution, found by a forward with little arithmetic: without any, on the
-    meta device, torch imports its compiler, which takes two seconds."""
+    """The last layer at each resolution, found by a forward pass on the meta device, without arithmetic."""
     trail: list[tuple[str, tuple[int, ...]]] = []
 
     def note(layer: str) -> Any:
@@ -146,18 +139,11 @@ def _stages(name: str, network: nn.Module, in_channels: int) -> list[str]:
         return hook
 
     handles = [part.register_forward_hook(note(layer)) for layer, part in _trunk(network)]
-    training = network.training
-    network.eval()
-    replaced = [part for part in network.modules() if type(part) in _SHAPES]
-    for part in replaced:
-        part.__dict__["forward"] = partial(_SHAPES[type(part)], part)
+    shapes = {n: t.to("meta") for n, t in (*network.named_parameters(), *network.named_buffers())}
     try:
-        with torch.no_grad():
-            network(torch.zeros(1, in_channels, 224, 224))
+        with evaluating(network), torch.no_grad():
+            functional_call(network, shapes, (torch.zeros(1, in_channels, 224, 224, device="meta"),))
     finally:
-        network.train(training)
-        for part in replaced:
-            del part.__dict__["forward"]
         for handle in handles:
             handle.remove()
 
