@@ -105,7 +105,16 @@ class SegmentationPipeline(Pipeline):
         return None if test is None else select(test, self.config.student_modality)
 
     def supervise(self, modality: str) -> Supervision:
-        """The label maps of the training split."""
+        """Return the label maps of the training split.
+
+        Raises:
+            UserError: there are none.
+        """
+        if not self.samples.is_labeled:
+            raise UserError(
+                "the data have no labels that a teacher could learn to segment from: give it weights and "
+                "--teacher.no-labels"
+            )
         return Supervision(
             select(self.samples.train, modality, "label"),
             PairedAugment(self.config.data.augment),
@@ -212,11 +221,6 @@ class SegmentationBuilder(Builder):
         """Return a classifier, with a segmentation decoder if it learns from labels."""
         config, statistics = self.config.teacher, self.data.statistics
         spec = config.specs[index]
-        if config.labels and not self.samples.is_labeled:
-            raise UserError(
-                "the data have no labels that a teacher could learn to segment from: give it weights and "
-                "--teacher.no-labels"
-            )
         weights = None if spec.weights is None else open_weights(spec.architecture, spec.weights)
         is_classifier = not config.labels and has_classifier(spec.architecture)
         network: nn.Module = create(

@@ -16,6 +16,7 @@ from crdkit.crossmodal import (
 from crdkit.data import ImageAugmentConfig, ImagesConfig, lab_modalities, load_splits
 from crdkit.engine import TrainConfig, digest, make_accelerator
 from crdkit.evaluation import extract, probe_features
+from crdkit.pipelines import StudentRun
 from crdkit.transfer import TeachersConfig, TransferConfig
 
 ONE = TrainConfig(epochs=1, batch_size=64, lr=0.02, schedule="cosine")
@@ -91,11 +92,12 @@ def test_probes_are_of_the_frozen_student_and_tuning_starts_from_it(tmp_path: Pa
     one = pipeline(tmp_path)
     student = one.transfer("crd", 0).student
     before = digest(student.state_dict())
-    metrics = one.probe("crd", 0, student)
+    run = StudentRun("crd", 0)
+    metrics = one.evaluate_frozen(run, student)
     assert digest(student.state_dict()) == before
     splits = (extract(student, split, modality="ab", layer=2, grid=1) for split in (one.train, one.test))
     assert metrics["probe_3"] == probe_features(*splits).top1
-    network, history = one.finetune("crd", 0, student)
+    network, history = one.execution.downstream(run)["finetune"]
     assert digest(student.state_dict()) != before and len(history) == 1
     assert network.encoder is student
 
@@ -104,10 +106,11 @@ def test_folds_are_used_where_the_data_have_them(tmp_path: Path) -> None:
     one = pipeline(tmp_path)
     one.images.train.folds = (torch.arange(0, 300, 2), torch.arange(1, 300, 2))
     student = one.transfer("none", 0).student
-    by_fold = one.probe("none", 0, student)
-    assert one.probe("none", 0, student) == by_fold  # read from the run folder
+    run = StudentRun("none", 0)
+    by_fold = one.evaluate_frozen(run, student)
+    assert one.evaluate_frozen(run, student) == by_fold  # read from the run folder
     one.config = replace(TINY, probe=replace(TINY.probe, folds=False))
-    whole = one.probe("none", 0, student)
+    whole = one.evaluate_frozen(run, student)
     assert by_fold["knn"] == whole["knn"]
     assert any(by_fold[f"probe_{i}"] != whole[f"probe_{i}"] for i in range(1, 5))
 
