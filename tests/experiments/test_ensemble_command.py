@@ -42,7 +42,10 @@ def test_run_leaves_a_figure_a_table_and_a_json(tmp_path: Path) -> None:
     for method in ("kd-mean", "crd+kd"):
         for number in (1, 2):
             statistic = found["summary"][method][f"error_{number}"]
-            assert statistic["n"] == 2 and 0 <= statistic["mean"] <= 1
+            metrics = [run["metrics"] for run in found["runs"] if run["method"] == method]
+            errors = [values[f"error_{number}"] for values in metrics if f"error_{number}" in values]
+            assert statistic["n"] == len(errors) == 2
+            assert statistic["mean"] == pytest.approx(sum(errors) / 2)
     alone = found["summary"]["none"]
     assert alone["error_1"] == alone["error_2"] and alone["error_1"]["n"] == 1
     assert len(found["teacher"]["members"]) == 2
