@@ -1,21 +1,18 @@
-"""What the commands share: the command line, the run folder, errors for a person."""
+"""What the commands share: the command line and the run folder."""
 
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crdkit.common import CrdkitError, UserError, nearest
+from crdkit.common import UserError, nearest
 
 from .checks import check_config
+from .errors import USAGE, Refused, errors_as_messages, usage
 from .invocation import (
-    command_line,
     is_main_rank,
-    shows_traceback,
     start_ranks,
     tracebacks,
     without,
@@ -26,33 +23,6 @@ if TYPE_CHECKING:
     pass
 
 Config = TypeVar("Config")
-
-USAGE, DATA = 2, 1
-"""Exit codes: what was typed cannot be, or what is on the disk or in the data does not allow it."""
-
-
-class Refused(SystemExit):
-    """The end of a command that cannot do what was asked; its message is printed.
-
-    Args:
-        name: name of the command.
-        error: the message, or the error, whose traceback is printed first if `shows_traceback()`.
-        code: the exit code.
-        every_rank: whether all ranks print, because the error may have happened on one of them only; else the
-            first one does.
-    """
-
-    def __init__(self, name: str, error: object, code: int, *, every_rank: bool = False) -> None:
-        super().__init__(code)
-        self.message = f"crdkit {name}: {error}"
-        if every_rank or is_main_rank():
-            sys.stdout.flush()
-            if isinstance(error, BaseException) and shows_traceback():
-                traceback.print_exception(error)
-            print(self.message, file=sys.stderr, flush=True)
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def main(
@@ -168,43 +138,3 @@ def split_description(text: str) -> tuple[str, str]:
     lines = text.strip().splitlines()
     paragraph = lines[: lines.index("")] if "" in lines else lines
     return "\n".join(paragraph), "\n".join(line.strip() for line in lines if line.startswith("    "))
-
-
-@contextmanager
-def usage(name: str) -> Iterator[None]:
-    """End the process with a message if the body raises an error of the user's.
-
-    The exit code is 2 for what was typed (`UserError`), 1 for missing files and unusable data. Any other
-    exception passes with the command line that repeats it as its note.
-    """
-    from crdkit.data import DataError
-
-    with _noted():
-        try:
-            yield
-        except (CrdkitError, OSError, DataError) as error:
-            raise Refused(name, error, DATA) from None
-        except UserError as error:
-            raise Refused(name, error, USAGE) from None
-
-
-@contextmanager
-def errors_as_messages(name: str) -> Iterator[None]:
-    """End the process with a message and exit code 1 if the body raises an error that the user can correct.
-
-    Any other exception passes, with the command line that repeats it as its note.
-    """
-    with _noted():
-        try:
-            yield
-        except (CrdkitError, OSError, UserError) as error:
-            raise Refused(name, error, DATA, every_rank=True) from None
-
-
-@contextmanager
-def _noted() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"repeat with: {command_line()}")
-        raise

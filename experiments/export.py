@@ -187,7 +187,7 @@ def show(outputs: dict[str, dict[str, Tensor]], taken: dict[str, float], labels:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
     from crdkit.experiments.checks import check_network_and_files
-    from crdkit.experiments.command import errors_as_messages, usage
+    from crdkit.experiments.errors import errors_as_messages, usage
     from crdkit.experiments.invocation import use_cores
 
     with usage("export"):

@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import tyro
 
     from crdkit.experiments.checks import check_network_and_files
-    from crdkit.experiments.command import errors_as_messages, usage
+    from crdkit.experiments.errors import errors_as_messages, usage
     from crdkit.experiments.invocation import use_cores
 
     with usage("predict"):

@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import tyro
 
     from crdkit.experiments.checks import check_config
-    from crdkit.experiments.command import errors_as_messages, usage
+    from crdkit.experiments.errors import errors_as_messages, usage
     from crdkit.experiments.invocation import is_main_rank, use_cores
 
     with usage("probe"):

@@ -49,7 +49,7 @@ def run(config: ReportConfig) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command line."""
-    from crdkit.experiments.command import errors_as_messages, usage
+    from crdkit.experiments.errors import errors_as_messages, usage
     from crdkit.experiments.invocation import is_main_rank
 
     with usage("report"):

@@ -20,7 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..command import USAGE, Refused, split_description
+from ..command import split_description
+from ..errors import USAGE, Refused
 from ..session import dated
 from .finding import Findings
 
