@@ -18,10 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from crdkit.common import UserError
 from crdkit.data import ImagesConfig
 from crdkit.reports import ProbeRow
-
-from ..common import UserError
 
 if TYPE_CHECKING:
     from torch import nn

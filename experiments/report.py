@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from ..common import UserError
+from crdkit.common import UserError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def run(config: ReportConfig) -> Path:
         FileNotFoundError: a run that has not ended.
         ValueError: no runs, or several without `output`; runs without a metric in common.
     """
-    from ..reports import compare, read_page, read_results, render, short_names
+    from crdkit.reports import compare, read_page, read_results, render, short_names
 
     results = [read_results(folder) for folder in config.runs]
     pages = [read_page(folder, one) for folder, one in zip(config.runs, results, strict=True)]

@@ -25,6 +25,11 @@ heading(0).click(); seen.named = rows();
 const images = () => [...document.querySelectorAll(".stack img")].slice(0, 2).map(i => getComputedStyle(i));
 const top = () => images().map(style => style.clipPath);
 seen.half = top();
+const stack = document.querySelector(".stack");
+stack.scrollIntoView({behavior: "instant"});
+const box = stack.getBoundingClientRect();
+const at = x => document.elementFromPoint(box.left + x * box.width, box.top + box.height / 2).dataset.method;
+seen.visible = [at(0.1), at(0.9)];
 const range = document.querySelector("input[type=range]");
 range.value = 20; range.dispatchEvent(new Event("input")); seen.moved = top();
 const left = document.querySelector("[data-side=left]");
@@ -91,7 +96,7 @@ def test_a_browser_sorts_slides_and_has_nothing_to_complain_of(tmp_path: Path, w
     assert seen["rising"] == seen["falling"][::-1]
     names = seen["named"]
     assert sorted(names) == sorted(seen["rising"]) and names.index("kd") < names.index("none")
-    assert seen["half"] == ["inset(0px 50% 0px 0px)", "none"]
+    assert seen["half"] == ["inset(0px 50% 0px 0px)", "none"] and seen["visible"] == ["none", "kd"]
     assert seen["moved"] == ["inset(0px 80% 0px 0px)", "none"]
     assert seen["shown"] == ["hidden", "visible"] and seen["label"] == "kd"
     assert (seen["folded"], seen["unfolded"], seen["pane"]) == ("none", "table-cell", "none")
