@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from ..common import UserError
+from crdkit.common import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

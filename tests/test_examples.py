@@ -128,10 +128,10 @@ def test_rgb_to_thermal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_ensemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed, pictures = run("ensemble", tmp_path, monkeypatch)
     members = numbers(r"(?m)^(?:resnet14-\d|ensemble) +(\d\.\d+) ", printed)
-    assert len(members) == 3 and all(0 <= value <= 1 for value in members)
+    assert len(members) == 3 and members[0] != members[1]
     rows = re.findall(r"^(none|[\w+-]+, \d) +(\d\.\d+)  ", printed, re.MULTILINE)
     assert [name for name, _ in rows] == ["none", "kd-mean, 1", "crd+kd, 1", "kd-mean, 2", "crd+kd, 2"]
-    assert all(0 <= float(value) <= 1 for _, value in rows)
+    assert len({value for _, value in rows}) > 1
     assert len(list(tmp_path.glob("ensemble-*/students/**/student.safetensors"))) == 5
     assert pictures == 1
 
@@ -140,7 +140,7 @@ def test_deploy_and_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     printed, pictures = run("deploy_and_predict", tmp_path, monkeypatch)
     assert "segmentation of depth at (48, 64) pixels" in printed
     (right,) = numbers(r"pixels that are right: (\d\.\d+)", printed)
-    assert 0 <= right <= 1
+    assert right > 0
     (largest,) = numbers(r"largest difference of the logits: (\S+)", printed)
     assert largest < 1e-3
     (depth,) = numbers(r"to (\d+\.\d+) meters", printed)

@@ -148,6 +148,15 @@ def test_import_reader_resolves_every_form() -> None:
     assert found == {"a.b", "c", "d.e", "crdkit.room.g", "crdkit.h", "crdkit.i.j"}
 
 
+def test_scripts_import_nothing_relatively() -> None:
+    """A launched script is no part of a package."""
+    for path in (ROOT / "experiments").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree.body):
+            relative = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level]
+            assert not relative, f"{path.name}: {ast.unparse(relative[0])}"
+
+
 @pytest.mark.parametrize("folder", SCRIPT_FOLDERS)
 def test_scripts_shadow_no_module(folder: str) -> None:
     # A launched script's folder comes first on sys.path, so its neighbors are top-level modules.

@@ -17,8 +17,10 @@ from crdkit.ensemble import (
     EnsemblePipeline,
     disputed,
     draw_subset,
+    mean_logits,
     right_where_disputed,
 )
+from crdkit.evaluation import calibration_error
 from crdkit.models import Outputs, create, save_weights
 from crdkit.transfer import TeachersConfig, TransferConfig
 
@@ -124,9 +126,13 @@ def test_pool_is_described_before_anything_is_distilled(images: ImageSplits, poo
     assert [m["name"] for m in found["members"]] == ["resnet8-0", "wrn_16_1-1", "resnet8-2"]
     for member, metrics in zip(one.teachers, found["members"], strict=True):
         assert metrics["top1"] == pytest.approx(one.evaluator(member.network)["top1"])
-        assert 0 <= metrics["calibration_error"] <= 1
+    label = images.test.labels
+    together = mean_logits(one.logits)
+    assert found["ensemble"]["top1"] == pytest.approx(float((together.argmax(1) == label).double().mean()))
+    errors = [calibration_error(logits.double().softmax(1), label) for logits in (*one.logits, together)]
+    described = [metrics["calibration_error"] for metrics in (*found["members"], found["ensemble"])]
+    assert described == pytest.approx(errors)
     assert torch.tensor(found["disagreement"]).shape == torch.tensor(found["divergence"]).shape == (3, 3)
-    assert 0 <= found["ensemble"]["top1"] <= 1
 
 
 def test_pool_is_described_where_it_teaches(images: ImageSplits, pool: Path) -> None:
