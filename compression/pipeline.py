@@ -24,11 +24,12 @@ class CompressionPipeline(ClassificationPipeline):
 
     def probe(self, network: nn.Module) -> dict[str, float]:
         """Return top-1 of a linear probe on each other set of images, by `probe_` and the file's name."""
-        metrics = {}
+        metrics, device = {}, self.accelerator.device
+        num_workers = self.config.transfer.train.num_workers
         for name, images in self._others.items():
             with self.accelerator.autocast():
                 train, test = (
-                    extract(network, split, modality="rgb", device=self.accelerator.device)
+                    extract(network, split, modality="rgb", device=device, num_workers=num_workers)
                     for split in (images.train, images.test)
                 )
             metrics[f"probe_{name}"] = probe_logistic(train, test).top1

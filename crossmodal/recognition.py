@@ -210,4 +210,5 @@ class RecognitionPipeline(Pipeline):
                 layers,
                 modality=self.config.student_modality,
                 device=self.accelerator.device,
+                num_workers=self.config.finetune.num_workers,
             )

@@ -76,7 +76,7 @@ class SegmentationPipeline(Pipeline):
         labels = None
         if config.labeled_transfer:
             pairs = select(samples.train, *modalities, "label")
-            labels = _label_maps(samples.train)
+            labels = _label_maps(samples.train, config.transfer.train.num_workers)
         data = TransferData(
             pairs,
             PairedAugment(augment.without_depth_noise()),
@@ -243,11 +243,12 @@ class SegmentationBuilder(Builder):
         return with_normalization(network, chosen, spec.modality)
 
 
-def _label_maps(train: Any) -> Tensor:
-    """(M, H, W) uint8."""
+def _label_maps(train: Any, num_workers: int) -> Tensor:
+    """Return the label maps of a split, (M, H, W) uint8."""
     if isinstance(train, PairedTensors):
         return train.tensors["label"]
-    return torch.cat([batch["label"].byte() for batch in read_in_order(select(train, "label"), 256)])
+    batches = read_in_order(select(train, "label"), 256, num_workers=num_workers)
+    return torch.cat([batch["label"].byte() for batch in batches])
 
 
 def _statistics(pairs: Any, num_workers: int) -> dict[str, Any]:

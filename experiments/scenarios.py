@@ -33,7 +33,13 @@ def _compression(config: CompressionConfig, accelerator: Accelerator, folder: Pa
         for done in runs:
             if done.seed == config.seed[0]:
                 with on_device(done.network, accelerator.device) as network:
-                    features[done.method] = extract(network, test, modality="rgb", device=accelerator.device)
+                    features[done.method] = extract(
+                        network,
+                        test,
+                        modality="rgb",
+                        device=accelerator.device,
+                        num_workers=config.transfer.train.num_workers,
+                    )
         return {**_of_images(images), "features": features}
 
     return Prepared(CompressionPipeline(config, images, accelerator, folder), shown)

@@ -16,7 +16,8 @@ def transfer_stage(workspace: Workspace) -> Stage | None:
     terms = state.trained_terms
     if not terms and not builder.data.is_labeled:
         return None
-    dataset, inputs = workspace.inputs(state.teachers if terms else [], state.reads)
+    teachers, reads = (state.teachers, state.reads) if terms else ([], ())
+    dataset, inputs = workspace.inputs(teachers, reads)
     task = TransferTask(
         state.student,
         terms,
