@@ -26,10 +26,16 @@ class CRDLoss(nn.Module):
         student_dim: width of the student's features.
         teacher_dim: width of the teacher's features.
         num_samples: M, the length of the data set.
-        embed_dim, num_negatives, temperature, momentum, memory_dtype, bank, objective, teacher_temperature,
-            negatives: fields of `ContrastConfig`. With none of `num_negatives`, `objective` and `negatives`
-            given, fewer than 16,384 samples are trained with InfoNCE over the batch. "relational" leaves the
-            teacher's head as it was initialized.
+        embed_dim: d of the shared space.
+        num_negatives: K. With none of `num_negatives`, `objective` and `negatives` given, fewer than 16,384
+            samples are trained with InfoNCE over the batch.
+        temperature: τ.
+        momentum: of the memory's rows.
+        memory_dtype: of the memory's rows.
+        bank: where the memory's rows are.
+        objective: "nce", "infonce" or "relational", which leaves the teacher's head as it was initialized.
+        teacher_temperature: τ_t of "relational".
+        negatives: kind of the negatives; the values of all these are those of `ContrastConfig`.
         labels: the class of every sample, (M,); for negatives of other classes.
         groups: the recording or scene of every sample, (M,): samples of the same group are no negatives.
         head: "linear" or "mlp".
