@@ -177,18 +177,18 @@ def load_network(
     import torch
 
     from crdkit.data import Statistics
-    from crdkit.models import create, find_preprocessing, saved_preprocessing
+    from crdkit.models import create, find_preprocessing, open_weights, saved_preprocessing
     from crdkit.transfer import with_normalization
 
     torch.manual_seed(config.seed + row.number)
-    weights = None if row.weights == "random" else row.weights
+    weights = None if row.weights == "random" else open_weights(row.network, row.weights)
     encoder = create(row.network, num_classes=None, weights=weights, bare=True)
     if config.statistics is not None:
         found, source = Statistics.load(config.statistics), f"given, {config.statistics.name}"
         return with_normalization(encoder, found, "rgb"), source
     own, source = None, ""
     if weights is not None:
-        beside = Path(weights).parent / "training" / MODEL
+        beside = Path(row.weights).parent / "training" / MODEL
         own, source = saved_preprocessing(weights), "in the weights"
         if own is None and beside.is_file():
             own, source = saved_preprocessing(beside), "in training/ beside the weights"
