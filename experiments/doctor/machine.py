@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ...common import free_disk, in_gib
+from ...common import free_disk, in_gib, time_calls
 from ..plan import MIB, free_on, name_of
 from .finding import Findings
 
@@ -104,9 +103,8 @@ def examine_loading(found: Findings, plan: Plan, dataset: Any, train: TrainConfi
         return
     fastest = min(t.seconds / (t.count * t.steps) for t in transfers)
     rows = range(min(train.batch_size, len(dataset)))
-    begun = time.perf_counter()
-    read_rows(dataset, rows)
-    load, step = time.perf_counter() - begun, fastest
+    ((load,),) = time_calls([lambda: read_rows(dataset, rows)], warmup=0, repeats=1)
+    step = fastest
     waits = load / max(1, train.num_workers)
     text = (
         f"a batch is read in {1000 * load:.1f} ms, a step takes {1000 * step:.1f} ms, "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -99,10 +98,8 @@ def _measure(
                 return None
         if not compiling:
             return CompileEstimate(plain, plain, 0.0)
-        begin = time.perf_counter()
         compiled = Compiled(teacher.network)
-        compiled(images)
-        seconds = time.perf_counter() - begin
+        ((seconds,),) = time_calls([lambda: compiled(images)], warmup=0, repeats=1)
         return CompileEstimate(plain, _milliseconds(compiled, images, TIMED_CALLS), seconds)
 
 
