@@ -204,4 +204,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from crdkit.experiments.invocation import run_script
+
+    run_script(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -50,6 +50,12 @@ def tracebacks(arguments: Sequence[str]) -> Iterator[list[str]]:
             os.environ.pop(TRACEBACK, None)
         else:
             os.environ[TRACEBACK] = before
+
+
+def run_script(main: Callable[[Sequence[str]], None]) -> None:
+    """Run a command with the arguments of this process, `--traceback` among them."""
+    with tracebacks(sys.argv[1:]) as arguments:
+        main(arguments)
 
 
 def command_line(folder: Path | None = None) -> str:
