@@ -91,7 +91,7 @@ def check_finite(index: Tensor, **sides: Tensor) -> None:
         bad = (~z.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
         listed = ", ".join(f"row {row} of the batch (index {int(index[row])})" for row in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise ValueError(
+        raise UserError(
             f"the {side}'s features are NaN or infinite in {listed}{more}; the memory is unchanged. Leave "
             "such samples out, or lower the learning rate if the network itself overflows"
         )

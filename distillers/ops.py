@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common import UserError
+
 P = ParamSpec("P")
 
 #: Below this length a vector has no direction; it stays as it is, and so does its gradient.
@@ -76,7 +78,7 @@ def pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
 def check_same(student: Tensor, teacher: Tensor, *, ndim: int, axes: str) -> None:
     """Raise where two tensors are not of one shape with `ndim` axes."""
     if student.ndim != ndim or student.shape != teacher.shape:
-        raise ValueError(
+        raise UserError(
             f"student and teacher must have the same shape {axes}, got {tuple(student.shape)} and "
             f"{tuple(teacher.shape)}"
         )
@@ -101,7 +103,7 @@ def labels_at(label: Tensor, logits: Tensor) -> Tensor:
 def check_batch(student: Tensor, teacher: Tensor, *, ndim: int, axes: str) -> None:
     """Raise where two tensors do not have `ndim` axes and one batch size."""
     if student.ndim != ndim or teacher.ndim != ndim or len(student) != len(teacher):
-        raise ValueError(
+        raise UserError(
             f"student and teacher must be {axes} with the same B, got {tuple(student.shape)} and "
             f"{tuple(teacher.shape)}"
         )
@@ -111,15 +113,15 @@ def check_maps(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor], *
     """Raise where two sequences of maps do not pair up, each pair (B, C, H, W) with the same B."""
     for side, maps in (("student_maps", student_maps), ("teacher_maps", teacher_maps)):
         if isinstance(maps, Tensor):
-            raise ValueError(f"{side} must be a sequence of maps, got one tensor {tuple(maps.shape)}")
+            raise UserError(f"{side} must be a sequence of maps, got one tensor {tuple(maps.shape)}")
     if len(student_maps) != len(teacher_maps) or len(student_maps) < least:
-        raise ValueError(
+        raise UserError(
             f"student_maps and teacher_maps must pair up, at least {'one pair' if least == 1 else least}, "
             f"got {len(student_maps)} and {len(teacher_maps)}"
         )
     for student, teacher in zip(student_maps, teacher_maps, strict=True):
         if student.ndim != 4 or teacher.ndim != 4 or len(student) != len(teacher):
-            raise ValueError(
+            raise UserError(
                 "maps must be (B, C, H, W) with the same B, got "
                 f"{tuple(student.shape)} and {tuple(teacher.shape)}"
             )
