@@ -388,6 +388,6 @@ def test_the_plan_counts_what_a_run_takes_and_leaves_nothing(
     # 16 samples are a batch: 10, 8 and 3 epochs of one step, and two seeds.
     assert found["teacher resnet18-0"] == ["1", "10"]
     assert found["kd transfer"] == ["2", "8"]
-    assert found["each student's segment"] == ["4", "3"]
+    assert found["segment"] == ["4", "3"]
     assert [line.split()[0] for line in lines[-3:]] == ["in", "memory", "disk"]
     assert not list(tmp_path.iterdir())

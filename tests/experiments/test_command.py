@@ -134,7 +134,9 @@ def test_an_error_of_the_user_is_one_line_and_a_traceback_where_it_is_asked_for(
         assert done.stderr.count("UserError: depth is 3") == 1
         assert done.stderr.splitlines()[-1] == "crdkit compress: depth is 3"
     typed = failing("user", "--setting", "crd.temperature=-1", "--traceback")
-    assert typed.returncode == 2 and "check_request" in typed.stderr
+    assert (
+        typed.returncode == 2 and "Traceback" in typed.stderr and "UserError: crd.temperature" in typed.stderr
+    )
 
 
 def test_the_wish_for_tracebacks_ends_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from crdkit.data import evenly_spaced
 from crdkit.experiments import cli
 from crdkit.experiments.doctor import data, machine
 from crdkit.experiments.doctor.finding import Finding, Findings
-from crdkit.pipelines import Plan, Planned
+from crdkit.pipelines import Plan, PlannedTraining
 
 TINY = [
     "--cpu",
@@ -86,7 +86,7 @@ def test_a_run_that_would_go_well(doctor: Doctor, tmp_path: Path) -> None:
     assert "crd-dense+fitnet transfer: a step runs" in texts(content, "method")
     assert "teacher resnet18-0: a step runs" in texts(content, "teacher")
     names = [planned["name"] for planned in content["plan"]["trainings"]]
-    assert names == ["teacher resnet18-0", "crd-dense+fitnet transfer", "each student's segment"]
+    assert names == ["teacher resnet18-0", "crd-dense+fitnet transfer", "segment"]
     (folder,) = (tmp_path / "runs").iterdir()
     for name in ("pairs.png", "labels.png"):
         assert cv2.imread(str(folder / name)).shape[0] > 100
@@ -170,17 +170,17 @@ def test_usage(doctor: Doctor, arguments: list[str], code: int) -> None:
 
 
 def test_too_little_disk_and_memory_are_problems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pipeline: Any = SimpleNamespace(
-        accelerator=SimpleNamespace(device=torch.device("cpu")),
-        config=SimpleNamespace(
-            transfer=SimpleNamespace(cache_limit=1.0, cache=None, cache_on="auto"),
-        ),
+    device = torch.device("cpu")
+    transfer: Any = SimpleNamespace(cache_limit=1.0, cache=None, cache_on="auto")
+    plan = Plan(
+        [PlannedTraining("kd transfer", "transfer", 1, 10, 5, 1.0, 2**20, 0)],
+        cache_bytes=2**21,
+        memory_bytes=2**20,
     )
-    plan = Plan([Planned("kd transfer", 1, 10, 5, 1.0, 2**20, 0)], cache_bytes=2**21, memory_bytes=2**20)
 
     def found() -> dict[str, str]:
         findings = Findings(quiet=True)
-        machine.examine_room(findings, pipeline, plan, tmp_path)
+        machine.examine_space(findings, plan, transfer, device, tmp_path)
         return {one.topic: one.level for one in findings.made}
 
     assert found() == {"memory": "ok", "disk": "ok"}
@@ -188,7 +188,7 @@ def test_too_little_disk_and_memory_are_problems(monkeypatch: pytest.MonkeyPatch
     assert found() == {"memory": "ok", "disk": "problem"}
     monkeypatch.setattr(machine, "free_disk", lambda folder: 2**20 + 1)
     assert found()["disk"] == "note"
-    pipeline.config.transfer.cache_on = "disk"  # beside what the run leaves
+    transfer.cache_on = "disk"  # beside what the run leaves
     assert found()["disk"] == "problem"
     plan.memory_bytes = 2**60
     assert found()["memory"] == "problem"
@@ -204,13 +204,10 @@ def test_slow_reading_is_noted(tmp_path: Path) -> None:
             return {"index": torch.tensor(row), "rgb": torch.zeros(3, 4, 4)}
 
     def level(seconds: float, workers: int) -> str:
-        train = SimpleNamespace(batch_size=4, num_workers=workers)
-        pipeline: Any = SimpleNamespace(
-            data=SimpleNamespace(dataset=Slow()),
-            config=SimpleNamespace(transfer=SimpleNamespace(train=train)),
-        )
+        train: Any = SimpleNamespace(batch_size=4, num_workers=workers)
+        planned = PlannedTraining("kd transfer", "transfer", 1, 1, 5, seconds, 0, 0)
         findings = Findings(quiet=True)
-        machine.examine_loading(findings, pipeline, Plan([Planned("kd transfer", 1, 1, 5, seconds, 0, 0)]))
+        machine.examine_loading(findings, Plan([planned]), Slow(), train)
         return findings.made[0].level
 
     assert level(1e-6, 0) == "note" and level(1e3, 0) == "ok"

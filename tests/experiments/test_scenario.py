@@ -47,6 +47,7 @@ class FakePipeline:
     tidied: list[str] = field(default_factory=list)
     data = SimpleNamespace(dataset=range(7), modality="rgb")
     held_out = describe_network = None
+    teachers = ()
 
     @property
     def stages(self) -> Any:

@@ -32,6 +32,7 @@ from crdkit.data import (
 )
 from crdkit.distillers import JOINT, METHODS
 from crdkit.engine import Task, WeightAverage, make_accelerator
+from crdkit.pipelines import Stage
 from crdkit.transfer import CachedAugmentations, TeachersConfig, TransferConfig
 
 __all__ = ["digits"]
@@ -272,16 +273,16 @@ class Wasteful(Task):
 
 def test_the_check_finds_what_it_looks_for() -> None:
     data = PairedTensors(depth=torch.rand(4, 1, 2, 2))
-    assert fake_step(Wasteful("none"), data, ONE, None, what="none") == []
+    assert fake_step(Stage(Wasteful("none"), data), ONE, None, what="none") == []
     for fault in ("sent", "not pinned", "cast"):
-        assert fake_step(Wasteful(fault), data, ONE, None, what=fault) == ["cpu -> cuda (1,)"]
+        assert fake_step(Stage(Wasteful(fault), data), ONE, None, what=fault) == ["cpu -> cuda (1,)"]
     for fault, found in [
         ("read", "cuda -> cpu (4, 1)"),
         ("placed", "cpu index (4,)"),
         ("counted", "count of (4, 1)"),
     ]:
-        assert fake_step(Wasteful(fault), data, ONE, None, what=fault) == [found]
+        assert fake_step(Stage(Wasteful(fault), data), ONE, None, what=fault) == [found]
     with pytest.raises(RuntimeError, match="device"):
-        fake_step(Wasteful("elsewhere"), data, ONE, None, what="elsewhere")
+        fake_step(Stage(Wasteful("elsewhere"), data), ONE, None, what="elsewhere")
     with pytest.raises(DynamicOutputShapeException):
-        fake_step(Wasteful("asked"), data, ONE, None, what="asked")
+        fake_step(Stage(Wasteful("asked"), data), ONE, None, what="asked")

@@ -122,7 +122,7 @@ def test_a_teachers_file_is_opened_once_each_time_it_is_built(
     other = segmentation(tmp_path, teacher, (32, 32))
     for pipeline, file in ((one, classifier), (other, segmenter), (one, classifier)):
         opened.clear()
-        built = pipeline.make_teacher(0).network
+        built = pipeline.builder.teacher(0).network
         assert opened == [file.name] and figures(built) == (OWN.mean["rgb"], OWN.std["rgb"])
 
 
@@ -183,7 +183,7 @@ def test_an_unknown_source_warns_and_no_weights_say_nothing(tmp_path: Path, caps
 def test_layers_are_read_from_the_configuration(tmp_path: Path) -> None:
     config = TeachersConfig(layers=("all", "2,-1", "blocks.8,norm"))
     assert len(config) == 3
-    assert [spec.layers for spec in config.specs] == [None, (2, -1), ("blocks.8", "norm"), None]
+    assert [spec.layers for spec in config.specs] == [None, (2, -1), ("blocks.8", "norm")]
     with pytest.raises(ValueError, match="layers"):
         TeachersConfig(layers=())
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crdkit.common import UserError
 from crdkit.data import DataError, PairedTensors
 from crdkit.engine import Task, TrainConfig
-from crdkit.pipelines import dry_step
+from crdkit.pipelines import Stage, trial_step
 
 
 class Failing(Task):
@@ -31,7 +31,7 @@ class Failing(Task):
 
 def step(task: Task, samples: int) -> None:
     data = PairedTensors(x=torch.zeros(samples, 1, 1, 1))
-    dry_step(task, data, TrainConfig(batch_size=4), Accelerator(cpu=True), what="crd+kd")
+    trial_step(Stage(task, data), TrainConfig(batch_size=4), Accelerator(cpu=True), what="crd+kd")
 
 
 @pytest.mark.parametrize("kind", [ValueError, TypeError, AttributeError, RuntimeError, IndexError, KeyError])
