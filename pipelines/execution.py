@@ -1,7 +1,6 @@
 """The execution of a run's trainings."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from torch import nn
 
@@ -93,7 +92,6 @@ class Execution:
         stage = training.build(self.workspace)
         if stage is None:
             return
-        options: dict[str, Any] = {"optimizer": stage.optimizer, "schedule": stage.schedule}
         with stage.context():
             history: History = self.stages.train(
                 training.name,
@@ -103,6 +101,7 @@ class Execution:
                 training.seed,
                 fingerprint=stage.fingerprint,
                 evaluate=stage.evaluate,
-                **options,
+                optimizer=stage.optimizer,
+                schedule=stage.schedule,
             )
         stage.finish(history)

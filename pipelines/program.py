@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..engine import TrainConfig
-from ..transfer import PipelineConfig
+from ..transfer import PipelineConfig, TeacherSpec
 from .runs import StudentRun, stage_folder, students
 from .stages.pretrain import pretrain_stage
 from .stages.stage import Stage
@@ -98,11 +98,11 @@ def program(
 
 
 def _teacher_trainings(config: PipelineConfig, samples: int) -> Iterator[Training]:
-    first: dict[Any, int] = {}
+    first: dict[TeacherSpec, int] = {}
     teachers = config.teacher
     for index, spec in enumerate(teachers.specs):
         if teachers.trains(index):
-            kind = first.setdefault(replace(spec, normalization=""), index)
+            kind = first.setdefault(spec.kind, index)
             seed = teachers.seed + index
             yield Training(
                 stage_folder(seed, modality=spec.modality),

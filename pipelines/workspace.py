@@ -12,7 +12,7 @@ from ..distillers import Term
 from ..engine import Evaluate, StageRunner, seeded
 from ..evaluation import AlignmentEvaluator
 from ..models import Description, Outputs, from_parts, take_parts
-from ..transfer import Builder, Cache, Inputs, Targets, Teacher, TransferTask, reads_of
+from ..transfer import Builder, Cache, Inputs, Targets, Teacher, TeacherSpec, TransferTask, reads_of
 from .diagnostics import Diagnostics, last_alignment
 from .results import Supervision, Transferred, fingerprint_of_transfer, save_student
 from .runs import StudentRun, stage_folder
@@ -116,9 +116,9 @@ class Workspace:
         if self.builder.given_teachers is not None:
             return self.builder.given_teachers
         specs = self.config.teacher.specs
-        first: dict[Any, int] = {}
+        first: dict[TeacherSpec, int] = {}
         for index, spec in enumerate(specs):
-            first.setdefault(replace(spec, normalization=""), index)
+            first.setdefault(spec.kind, index)
         indices = list(first.values())
         repeated = [self.builder.teacher(index) for index in indices[: len(specs) > len(indices)]]
         return [*map(self.add_teacher, indices), *repeated]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +31,11 @@ class TeacherSpec:
     """Normalization of its input; see `TeachersConfig`."""
     layers: tuple[int | str, ...] | None
     """Indices or names of the layers whose maps it teaches; None for all."""
+
+    @property
+    def kind(self) -> "TeacherSpec":
+        """The same for teachers that differ in their normalization or seed only: one is tried for all."""
+        return replace(self, normalization="")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def trial_step(stage: Stage, train: TrainConfig, accelerator: Accelerator, *, wh
             take_step(task, batch)
     except UserError as error:
         raise type(error)(f"{what} cannot be trained: {error}") from error
-    except ValueError as error:
+    except Exception as error:
         if last != 1 or "more than 1 value per channel" not in str(error):
             error.add_note(f"in the trial step of {what}")
             raise
@@ -123,9 +123,6 @@ def trial_step(stage: Stage, train: TrainConfig, accelerator: Accelerator, *, wh
             f"{what}: the last batch of an epoch has one of the {len(dataset)} samples{owner}, from which "
             f"batch normalization has no statistics; choose another batch size than {train.batch_size}"
         ) from error
-    except Exception as error:
-        error.add_note(f"in the trial step of {what}")
-        raise
 
 
 def to_device(task: Task, device: torch.device) -> None:
