@@ -88,9 +88,7 @@ class SegmentationPipeline(Pipeline):
             samples.group,
         )
         self.samples, self.pairs = samples, samples.pairs(*modalities)
-        builder = SegmentationBuilder(config, data, overrides)
-        builder.samples = samples
-        super().__init__(builder, stages)
+        super().__init__(SegmentationBuilder(config, data, overrides, samples.num_classes), stages)
         self.class_names = samples.class_names
 
     def reading(self) -> dict[str, Any]:
@@ -215,7 +213,12 @@ class SegmentationBuilder(Builder):
     """Builds teachers with a segmentation decoder if they learn from labels."""
 
     config: SegmentationConfig
-    samples: Samples
+
+    def __init__(
+        self, config: SegmentationConfig, data: TransferData, overrides: Overrides, num_classes: int
+    ) -> None:
+        super().__init__(config, data, overrides)
+        self.num_classes = num_classes
 
     def teacher_network(self, index: int) -> nn.Module:
         """Return a classifier, with a segmentation decoder if it learns from labels."""
@@ -234,9 +237,7 @@ class SegmentationBuilder(Builder):
         )
         if config.labels:
             shape = self.data.shape(spec.modality)
-            network = PyramidSegmenter(
-                network, self.samples.num_classes, input_size=shape, width=config.width
-            )
+            network = PyramidSegmenter(network, self.num_classes, input_size=shape, width=config.width)
         chosen = normalize_by(
             spec.normalization, statistics, spec.modality, network=spec.architecture, weights=weights
         )

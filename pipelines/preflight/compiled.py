@@ -31,6 +31,11 @@ class CompileEstimate(NamedTuple):
     """Seconds that compiling takes."""
 
 
+def runs_live_teachers(config: TransferConfig) -> bool:
+    """Return whether the teachers run in every step, and are not compiled."""
+    return not (config.cached_augmentations or config.compile_teachers)
+
+
 def advise(
     teachers: Sequence[Teacher],
     steps: int,
@@ -51,7 +56,7 @@ def advise(
         data: samples of the transfer.
         accelerator: where the teachers run.
     """
-    if config.cached_augmentations or config.compile_teachers or not teachers:
+    if not runs_live_teachers(config) or not teachers:
         return []
     lower = accelerator.mixed_precision != "no"
     lines: list[str] = []

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from ..program import Training
 from ..workspace import Workspace
-from .compiled import advise
+from .compiled import advise, runs_live_teachers
 from .memory import check_memory
 from .plan import Plan, make_plan
 from .trial import check_program
@@ -45,12 +45,13 @@ class Preflight:
         """Return lines about flags that would speed up this run."""
         workspace = self.make_workspace()
         transfers = [t for t in self.trainings if t.kind == "transfer" and t.method != "none"]
-        if not transfers:
+        config = workspace.config.transfer
+        if not transfers or not runs_live_teachers(config):
             return []
         return advise(
             workspace.trial_teachers(),
             sum(training.steps for training in transfers),
-            config=workspace.config.transfer,
+            config=config,
             data=workspace.builder.data,
             accelerator=workspace.accelerator,
         )
